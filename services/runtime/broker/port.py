@@ -1,0 +1,82 @@
+"""What a service asks of the event log, whichever broker is behind it.
+
+A topic is a log per partition. Messages with the same key keep the order they were published in. Delivery is at least
+once: a consumer that dies before `commit` gets its messages again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What is published."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedMessage(Message):
+    """What is consumed: a message and its place in the log."""
+
+    partition: int
+    offset: int
+
+
+class Producer(Protocol):
+    """Publishes."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Publish in order and return once all of them are durable.
+
+        Raises:
+            UnavailableError: Some may be published and some not; publish all again.
+        """
+        ...
+
+
+class Consumer(Protocol):
+    """Reads topics, from where its group stopped or from a place it was told."""
+
+    async def poll(self, *, messages_max: int, timeout_seconds: float) -> list[ReceivedMessage]:
+        """Return the next messages as soon as there are any, or none after the timeout."""
+        ...
+
+    async def commit(self, messages: Sequence[ReceivedMessage]) -> None:
+        """Remember that these, and all before them in their partitions, were handled."""
+        ...
+
+    async def close(self) -> None:
+        """Leave the group."""
+        ...
+
+
+class Broker(Protocol):
+    """The event log."""
+
+    def producer(self) -> Producer:
+        """Open a producer."""
+        ...
+
+    def group_consumer(self, *, group: str, topics: Sequence[str]) -> Consumer:
+        """Open a consumer that shares the topics' partitions with the others of its group.
+
+        A group that never committed starts at the beginning.
+        """
+        ...
+
+    def tailing_consumer(self, *, topics: Sequence[str]) -> Consumer:
+        """Open a consumer of all partitions, of no group, that starts with what is published from now on."""
+        ...
+
+    async def ensure_topics(self, topics: Sequence[str]) -> None:
+        """Make sure that the topics exist (embedded), or fail with the name of the missing one (Kafka)."""
+        ...
+
+    async def close(self) -> None:
+        """Close all producers and consumers."""
+        ...
