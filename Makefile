@@ -1,25 +1,62 @@
-# Every target here is three lines or fewer; `make help` lists them.
+# Each target is three lines or fewer. `make help` lists them.
 SHELL := /bin/bash
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
+BIN := .venv/bin
 PROTOS = $(shell find proto/tradeflow -name '*.proto' | sort)
+# The contracts of the newest release, or of the first commit before there is one: what must keep working.
+RELEASED = $(or $(shell git describe --tags --abbrev=0 2>/dev/null),$(shell git rev-list --max-parents=0 HEAD | tail -1))
+PROTOC = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --mypy_out=quiet:proto
+export UV_PYTHON_DOWNLOADS := never
 .DEFAULT_GOAL := help
+.PHONY: help install demo up test check format lint types arrows contracts proto ci soak clean
 
-.PHONY: help
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/.installed: pyproject.toml uv.lock
-	test -x $(BIN)/uv || ($(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv)
+.venv/.installed: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "TradeFlow needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	test -x $(BIN)/uv || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
 	$(BIN)/uv sync --quiet --locked --all-extras --inexact && touch $@
 
-.PHONY: install
-install: $(VENV)/.installed  ## make .venv with everything that the lock file names
+install: .venv/.installed  ## make .venv with what the lock file names
 
-PROTOC = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --mypy_out=quiet:proto
+demo: install  ## start the platform, tell one order's story, check the invariants
+	@$(BIN)/tradeflow demo
 
-.PHONY: proto
+up: install  ## start the platform and stay; Ctrl-C stops it
+	@$(BIN)/tradeflow up
+
+test: install  ## the tests that need nothing but Python; minutes
+	$(BIN)/pytest -m "not ci and not soak"
+
+check: format lint types arrows contracts  ## everything that needs no run: format, lint, types, arrows, contracts
+
+format: install
+	$(BIN)/ruff format --check .
+
+lint: install
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy services tests
+
+arrows: install
+	$(BIN)/lint-imports
+
+contracts: install
+	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against '.git#ref=$(RELEASED),subdir=proto'
+	$(BIN)/python -m tests.house.generated_code
+
 proto: install  ## generate Python from the contracts
 	$(PROTOC) $(filter-out %_service.proto,$(PROTOS))
 	$(PROTOC) --grpc_python_out=proto --mypy_grpc_out=quiet:proto $(filter %_service.proto,$(PROTOS))
+
+ci: check  ## everything that fits into continuous integration
+	$(BIN)/pytest -m "not soak" --durations=15
+
+soak: install  ## the long runs
+	$(BIN)/pytest -m soak --durations=0 --timeout=3600
+
+clean:  ## remove what was made, the data of `make up` included
+	rm -rf .venv .tradeflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
