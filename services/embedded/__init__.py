@@ -1,0 +1,1 @@
+"""TradeFlow for trying out: all three services in one process on embedded parts, and the `tradeflow` command line."""
