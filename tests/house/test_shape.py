@@ -1,0 +1,108 @@
+"""The project's own rules about its shape, which no linter knows."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINES_OF_A_MODULE_MAX = 400
+LINES_OF_A_FUNCTION_MAX = 60
+MODULES = sorted(path for path in ROOT.glob("services/**/*.py"))
+PURE = [
+    path
+    for path in MODULES
+    if path.match("*/domain/*.py") or path.match("ledger/commands/*.py") or path.name == "money.py"
+]
+DOCUMENTS = sorted(ROOT.glob("*.md"))
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(MODULES) > 50
+    assert PURE
+    assert DOCUMENTS
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_a_module_holds_one_idea(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+
+    assert lines <= LINES_OF_A_MODULE_MAX
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_a_function_fits_a_screen(path: Path) -> None:
+    long = {node.name for node in functions(path) if (node.end_lineno or 0) - node.lineno >= LINES_OF_A_FUNCTION_MAX}
+
+    assert not long
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_a_module_is_named_for_what_it_does(path: Path) -> None:
+    assert path.name not in {"utils.py", "util.py", "helpers.py", "manager.py", "service.py", "common.py", "misc.py"}
+
+
+@pytest.mark.parametrize("path", PURE, ids=relative)
+def test_no_rule_about_money_uses_a_float(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    floats = [
+        node.lineno for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, float)
+    ]
+    names = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "float"]
+    divisions = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)]
+
+    assert not floats + names + divisions
+
+
+def test_the_operator_folder_never_becomes_a_package() -> None:
+    assert not (ROOT / "operator" / "__init__.py").exists(), "it would shadow the standard library's operator module"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+def test_each_link_of_a_document_leads_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text())
+
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+def test_each_make_command_of_a_document_exists(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", path.read_text()))
+
+    assert named <= targets
+
+
+def test_each_place_of_the_map_exists() -> None:
+    docstring = ast.get_docstring(ast.parse((ROOT / "services" / "__init__.py").read_text())) or ""
+    places = re.findall(r"\b((?:gateway|orders|ledger|runtime)/[a-z_/.]+)", docstring)
+
+    assert len(places) > 10
+    assert [place for place in places if not (ROOT / "services" / place).exists()] == []
+
+
+def test_each_ignored_rule_of_the_linter_has_its_reason() -> None:
+    lint = (ROOT / "pyproject.toml").read_text().split("[tool.ruff.lint]")[1].split("[tool.ruff.lint.pydocstyle]")[0]
+    codes = [line for line in lint.splitlines() if re.match(r'\s+"[A-Z]+\d+"', line)]
+
+    assert codes
+    assert [line for line in codes if "#" not in line] == []
+
+
+def test_each_target_of_the_makefile_is_three_lines_or_fewer() -> None:
+    recipes = re.findall(r"^[a-z./-]+:[^=\n]*\n((?:\t.*\n)*)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+    assert len(recipes) > 10
+    assert max(recipe.count("\n") for recipe in recipes) <= 3
