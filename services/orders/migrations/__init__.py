@@ -1,0 +1,1 @@
+"""The tables of orders, as numbered steps."""

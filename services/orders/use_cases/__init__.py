@@ -1,0 +1,1 @@
+"""What customers and clocks want from orders: one verb a module."""

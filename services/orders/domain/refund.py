@@ -1,0 +1,164 @@
+"""A refund: which pieces of which lines, and how much money goes back for them.
+
+Amounts come from what was captured. Each line has its share of the capture (all of its total, unless only a part of the
+order was captured), and any split of a line's refunds gives back the same as one refund of the whole: the n-th piece
+brings floor(share * n / quantity) - floor(share * (n - 1) / quantity).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+from services.money import Money
+from services.orders.domain.order import Order, OrderLine, Rejection
+from services.runtime.errors import InvalidArgumentError, RefusedError
+
+
+class RefundState(Enum):
+    """Where a refund stands."""
+
+    PENDING = "PENDING"
+    DONE = "DONE"
+    REFUSED = "REFUSED"
+
+
+class ExceedsCapturedError(RefusedError):
+    """More was asked back than is left of what was paid."""
+
+    default_reason = "exceeds_captured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundLine:
+    """So many pieces of a line, and the money for them."""
+
+    line_number: int
+    quantity: int
+    amount_minor: int
+    seller_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """A refund as it is now; `rejection` says why the ledger refused it."""
+
+    refund_id: UUID
+    order_id: UUID
+    state: RefundState
+    capture_number: int
+    currency: str
+    lines: tuple[RefundLine, ...]
+    requested_by: UUID
+    rejection: Rejection | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def amount(self) -> Money:
+        """What goes back to the buyer."""
+        return Money(sum(line.amount_minor for line in self.lines), self.currency)
+
+    @property
+    def quantities(self) -> dict[int, int]:
+        """How many pieces of each line number."""
+        return {line.line_number: line.quantity for line in self.lines}
+
+    def legs(self) -> tuple[tuple[UUID, int], ...]:
+        """Sum by seller: who gives back how much, in the order of their ids; sellers who give nothing are left out."""
+        gross_minor: defaultdict[UUID, int] = defaultdict(int)
+        for line in self.lines:
+            gross_minor[line.seller_id] += line.amount_minor
+        return tuple((seller_id, gross_minor[seller_id]) for seller_id in sorted(gross_minor) if gross_minor[seller_id])
+
+    def finish(self, now: datetime) -> "Refund":
+        """The ledger gave the money back."""
+        return replace(self, state=RefundState.DONE, updated_at=now)
+
+    def refuse(self, rejection: Rejection, now: datetime) -> "Refund":
+        """The ledger refused."""
+        return replace(self, state=RefundState.REFUSED, rejection=rejection, updated_at=now)
+
+
+def everything_left(order: Order, *, seller_id: UUID | None = None) -> dict[int, int]:
+    """List the pieces not refunded yet by line number: all, or one seller's."""
+    return {
+        line.line_number: line.quantity_left
+        for line in order.lines
+        if line.quantity_left and seller_id in {None, line.seller_id}
+    }
+
+
+def plan_refund(
+    order: Order, quantities: Mapping[int, int], *, refund_id: UUID, requested_by: UUID, now: datetime
+) -> Refund:
+    """Work out what so many pieces of each line bring back.
+
+    Raises:
+        InvalidArgumentError: `invalid_quantity`, `unknown_line`.
+        ExceedsCapturedError: More pieces than are left, or nothing is left.
+    """
+    if not quantities:
+        raise ExceedsCapturedError("Nothing is left to refund.")
+    shares = _shares_of_capture(order)
+    lines = tuple(
+        _refund_line(order.line(number), quantity, shares[number]) for number, quantity in sorted(quantities.items())
+    )
+    refund = Refund(
+        refund_id=refund_id,
+        order_id=order.order_id,
+        state=RefundState.PENDING,
+        capture_number=1,
+        currency=order.total.currency,
+        lines=lines,
+        requested_by=requested_by,
+        rejection=None,
+        created_at=now,
+        updated_at=now,
+    )
+    if not refund.legs():
+        raise ExceedsCapturedError("Nothing was captured for these pieces.")
+    return refund
+
+
+def quantities_of(asked: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """Turn (line number, quantity) pairs into a map.
+
+    Raises:
+        InvalidArgumentError: `duplicate_line`.
+    """
+    quantities: dict[int, int] = {}
+    for line_number, quantity in asked:
+        if line_number in quantities:
+            raise InvalidArgumentError(f"Line {line_number} is named twice.", reason="duplicate_line")
+        quantities[line_number] = quantity
+    return quantities
+
+
+def _refund_line(line: OrderLine, quantity: int, share_minor: int) -> RefundLine:
+    if quantity < 1:
+        raise InvalidArgumentError("A quantity is at least 1.", reason="invalid_quantity")
+    if quantity > line.quantity_left:
+        raise ExceedsCapturedError(
+            f"Line {line.line_number} has {line.quantity_left} pieces left to refund.",
+            details={"line_number": str(line.line_number), "quantity_left": str(line.quantity_left)},
+        )
+    after = line.refunded_quantity + quantity
+    amount_minor = share_minor * after // line.quantity - share_minor * line.refunded_quantity // line.quantity
+    return RefundLine(
+        line_number=line.line_number, quantity=quantity, amount_minor=amount_minor, seller_id=line.seller_id
+    )
+
+
+def _shares_of_capture(order: Order) -> dict[int, int]:
+    """Give each line number its part of what was captured, by cumulative floors, so that the parts sum to it."""
+    shares: dict[int, int] = {}
+    total_so_far = share_so_far = 0
+    for line in order.lines:
+        total_so_far += line.total.amount_minor
+        cumulative = order.captured.amount_minor * total_so_far // order.total.amount_minor
+        shares[line.line_number] = cumulative - share_so_far
+        share_so_far = cumulative
+    return shares

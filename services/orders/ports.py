@@ -1,0 +1,318 @@
+"""What the use cases ask of the world, as small protocols.
+
+`Store.transaction()` gives `Rows`: everything that one transaction reads and writes. What is done through one `Rows`
+commits together or not at all, events included.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from services.orders.domain.hold import Hold
+from services.orders.domain.order import Order
+from services.orders.domain.order_state import OrderState
+from services.orders.domain.product import Product
+from services.orders.domain.refund import Refund
+from services.orders.domain.request_key import KeyRecord, RequestKey
+from services.orders.domain.session import RefreshToken, Session
+from services.orders.domain.user import User
+
+MessageT = TypeVar("MessageT")
+
+
+class OrderRows(Protocol):
+    """The orders of one transaction."""
+
+    async def find(self, order_id: UUID) -> Order | None:
+        """Lock and read an order."""
+        ...
+
+    async def add(self, order: Order) -> None:
+        """Write a new order with its lines and its history."""
+        ...
+
+    async def save(self, order: Order) -> None:
+        """Write the order's changes, with their history.
+
+        Raises:
+            ConflictError: `order_changed`: somebody else changed it since it was read.
+        """
+        ...
+
+    async def take_due(self, now: datetime, *, orders_max: int) -> list[UUID]:
+        """Return orders that somebody should look at, and put the next look at each off, longer each time."""
+        ...
+
+
+class ProductRows(Protocol):
+    """The products of one transaction."""
+
+    async def find(self, sku: str) -> Product | None:
+        """Lock and read a product."""
+        ...
+
+    async def find_all(self, skus: Sequence[str]) -> dict[str, Product]:
+        """Lock and read products, in the order of their skus; unknown ones are left out."""
+        ...
+
+    async def add(self, product: Product) -> None:
+        """Write a new product."""
+        ...
+
+    async def save(self, product: Product) -> None:
+        """Write a product that this transaction has locked."""
+        ...
+
+    async def move_stock(self, deltas: Mapping[str, int]) -> None:
+        """Add to (or take from) what is left of counted products, in the order of their skus."""
+        ...
+
+
+class RefundRows(Protocol):
+    """The refunds of one transaction."""
+
+    async def find(self, refund_id: UUID) -> Refund | None:
+        """Read a refund."""
+        ...
+
+    async def find_pending(self, order_id: UUID) -> Refund | None:
+        """Read the refund that a REFUNDING order waits for."""
+        ...
+
+    async def add(self, refund: Refund) -> None:
+        """Write a new refund."""
+        ...
+
+    async def save(self, refund: Refund) -> None:
+        """Write what became of it."""
+        ...
+
+
+class KeyRows(Protocol):
+    """The idempotency keys of one transaction."""
+
+    async def claim(self, request: RequestKey, *, now: datetime, lease_expires_at: datetime) -> KeyRecord | None:
+        """Write the key for this request and return None, or lock and return what an earlier request left."""
+        ...
+
+    async def lease(self, request: RequestKey, lease_expires_at: datetime) -> None:
+        """Begin a new lease of an unfinished key, or end it by an instant that has passed."""
+        ...
+
+    async def work_on(self, request: RequestKey, *, order_id: UUID, refund_id: UUID | None = None) -> None:
+        """Remember what the request works on."""
+        ...
+
+    async def finish(self, request: RequestKey) -> None:
+        """Remember that the request was answered."""
+        ...
+
+    async def refuse(self, request: RequestKey, reason: str, message: str, details: Mapping[str, str]) -> None:
+        """Remember that the request was refused, and why."""
+        ...
+
+
+class Events(Protocol):
+    """What this transaction tells the world; published after it committed."""
+
+    def order_confirmed(self, order: Order, now: datetime) -> None:
+        """Tell the ledger to capture the order's hold."""
+        ...
+
+
+class Inbox(Protocol):
+    """Events that were handled before."""
+
+    async def only_new(self, messages: Sequence[MessageT]) -> list[MessageT]:
+        """Remember all of them, and return those that were not known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Everything that one transaction reads and writes."""
+
+    orders: OrderRows
+    products: ProductRows
+    refunds: RefundRows
+    keys: KeyRows
+    events: Events
+    inbox: Inbox
+
+
+class Store(Protocol):
+    """The orders database, as the use cases of commerce see it."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Rows]:
+        """Begin; commit at the end, roll back on any exception. No call to another service inside it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFilter:
+    """Which orders of a list; `before` is the last order of the page before, newest first."""
+
+    buyer_id: UUID | None = None
+    seller_id: UUID | None = None
+    state: OrderState | None = None
+    before: UUID | None = None
+    orders_max: int
+
+
+class Reads(Protocol):
+    """What is only read, without locks."""
+
+    async def order(self, order_id: UUID) -> Order | None:
+        """Read an order."""
+        ...
+
+    async def orders(self, order_filter: OrderFilter) -> list[Order]:
+        """Read orders, newest first."""
+        ...
+
+    async def product(self, sku: str) -> Product | None:
+        """Read a product."""
+        ...
+
+    async def products(self, *, after_sku: str, products_max: int) -> list[Product]:
+        """Read products in the order of their skus."""
+        ...
+
+
+class Ledger(Protocol):
+    """The ledger's commands on one order's hold; each has a key of its own, so calling again is safe.
+
+    All raise `UnavailableError` when nothing is known, and `RejectedError` when the ledger said no.
+    """
+
+    async def reserve_funds(self, order: Order, *, buyer_token: str, expires_at: datetime) -> Hold:
+        """Hold the order's total; with automatic capture the hold is permanent at once."""
+        ...
+
+    async def commit_hold(self, order: Order) -> Hold:
+        """Make the hold permanent."""
+        ...
+
+    async def void_hold(self, order: Order) -> Hold:
+        """Release what remains; an unknown hold becomes a tombstone. Refused with `hold_captured`."""
+        ...
+
+    async def refund_capture(self, order: Order, refund: Refund) -> Hold:
+        """Give captured money back."""
+        ...
+
+    async def find_hold(self, order_id: UUID) -> Hold | None:
+        """Tell the hold as it is now. None isn't final: void it to make it so."""
+        ...
+
+
+class UserRows(Protocol):
+    """Users."""
+
+    async def add(self, user: User, password_hash: str) -> None:
+        """Write a new user.
+
+        Raises:
+            EmailTakenError: Somebody has this address.
+        """
+        ...
+
+    async def find(self, user_id: UUID) -> User | None:
+        """Read a user."""
+        ...
+
+    async def find_by_email(self, email: str) -> User | None:
+        """Read a user by the normalised address."""
+        ...
+
+    async def password_hash_of(self, user_id: UUID) -> str:
+        """Read the hash of a user's password."""
+        ...
+
+    async def set_password_hash(self, user_id: UUID, password_hash: str) -> None:
+        """Replace the hash of a user's password."""
+        ...
+
+
+class SessionRows(Protocol):
+    """Sessions and their refresh tokens."""
+
+    async def add(self, session: Session) -> None:
+        """Write a new session."""
+        ...
+
+    async def save(self, session: Session) -> None:
+        """Write what changed of a session."""
+        ...
+
+    async def find_by_token(self, token_hash: bytes) -> tuple[Session, RefreshToken] | None:
+        """Lock and read a session by any of its tokens."""
+        ...
+
+    async def save_token(self, token: RefreshToken) -> None:
+        """Write a new token, or that it was used."""
+        ...
+
+    async def forget_expired(self, now: datetime, *, sessions_max: int) -> int:
+        """Delete sessions that ran out, with their tokens; return how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokedToken:
+    """An access token that was revoked before it expired."""
+
+    token_id: str
+    expires_at: datetime
+
+
+class RevocationRows(Protocol):
+    """Access tokens that were revoked before they expired."""
+
+    async def add(self, token: RevokedToken) -> None:
+        """Remember one; again is fine."""
+        ...
+
+    async def newest(self, now: datetime, *, tokens_max: int) -> list[RevokedToken]:
+        """Read those that have not expired, newest first."""
+        ...
+
+    async def forget_expired(self, now: datetime) -> int:
+        """Delete those that have expired; return how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityRows:
+    """What one transaction reads and writes of people."""
+
+    users: UserRows
+    sessions: SessionRows
+    revocations: RevocationRows
+
+
+class IdentityStore(Protocol):
+    """The orders database, as the use cases of identity see it."""
+
+    def transaction(self) -> AbstractAsyncContextManager[IdentityRows]:
+        """Begin; commit at the end, roll back on any exception."""
+        ...
+
+
+class Passwords(Protocol):
+    """Slow hashing, off the event loop, for a bounded number of callers."""
+
+    async def hash(self, password: str) -> str:
+        """Hash a new password."""
+        ...
+
+    async def matches(self, password_hash: str | None, password: str) -> bool:
+        """Check a password; None does the same work and says no."""
+        ...
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Tell whether the hash was made with other parameters than today's."""
+        ...
