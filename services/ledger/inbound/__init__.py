@@ -1,0 +1,1 @@
+"""The ledger's doors: gRPC for services, HTTP for users, the topic of orders' facts."""
