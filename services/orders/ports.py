@@ -46,6 +46,10 @@ class OrderRows(Protocol):
         """Return orders that somebody should look at, and put the next look at each off, longer each time."""
         ...
 
+    async def rest(self, order_id: UUID) -> None:
+        """Nobody needs to look at this order again, unless it moves."""
+        ...
+
 
 class ProductRows(Protocol):
     """The products of one transaction."""
@@ -78,8 +82,8 @@ class RefundRows(Protocol):
         """Read a refund."""
         ...
 
-    async def find_pending(self, order_id: UUID) -> Refund | None:
-        """Read the refund that a REFUNDING order waits for."""
+    async def newest(self, order_id: UUID) -> Refund | None:
+        """Read an order's newest refund: the one that a REFUNDING order waits for."""
         ...
 
     async def add(self, refund: Refund) -> None:
@@ -94,16 +98,12 @@ class RefundRows(Protocol):
 class KeyRows(Protocol):
     """The idempotency keys of one transaction."""
 
-    async def claim(self, request: RequestKey, *, now: datetime, lease_expires_at: datetime) -> KeyRecord | None:
-        """Write the key for this request and return None, or lock and return what an earlier request left."""
+    async def claim(self, record: KeyRecord) -> KeyRecord | None:
+        """Write the key and return None, or lock and return what an earlier request left under it."""
         ...
 
     async def lease(self, request: RequestKey, lease_expires_at: datetime) -> None:
-        """Begin a new lease of an unfinished key, or end it by an instant that has passed."""
-        ...
-
-    async def work_on(self, request: RequestKey, *, order_id: UUID, refund_id: UUID | None = None) -> None:
-        """Remember what the request works on."""
+        """Begin a new lease of a key that is in flight, or end it by an instant that has passed."""
         ...
 
     async def finish(self, request: RequestKey) -> None:
@@ -272,7 +272,7 @@ class RevokedToken:
 class RevocationRows(Protocol):
     """Access tokens that were revoked before they expired."""
 
-    async def add(self, token: RevokedToken) -> None:
+    async def add(self, token: RevokedToken, now: datetime) -> None:
         """Remember one; again is fine."""
         ...
 

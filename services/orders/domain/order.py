@@ -25,6 +25,9 @@ QUANTITY_MAX: Final = 1_000_000
 SELLERS_MAX: Final = 100
 """Sellers of one order: the ledger pays at most so many in one capture."""
 
+HOLD_LIFETIMES: Final = 4
+"""How many times longer than its order an open hold lives: no clock difference makes the hold end first."""
+
 
 class CaptureMode(Enum):
     """When the money moves."""
@@ -112,6 +115,14 @@ class Order:
     def sellers(self) -> frozenset[UUID]:
         """Everybody who sells a line."""
         return frozenset(line.seller_id for line in self.lines)
+
+    @property
+    def hold_expires_at(self) -> datetime:
+        """When a hold that nobody committed ends by itself: long after the order gave up.
+
+        It follows from stored values only, so that a repeated reserve says the same whatever the settings are by then.
+        """
+        return self.created_at + HOLD_LIFETIMES * (self.expires_at - self.created_at)
 
     def line(self, line_number: int) -> OrderLine:
         """Find a line by its number.

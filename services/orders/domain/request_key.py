@@ -6,7 +6,8 @@ key; whoever comes after that goes on where the first stopped.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -44,16 +45,17 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """What is known of a key; `order_id` and `refund_id` say what the request works on, as soon as it does."""
+    """What is known of a key; `order_id` and `refund_id` say what the request works on."""
 
     request: RequestKey
     state: KeyState
-    order_id: UUID | None
+    order_id: UUID
     refund_id: UUID | None
+    created_at: datetime
     lease_expires_at: datetime
-    reason: str
-    message: str
-    details: dict[str, str]
+    reason: str = ""
+    message: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
 
     def check_same(self, request: RequestKey) -> None:
         """Let a repetition of the same request pass.

@@ -111,7 +111,7 @@ STATEMENTS = (
         operation VARCHAR(16) NOT NULL,
         fingerprint BINARY(32) NOT NULL,
         state VARCHAR(16) NOT NULL,
-        order_id UUID,
+        order_id UUID NOT NULL,
         refund_id UUID,
         lease_expires_at BIGINT NOT NULL,
         reason VARCHAR(64) NOT NULL,

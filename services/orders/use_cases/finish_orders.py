@@ -1,0 +1,125 @@
+"""Finish orders that were left in the middle: by a crash, a lost answer, a ledger that was away, or by time.
+
+Orders tell by themselves when somebody should look (`due_at`). Asking the ledger is safe: every command has a key that
+follows from the order. What this never does is reserve, because only the buyer's own token can.
+"""
+
+from uuid import UUID
+
+import structlog
+
+from services.orders.domain.hold import HoldState
+from services.orders.domain.order import CaptureMode, Order
+from services.orders.domain.order_state import OrderState
+from services.orders.ports import Ledger, Store
+from services.orders.use_cases.confirm_order import confirm_in
+from services.orders.use_cases.expire_order import expire_order
+from services.orders.use_cases.place_order import accept_hold
+from services.orders.use_cases.settle_order import settle_order
+from services.orders.use_cases.undo_order import release_hold, undo_order
+from services.runtime.clock import Clock
+from services.runtime.errors import RefusedError, TradeFlowError
+
+ORDERS_A_PASS_MAX = 100
+"""Orders taken at once: one short transaction, and little enough that a stop waits for few calls."""
+
+logger = structlog.get_logger(__name__)
+
+
+async def finish_orders(*, store: Store, ledger: Ledger, clock: Clock) -> int:
+    """Look after the orders that are due; return how many were looked at.
+
+    One order's trouble doesn't keep the others waiting: it is logged, and the order comes again later.
+    """
+    async with store.transaction() as rows:
+        order_ids = await rows.orders.take_due(clock.now(), orders_max=ORDERS_A_PASS_MAX)
+    for order_id in order_ids:
+        try:
+            await finish_order(order_id, store=store, ledger=ledger, clock=clock)
+        except TradeFlowError as error:
+            logger.warning("order_not_finished", order_id=str(order_id), reason=error.reason, message=error.message)
+        except Exception:  # the edge of the loop: any bug in one order must not stop the others
+            logger.exception("order_not_finished", order_id=str(order_id))
+    return len(order_ids)
+
+
+async def finish_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: Clock) -> None:
+    """Take one order as far as it can go without anybody.
+
+    Raises:
+        TradeFlowError: Not now; nothing is lost.
+    """
+    async with store.transaction() as rows:
+        order = await rows.orders.find(order_id)
+    if order is None:
+        return
+    match order.state:
+        case OrderState.PENDING:
+            await _finish_pending(order, store=store, ledger=ledger, clock=clock)
+        case OrderState.RESERVED:
+            await _finish_reserved(order, store=store, ledger=ledger, clock=clock)
+        case OrderState.CONFIRMED:
+            await _settle_by_hold(order, store=store, ledger=ledger, clock=clock)
+        case OrderState.CANCELLING | OrderState.EXPIRING | OrderState.REFUNDING:
+            await undo_order(order_id, store=store, ledger=ledger, clock=clock)
+        case OrderState.SETTLEMENT_FAILED:
+            await _free_money(order, store=store, ledger=ledger)
+        case _:
+            async with store.transaction() as rows:
+                await rows.orders.rest(order_id)
+
+
+async def _finish_pending(order: Order, *, store: Store, ledger: Ledger, clock: Clock) -> None:
+    """The answer to the reserve was lost, or it never got there: ask by the order's id.
+
+    No hold yet is no answer: the buyer may repeat the call until the order expires.
+    """
+    hold = await ledger.find_hold(order.order_id)
+    if hold is None:
+        if clock.now() >= order.expires_at:
+            await expire_order(order.order_id, store=store, ledger=ledger, clock=clock)
+        return
+    if not hold.holds_money:
+        await expire_order(order.order_id, store=store, ledger=ledger, clock=clock)
+        return
+    async with store.transaction() as rows:
+        current = await rows.orders.find(order.order_id) or order
+        if current.state is OrderState.PENDING:
+            current = await accept_hold(rows, current, hold, clock.now())
+    if current.state is OrderState.RESERVED:
+        await _finish_reserved(current, store=store, ledger=ledger, clock=clock)
+
+
+async def _finish_reserved(order: Order, *, store: Store, ledger: Ledger, clock: Clock) -> None:
+    """Manual capture waits for its confirmation until it expires; automatic capture needs nobody."""
+    if order.capture is CaptureMode.MANUAL:
+        if clock.now() >= order.expires_at:
+            await expire_order(order.order_id, store=store, ledger=ledger, clock=clock)
+        return
+    try:
+        await ledger.commit_hold(order)
+    except RefusedError:
+        await expire_order(order.order_id, store=store, ledger=ledger, clock=clock)
+        return
+    async with store.transaction() as rows:
+        current = await rows.orders.find(order.order_id) or order
+        if current.state is OrderState.RESERVED:
+            await confirm_in(rows, current, clock)
+
+
+async def _settle_by_hold(order: Order, *, store: Store, ledger: Ledger, clock: Clock) -> None:
+    """The ledger's event is late: see whether the capture is in the journal."""
+    hold = await ledger.find_hold(order.order_id)
+    if hold is None or hold.state is not HoldState.CAPTURED:
+        return
+    async with store.transaction() as rows:
+        await settle_order(hold, rows=rows, now=clock.now())
+
+
+async def _free_money(order: Order, *, store: Store, ledger: Ledger) -> None:
+    """The capture was refused for good: the hold is of no use any more."""
+    hold = await release_hold(order, ledger=ledger)
+    if hold.captured_minor:
+        logger.error("captured_after_refusal", order_id=str(order.order_id), captured_minor=hold.captured_minor)
+    async with store.transaction() as rows:
+        await rows.orders.rest(order.order_id)

@@ -1,0 +1,16 @@
+"""Forget sessions and revocations that time has ended anyway."""
+
+from services.orders.ports import IdentityStore
+from services.runtime.clock import Clock
+
+SESSIONS_A_PASS_MAX = 500
+"""Sessions deleted by one transaction, so that it stays short."""
+
+
+async def forget_expired(*, store: IdentityStore, clock: Clock) -> int:
+    """Delete a bounded number of what has expired; return how many, 0 when nothing is left."""
+    now = clock.now()
+    async with store.transaction() as rows:
+        tokens = await rows.revocations.forget_expired(now)
+        sessions = await rows.sessions.forget_expired(now, sessions_max=SESSIONS_A_PASS_MAX)
+    return tokens + sessions
