@@ -10,7 +10,7 @@ import msgspec
 
 from services.embedded.public_api import Tokens
 from services.embedded.retrying import ATTEMPTS_MAX, retrying
-from services.runtime.errors import RateLimitedError, TradeFlowError, UnauthenticatedError, UnavailableError
+from services.runtime.errors import TradeFlowError, UnauthenticatedError, UnavailableError
 from services.runtime.http_errors import problem_of
 from services.runtime.ids import new_id
 
@@ -138,8 +138,4 @@ class HttpCaller:
 
 def error_of(response: httpx.Response) -> TradeFlowError:
     """Rebuild the error that a response reports, with the pause that its headers ask for."""
-    error = problem_of(response.status_code, response.content)
-    retry_after = response.headers.get("Retry-After", "")
-    if isinstance(error, UnavailableError | RateLimitedError) and retry_after.isdecimal():
-        error.retry_after_seconds = float(retry_after)
-    return error
+    return problem_of(response.status_code, response.content, retry_after=response.headers.get("Retry-After"))
