@@ -1,0 +1,107 @@
+"""A gRPC server in the running event loop, with what every one of ours has: health, reflection, errors, metrics."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+from services.runtime.grpc_errors import ErrorInterceptor
+from services.runtime.grpc_interceptors import MetricsInterceptor, TraceInterceptor
+from services.runtime.metrics import GrpcMetrics
+
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+"""A batch call of 1,024 commands with their notes fits twice."""
+
+CALLS_AT_ONCE_MAX = 4096
+"""Calls above this are refused at once with RESOURCE_EXHAUSTED, which clients read as: try again."""
+
+STOP_SECONDS_MAX = 5.0
+"""How long calls under way may take when the server stops."""
+
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", 30_000),  # finds clients whose machine is gone
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # lets clients ping idle connections
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
+)
+"""Fits CHANNEL_OPTIONS of `grpc_channel`."""
+
+
+@asynccontextmanager
+async def serving_grpc(
+    host: str,
+    port: int,
+    *,
+    register: Callable[[grpc.aio.Server], None],
+    service_names: Sequence[str],
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    registry: CollectorRegistry | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+    stop_seconds_max: float = STOP_SECONDS_MAX,
+) -> AsyncIterator[str]:
+    """Serve while the body runs, and yield the bound `host:port`.
+
+    Args:
+        host: The address to listen on.
+        port: The port, or 0 for any free one.
+        register: Adds the servicers.
+        service_names: Their full names, for health and reflection.
+        interceptors: Run inside of ours, in their order.
+        registry: Where calls are counted.
+        credentials: TLS, where it is wanted.
+        stop_seconds_max: How long calls under way may take at the end.
+
+    Raises:
+        OSError: The address can't be listened on.
+    """
+    metrics = GrpcMetrics(registry or CollectorRegistry())
+    server = grpc.aio.server(
+        interceptors=[MetricsInterceptor(metrics), TraceInterceptor(), ErrorInterceptor(), *interceptors],
+        options=SERVER_OPTIONS,
+        maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX,
+    )
+    register(server)
+    health = await _add_health(server, service_names)
+    reflection.enable_server_reflection(
+        [*service_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], server
+    )
+    bound_port = _listen(server, host, port, credentials)
+    await server.start()
+    try:
+        yield f"{_bracketed(host)}:{bound_port}"
+    finally:
+        await health.enter_graceful_shutdown()
+        await server.stop(stop_seconds_max)
+
+
+async def _add_health(server: grpc.aio.Server, service_names: Sequence[str]) -> health_aio.HealthServicer:
+    servicer = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    for name in ("", *service_names):
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return servicer
+
+
+def _listen(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+    address = f"{_bracketed(host)}:{port}"
+    try:
+        bound_port = (
+            server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
+        )
+    except RuntimeError as error:
+        raise OSError(f"gRPC can't listen on {address}") from error
+    if not bound_port:
+        raise OSError(f"gRPC can't listen on {address}")
+    return bound_port
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

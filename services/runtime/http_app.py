@@ -1,0 +1,118 @@
+"""An HTTP service: Litestar with what every one of ours has, so that a service brings only its routes.
+
+Strict JSON bodies, bearer tokens, problems, `/healthz`, `/readyz`, `/metrics`, and the description at `/schema`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from litestar import Litestar, Response, get
+from litestar.di import Provide
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import DefineMiddleware
+from litestar.types import ControllerRouterHandler, Middleware
+from prometheus_client import CollectorRegistry
+
+from services.runtime.health import Health
+from services.runtime.http_auth import PUBLIC, BearerAuthentication, provide_principal
+from services.runtime.http_edge import HttpEdge
+from services.runtime.http_errors import problem_details_plugin
+from services.runtime.http_openapi import DescribedRoutesPlugin, openapi_config
+from services.runtime.http_request import StrictRequest, require_declared_content_type
+from services.runtime.idempotency import provide_idempotency_key
+from services.runtime.jwt import TokenVerifier
+from services.runtime.metrics import METRICS_MEDIA_TYPE, HttpMetrics, new_registry, render
+
+BODY_BYTES_MAX = 1024 * 1024
+"""The largest body, unless a route has its own limit (`request_max_body_size`): an order of 1,000 lines is 90 KiB."""
+
+
+def create_http_app(
+    *,
+    title: str,
+    route_handlers: Sequence[ControllerRouterHandler],
+    verifier: TokenVerifier | None,
+    health: Health,
+    registry: CollectorRegistry | None = None,
+    version: str = "1.0.0",
+    description: str | None = None,
+    body_bytes_max: int = BODY_BYTES_MAX,
+    dependencies: Mapping[str, Provide] | None = None,
+    middleware: Sequence[Middleware] = (),
+    on_startup: Sequence[Callable[..., Any]] = (),
+    on_shutdown: Sequence[Callable[..., Any]] = (),
+    lifespan: Sequence[
+        AbstractAsyncContextManager[None] | Callable[[Litestar], AbstractAsyncContextManager[None]]
+    ] = (),
+    **litestar_options: Any,
+) -> Litestar:
+    """Make the application.
+
+    A route asks for a token unless it is marked: `@get("/path", opt=PUBLIC)`. Handlers get what they name:
+    `principal: Caller`, `idempotency_key: IdempotencyKey`, `data: JSONBody[T]` or `URLEncodedBody[T]`,
+    `limit: FromQuery[int] = 50`, `sku: FromPath[str]` (Litestar warns about parameters without these marks).
+
+    Args:
+        title: The API's name.
+        route_handlers: The service's own routes.
+        verifier: Checks bearer tokens; without one, no route asks for any.
+        health: What `/readyz` asks.
+        registry: What `/metrics` shows, and where requests are counted; one for each service.
+        version: The API's version.
+        description: What the API is for.
+        body_bytes_max: The largest request body.
+        dependencies: More of what handlers can ask for.
+        middleware: Runs after authentication, in its order.
+        on_startup: Runs before the first request.
+        on_shutdown: Runs after the last one.
+        lifespan: Entered before the first request and left after the last one.
+        litestar_options: Anything else that Litestar takes.
+    """
+    registry = registry or new_registry()
+    authentication = [] if verifier is None else [DefineMiddleware(BearerAuthentication, verifier=verifier)]
+    app = Litestar(
+        [*route_handlers, *_own_routes(health, registry)],
+        dependencies={**_own_dependencies(), **(dependencies or {})},
+        guards=[require_declared_content_type],
+        lifespan=list(lifespan),
+        logging_config=None,
+        middleware=[*authentication, *middleware],
+        on_shutdown=list(on_shutdown),
+        on_startup=list(on_startup),
+        openapi_config=openapi_config(title=title, version=version, description=description),
+        plugins=[problem_details_plugin(), DescribedRoutesPlugin(authenticated=verifier is not None)],
+        request_class=StrictRequest,
+        request_max_body_size=body_bytes_max,
+        **litestar_options,
+    )
+    app.asgi_handler = HttpEdge(app.asgi_handler, HttpMetrics(registry))
+    return app
+
+
+def _own_dependencies() -> dict[str, Provide]:
+    return {
+        "principal": Provide(provide_principal, sync_to_thread=False),
+        "idempotency_key": Provide(provide_idempotency_key, sync_to_thread=False),
+    }
+
+
+def _own_routes(health: Health, registry: CollectorRegistry) -> list[BaseRouteHandler]:
+    @get("/healthz", opt=PUBLIC, include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        """Say that the process is alive."""
+        return {"status": "alive"}
+
+    @get("/readyz", opt=PUBLIC, include_in_schema=False)
+    async def readyz() -> Response[dict[str, Any]]:
+        """Say whether the service should get traffic, and what is wrong if not."""
+        readiness = await health.readiness()
+        body = {"status": "ready" if readiness.ready else "not_ready", "checks": dict(readiness.checks)}
+        return Response(body, status_code=200 if readiness.ready else 503)
+
+    @get("/metrics", opt=PUBLIC, include_in_schema=False)
+    async def metrics() -> Response[bytes]:
+        """Show the metrics to Prometheus."""
+        return Response(render(registry), media_type=METRICS_MEDIA_TYPE)
+
+    return [healthz, readyz, metrics]

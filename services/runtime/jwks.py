@@ -1,0 +1,143 @@
+"""The issuer's public keys, fetched when first needed and kept, so that services start in any order.
+
+A new key is found by its unknown id, a withdrawn one is dropped at the next refresh, and an issuer that is away doesn't
+matter to who has its keys.
+"""
+
+import asyncio
+import math
+import time
+
+import httpx
+import structlog
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet, RSAKey
+
+from services.runtime.errors import UnavailableError
+
+logger = structlog.get_logger(__name__)
+
+FETCH_SECONDS_MAX = 5.0
+"""How long one fetch may take."""
+
+FETCH_PAUSE_SECONDS = 3.0
+"""The least time between two fetches: tokens with made-up key ids must not turn into requests to the issuer."""
+
+KEYS_FRESH_SECONDS = 300.0
+"""After this the keys are fetched again when they are next used; a withdrawn key is believed for no longer."""
+
+DOCUMENT_BYTES_MAX = 256 * 1024
+"""A bound on the answer; a key takes about 450 bytes."""
+
+KEY_BITS_MIN = 2048
+"""Shorter RSA keys aren't believed (RFC 7518, section 3.3)."""
+
+
+class JwksClient:
+    """The key set behind a URL; fits `PublicKeys`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        http: httpx.AsyncClient | None = None,
+        pause_seconds: float = FETCH_PAUSE_SECONDS,
+        fresh_seconds: float = KEYS_FRESH_SECONDS,
+    ) -> None:
+        """Fetch from `url`, with an own client unless one is handed in.
+
+        Args:
+            url: Where the JSON Web Key Set is.
+            http: A client that stays its owner's to close.
+            pause_seconds: The least time between two fetches.
+            fresh_seconds: How long keys are believed without another look.
+        """
+        self._url = url
+        self._http = http
+        self._own_http = http is None
+        self._pause_seconds = pause_seconds
+        self._fresh_seconds = fresh_seconds
+        self._keys: dict[str, RSAKey] | None = None
+        self._fetched_at_seconds = -math.inf
+        self._tried_at_seconds = -math.inf
+        self._fetching = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def find(self, key_id: str) -> RSAKey | None:
+        """Return the key with this id, or None when the issuer has none.
+
+        Raises:
+            UnavailableError: The issuer can't be reached and no keys are known.
+        """
+        if self._keys is None or key_id not in self._keys:
+            await self._refresh(key_id)
+        elif self._is_stale():
+            self._refresh_behind_the_caller(key_id)
+        if self._keys is None:
+            raise UnavailableError("The issuer's keys can't be had now.", reason="issuer_unavailable")
+        return self._keys.get(key_id)
+
+    async def check_ready(self) -> None:
+        """Fit a readiness check: there are keys, or they can be had.
+
+        Raises:
+            UnavailableError: There are none.
+        """
+        if self._keys is None:
+            await self._refresh("")
+        if self._keys is None:
+            raise UnavailableError("The issuer's keys can't be had now.", reason="issuer_unavailable")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait([self._refreshing])
+        if self._own_http and self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    def _refresh_behind_the_caller(self, key_id: str) -> None:
+        """Look for withdrawn keys without making a caller wait whose key is known."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh(key_id))
+
+    async def _refresh(self, key_id: str) -> None:
+        """Fetch, unless somebody did while we waited for our turn or a moment ago."""
+        async with self._fetching:
+            fresh = self._keys is not None and key_id in self._keys and not self._is_stale()
+            if fresh or time.monotonic() - self._tried_at_seconds < self._pause_seconds:
+                return
+            try:
+                self._keys = await self._fetch()
+            except (httpx.HTTPError, JoseError, ValueError, TypeError, KeyError) as error:
+                logger.warning("jwks_fetch_failed", url=self._url, error=repr(error), keys_known=self._keys is not None)
+            else:
+                self._fetched_at_seconds = time.monotonic()
+            finally:
+                self._tried_at_seconds = time.monotonic()
+
+    async def _fetch(self) -> dict[str, RSAKey]:
+        if self._http is None:
+            self._http = httpx.AsyncClient(timeout=FETCH_SECONDS_MAX, trust_env=False)
+        response = await self._http.get(self._url, headers={"Accept": "application/json"})
+        response.raise_for_status()
+        if len(response.content) > DOCUMENT_BYTES_MAX:
+            raise ValueError("the key set is too large")
+        return usable_keys(KeySet.import_key_set(response.json()))
+
+    def _is_stale(self) -> bool:
+        return time.monotonic() - self._fetched_at_seconds > self._fresh_seconds
+
+
+def usable_keys(key_set: KeySet) -> dict[str, RSAKey]:
+    """Pick the keys that may sign our tokens, by their ids: RSA, long enough, meant for signatures."""
+    return {
+        key.kid: key
+        for key in key_set.keys
+        if isinstance(key, RSAKey)
+        and key.kid
+        and key.get("use", "sig") == "sig"
+        and key.get("alg", "RS256") == "RS256"
+        and key.public_key.key_size >= KEY_BITS_MIN
+    }

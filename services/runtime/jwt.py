@@ -1,0 +1,267 @@
+"""Who calls: bearer tokens (RS256 JSON Web Tokens) checked against the issuer's public keys.
+
+Every service checks each token by itself; only the gateway holds private keys.
+
+Sources: RFC 7519 (JWT), RFC 8725 (best current practice: an allow-list of algorithms, never the token's own word),
+RFC 9068 (access tokens).
+"""
+
+import binascii
+import json
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+
+from services.runtime.clock import Clock
+from services.runtime.errors import UnauthenticatedError
+
+ALGORITHM = "RS256"
+"""The only algorithm that is accepted, whatever a token or a key says."""
+
+SHARED_AUDIENCE = "tradeflow"
+"""The audience of users' tokens: good for every service."""
+
+SERVICE_ROLE = "service"
+"""The role of a service's own token."""
+
+TOKEN_BYTES_MAX = 8192
+"""A bound on what an unknown caller makes us parse; ours are below 1 KiB, and proxies bound headers at 8 KiB too."""
+
+TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
+"""The `typ` of access tokens, so that no other kind of signed token passes for one (RFC 9068, section 4)."""
+
+LEEWAY_SECONDS = 30
+"""How far clocks of two machines may differ."""
+
+REMEMBERED_TOKENS_MAX = 4096
+"""Verified tokens kept; about 2 KiB each."""
+
+REMEMBERED_SECONDS_MAX = 60
+"""How long a verified token is believed without a new look at the keys, so that a withdrawn key stops working soon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A caller whose token was verified."""
+
+    subject: str
+    """The user's id, or the service's client id."""
+    roles: frozenset[str]
+    audience: str
+    """The audience that was matched: the service's own name or the shared one."""
+    token_id: str
+    expires_at: datetime
+    token: str = field(repr=False)
+    """The token itself, to be sent on."""
+
+    @property
+    def is_service(self) -> bool:
+        """Tell whether a service calls for itself."""
+        return SERVICE_ROLE in self.roles
+
+
+class PublicKeys(Protocol):
+    """Where the issuer's public keys are found."""
+
+    async def find(self, key_id: str) -> RSAKey | None:
+        """Return the key with this id, or None when the issuer has none.
+
+        Raises:
+            UnavailableError: The keys can't be had now.
+        """
+        ...
+
+
+class TokenVerifier(Protocol):
+    """Turns tokens into principals; `JwtVerifier` is the usual one, and a service may put its own checks around it."""
+
+    async def verify(self, token: str) -> Principal:
+        """Return who calls.
+
+        Raises:
+            UnauthenticatedError: The token isn't good; the reason says why.
+            UnavailableError: It can't be told now.
+        """
+        ...
+
+
+class JwtVerifier:
+    """Verifies tokens of one issuer for one audience."""
+
+    def __init__(self, keys: PublicKeys, issuer: str, audience: str, clock: Clock) -> None:
+        """Trust `issuer`, whose keys are `keys`, and accept what is meant for `audience` or for everyone.
+
+        Args:
+            keys: The issuer's public keys.
+            issuer: The exact `iss` of its tokens.
+            audience: This service's name.
+            clock: Tells whether a token is expired.
+        """
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+        self._remembered: OrderedDict[str, tuple[Principal, datetime]] = OrderedDict()
+
+    async def verify(self, token: str) -> Principal:
+        """Return who calls.
+
+        Raises:
+            UnauthenticatedError: With the reason token_missing, token_malformed, token_expired, token_not_yet_valid,
+                token_forged, token_wrong_audience or token_wrong_issuer.
+            UnavailableError: The issuer's keys can't be had now.
+        """
+        if not token:
+            raise UnauthenticatedError("A bearer token is required.", reason="token_missing")
+        remembered = self._recall(token)
+        if remembered is not None:
+            return remembered
+        principal = self._principal(token, await self._verified_claims(token))
+        self._remember(token, principal)
+        return principal
+
+    async def _verified_claims(self, token: str) -> dict[str, Any]:
+        signature = _parse(token)
+        header = signature.headers()
+        if header.get("alg") != ALGORITHM:
+            raise _forged(f"The token must be signed with {ALGORITHM}.")
+        if str(header.get("typ", "")).lower() not in TOKEN_TYPES or "crit" in header:
+            raise _malformed("The token isn't a plain access token (typ at+jwt).")
+        key_id = header.get("kid")
+        if not isinstance(key_id, str) or not key_id:
+            raise _malformed("The token names no key.")
+        key = await self._keys.find(key_id)
+        if key is None:
+            raise _forged("The token is signed with an unknown key.")
+        try:
+            genuine = jws.validate_compact(signature, key, algorithms=[ALGORITHM])
+        except (JoseError, ValueError, TypeError) as error:
+            raise _forged("The token's signature can't be checked.") from error
+        if not genuine:
+            raise _forged("The token's signature is wrong.")
+        return _claims(signature.payload)
+
+    def _principal(self, token: str, claims: dict[str, Any]) -> Principal:
+        if _text(claims, "iss") != self._issuer:
+            raise UnauthenticatedError("The token is from another issuer.", reason="token_wrong_issuer")
+        audience = self._matched_audience(claims)
+        expires_at = self._check_times(claims)
+        return Principal(
+            subject=_text(claims, "sub"),
+            roles=_roles(claims),
+            audience=audience,
+            token_id=_text(claims, "jti"),
+            expires_at=expires_at,
+            token=token,
+        )
+
+    def _matched_audience(self, claims: dict[str, Any]) -> str:
+        claimed = claims.get("aud")
+        audiences = [claimed] if isinstance(claimed, str) else claimed
+        if not isinstance(audiences, list) or not all(isinstance(audience, str) for audience in audiences):
+            raise _malformed("The token's `aud` is missing or isn't text.")
+        for accepted in (self._audience, SHARED_AUDIENCE):
+            if accepted in audiences:
+                return accepted
+        raise UnauthenticatedError("The token is meant for another service.", reason="token_wrong_audience")
+
+    def _check_times(self, claims: dict[str, Any]) -> datetime:
+        """Check the token's times and return when it ends."""
+        now = self._clock.now()
+        leeway = timedelta(seconds=LEEWAY_SECONDS)
+        expires_at = _instant(claims, "exp")
+        if now >= expires_at + leeway:
+            raise UnauthenticatedError("The token is expired.", reason="token_expired")
+        starts = [_instant(claims, "iat")] + ([_instant(claims, "nbf")] if "nbf" in claims else [])
+        if now + leeway < max(starts):
+            raise UnauthenticatedError("The token isn't valid yet.", reason="token_not_yet_valid")
+        return expires_at
+
+    def _recall(self, token: str) -> Principal | None:
+        entry = self._remembered.get(token)
+        if entry is None:
+            return None
+        principal, until = entry
+        if self._clock.now() >= until:
+            del self._remembered[token]
+            return None
+        self._remembered.move_to_end(token)
+        return principal
+
+    def _remember(self, token: str, principal: Principal) -> None:
+        until = min(principal.expires_at, self._clock.now() + timedelta(seconds=REMEMBERED_SECONDS_MAX))
+        self._remembered[token] = (principal, until)
+        while len(self._remembered) > REMEMBERED_TOKENS_MAX:
+            self._remembered.popitem(last=False)
+
+
+def bearer_token(authorization: str | None) -> str:
+    """Take the token out of an Authorization header.
+
+    Raises:
+        UnauthenticatedError: There is none (token_missing), or the header has another form (token_malformed).
+    """
+    if not authorization:
+        raise UnauthenticatedError("A bearer token is required.", reason="token_missing")
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or " " in token:
+        raise _malformed("The Authorization header must be `Bearer` and a token.")
+    return token
+
+
+def _parse(token: str) -> jws.CompactSignature:
+    if len(token) > TOKEN_BYTES_MAX or not token.isascii():
+        raise _malformed(f"A token is ASCII and at most {TOKEN_BYTES_MAX} bytes long.")
+    try:
+        signature = jws.extract_compact(token.encode())
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error) as error:
+        raise _malformed("The token isn't a JSON Web Token.") from error
+    return signature
+
+
+def _claims(payload: bytes | None) -> dict[str, Any]:
+    try:
+        claims = json.loads(payload or b"")
+    except (ValueError, RecursionError) as error:
+        raise _malformed("The token's claims aren't JSON.") from error
+    if not isinstance(claims, dict):
+        raise _malformed("The token's claims aren't a JSON object.")
+    return claims
+
+
+def _text(claims: dict[str, Any], name: str) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str) or not value:
+        raise _malformed(f"The token's `{name}` is missing or isn't text.")
+    return value
+
+
+def _instant(claims: dict[str, Any], name: str) -> datetime:
+    value = claims.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _malformed(f"The token's `{name}` is missing or isn't a number.")
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (OverflowError, OSError, ValueError) as error:
+        raise _malformed(f"The token's `{name}` isn't an instant.") from error
+
+
+def _roles(claims: dict[str, Any]) -> frozenset[str]:
+    roles = claims.get("roles", [])
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise _malformed("The token's `roles` aren't a list of texts.")
+    return frozenset(roles)
+
+
+def _malformed(message: str) -> UnauthenticatedError:
+    return UnauthenticatedError(message, reason="token_malformed")
+
+
+def _forged(message: str) -> UnauthenticatedError:
+    return UnauthenticatedError(message, reason="token_forged")
