@@ -5,14 +5,13 @@ Order of checks: token → shape → may this caller do this. What the command's
 # ruff: noqa: N802 - the contract names the methods
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 
 from services.ledger.commands.command import Command
-from services.ledger.domain.receipt import Receipt
 from services.ledger.inbound import fields
 from services.ledger.inbound.authorisation import (
     Caller,
@@ -33,6 +32,7 @@ from services.ledger.inbound.messages import (
     statement_line_message,
     timestamp_of,
 )
+from services.ledger.ports import Submitter
 from services.ledger.queries.balance import wallet_account
 from services.ledger.queries.book import Book
 from services.ledger.queries.hold import hold_by_id
@@ -59,18 +59,6 @@ CALL_SECONDS_MAX = 30.0
 """How long a call without a deadline of its own may take."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-
-class Submitter(Protocol):
-    """What the door asks of the committer."""
-
-    async def submit(self, command: Command) -> Receipt:
-        """Run one command, or raise why not."""
-        ...
-
-    async def submit_many(self, commands: Sequence[Command]) -> list[Receipt | TradeFlowError]:
-        """Run commands in their order; one refusal doesn't disturb its neighbours."""
-        ...
 
 
 class LedgerGrpcService(LedgerServiceServicer):
