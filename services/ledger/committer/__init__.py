@@ -1,0 +1,1 @@
+"""The one writer of a book: gather → lock → read → decide → write → commit → answer."""

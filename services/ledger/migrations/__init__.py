@@ -1,0 +1,1 @@
+"""The ledger's tables, one step a module; see `services/runtime/database/migrations.py`."""

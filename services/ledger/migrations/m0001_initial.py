@@ -141,7 +141,8 @@ STATEMENTS = (
         PRIMARY KEY (book_id, hold_id, capture_number, seller_id)
     )
     """,
-    # One key, one effect, one answer. `reason` is empty for an accepted command. Insert-only. It is the inbox of
+    # One key, one effect, one answer. `reason` is empty for an accepted command; `details` is a refusal's JSON object
+    # of texts. Insert-only. It is the inbox of
     # order-events too: the key of a capture names the order and the capture's number.
     """
     CREATE TABLE idempotency_keys (
@@ -153,6 +154,7 @@ STATEMENTS = (
         sequence BIGINT NOT NULL,
         reason VARBINARY(64) NOT NULL,
         message VARBINARY(512) NOT NULL,
+        details VARBINARY(1024) NOT NULL,
         hold_id BINARY(16),
         recorded_at BIGINT NOT NULL,
         PRIMARY KEY (book_id, service, idempotency_key)

@@ -1,0 +1,1 @@
+"""The ledger's way out: SQL for the database, Protobuf for its events."""

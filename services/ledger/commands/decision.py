@@ -1,0 +1,166 @@
+"""Decide a batch: commands one by one, each seeing what earlier ones did. Pure.
+
+For every command, in this order: its shape was checked when it was made and its caller was authorised at the door;
+then its key; then now = max(clock, last recorded + 1 µs); then its own guards.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.ledger.commands.capture_hold import CaptureFunds, decide_capture_funds
+from services.ledger.commands.command import Command
+from services.ledger.commands.commit_hold import CommitHold, decide_commit_hold
+from services.ledger.commands.deposit import Deposit, decide_deposit
+from services.ledger.commands.expire_hold import ExpireHold, decide_expire_hold
+from services.ledger.commands.open_account import OpenAccount, decide_open_account
+from services.ledger.commands.outcome import MICROSECOND, Draft, Outcome, refused
+from services.ledger.commands.refund_capture import RefundCapture, decide_refund_capture
+from services.ledger.commands.reserve_funds import ReserveFunds, decide_reserve_funds
+from services.ledger.commands.shape import KeyedCommand
+from services.ledger.commands.state import BookState
+from services.ledger.commands.void_hold import VoidHold, decide_void_hold
+from services.ledger.domain.account import Account
+from services.ledger.domain.capture import CaptureLeg
+from services.ledger.domain.hold import Hold
+from services.ledger.domain.journal import Record
+from services.ledger.domain.keys import RecordedKey
+from services.ledger.domain.receipt import Receipt
+from services.ledger.domain.refusals import rebuild_refusal
+from services.ledger.domain.wallet_event import WalletEvent
+from services.runtime.errors import KeyReusedError, RejectedError
+
+Answer = Receipt | RejectedError
+"""What a caller gets back."""
+
+_DECIDERS: dict[type, Callable[[BookState, Any, datetime], Outcome]] = {
+    OpenAccount: decide_open_account,
+    Deposit: decide_deposit,
+    ReserveFunds: decide_reserve_funds,
+    CommitHold: decide_commit_hold,
+    CaptureFunds: decide_capture_funds,
+    VoidHold: decide_void_hold,
+    ExpireHold: decide_expire_hold,
+    RefundCapture: decide_refund_capture,
+}
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a batch did: an answer for each command, in their order, and all that is to be written.
+
+    Changed things are here as they are at the batch's end, once each. `holds_before` has what the changed holds were;
+    None where they are new.
+    """
+
+    answers: list[Answer] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    keys: list[RecordedKey] = field(default_factory=list)
+    events: list[WalletEvent] = field(default_factory=list)
+    opened: list[Account] = field(default_factory=list)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    holds: dict[UUID, Hold] = field(default_factory=dict)
+    holds_before: dict[UUID, Hold | None] = field(default_factory=dict)
+    legs: dict[tuple[UUID, int, UUID], CaptureLeg] = field(default_factory=dict)
+    wallets: dict[UUID, int] = field(default_factory=dict)
+    last_sequence: int = 0
+    last_recorded_at: datetime | None = None
+    last_account_id: int = 0
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Tell that there is nothing to write: replays, and refusals that aren't remembered."""
+        return not (self.records or self.keys or self.events)
+
+
+def decide(state: BookState, commands: Iterable[Command], clock_now: datetime) -> Decision:
+    """Decide all commands. `state` is used up: it ends as the book after them."""
+    decision = Decision()
+    for command in commands:
+        decision.answers.append(_decide_one(state, decision, command, clock_now))
+    decision.last_sequence = state.last_sequence
+    decision.last_recorded_at = state.last_recorded_at
+    decision.last_account_id = state.last_account_id
+    return decision
+
+
+def _decide_one(state: BookState, decision: Decision, command: Command, clock_now: datetime) -> Answer:
+    if isinstance(command, KeyedCommand):
+        seen = state.keys.get((command.service, command.idempotency_key))
+        if seen is not None:
+            return _replay(state, seen, command)
+    now = max(clock_now, state.last_recorded_at + MICROSECOND)
+    try:
+        outcome = _DECIDERS[type(command)](state, command, now)
+    except RejectedError as refusal:
+        outcome = refused(refusal)
+    if outcome.draft is not None:
+        _absorb(state, decision, outcome.draft, command.traceparent)
+    if isinstance(command, KeyedCommand) and outcome.remembered:
+        _remember(state, decision, command, outcome, now)
+    return outcome.receipt or outcome.refusal  # type: ignore[return-value]  # an outcome has one of them
+
+
+def _replay(state: BookState, seen: RecordedKey, command: KeyedCommand) -> Answer:
+    """Give the first answer again, or refuse other content under the same key."""
+    if seen.fingerprint != command.fingerprint:
+        return KeyReusedError("This idempotency key came with other content before.")
+    if seen.reason:
+        return rebuild_refusal(seen.reason, seen.message, seen.details)
+    hold = state.holds.get(seen.hold_id) if seen.hold_id is not None else None
+    return Receipt(journal_sequence=seen.sequence, recorded_at=seen.recorded_at, hold=hold, replayed=True)
+
+
+def _absorb(state: BookState, decision: Decision, draft: Draft, traceparent: str) -> None:
+    """Let a command's changes take effect for the commands after it."""
+    if draft.records:
+        decision.records += draft.records
+        state.last_sequence = draft.sequence
+        state.last_recorded_at = draft.now
+        state.last_account_id += len(draft.opened)
+        decision.opened += draft.opened
+        state.accounts.update(draft.accounts)
+        decision.accounts.update(draft.accounts)
+        if draft.hold is not None:
+            hold_id = draft.hold.hold_id
+            decision.holds_before.setdefault(hold_id, state.holds.get(hold_id))
+            state.holds[hold_id] = decision.holds[hold_id] = draft.hold
+        for leg in draft.legs:
+            state.absorb_leg(leg)
+            decision.legs[leg.hold_id, leg.capture_number, leg.seller_id] = leg
+    for event in draft.events:
+        state.last_recorded_at = draft.now
+        sequence = state.number_event(event.wallet_id)
+        decision.wallets[event.wallet_id] = sequence
+        decision.events.append(
+            WalletEvent(
+                wallet_id=event.wallet_id,
+                sequence=sequence,
+                recorded_at=event.recorded_at,
+                journal_sequence=event.journal_sequence,
+                account=event.account,
+                fact=event.fact,
+                traceparent=traceparent,
+            )
+        )
+
+
+def _remember(state: BookState, decision: Decision, command: KeyedCommand, outcome: Outcome, now: datetime) -> None:
+    """Keep the answer under the key."""
+    receipt, refusal = outcome.receipt, outcome.refusal
+    key = RecordedKey(
+        service=command.service,
+        idempotency_key=command.idempotency_key,
+        fingerprint=command.fingerprint,
+        sequence=receipt.journal_sequence if receipt is not None else 0,
+        recorded_at=receipt.recorded_at if receipt is not None else now,
+        hold_id=receipt.hold.hold_id if receipt is not None and receipt.hold is not None else None,
+        reason=refusal.reason if refusal is not None else "",
+        message=refusal.message if refusal is not None else "",
+        details=refusal.details if refusal is not None else {},
+    )
+    state.keys[key.service, key.idempotency_key] = key
+    state.last_recorded_at = max(state.last_recorded_at, now)
+    decision.keys.append(key)
