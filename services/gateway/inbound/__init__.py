@@ -1,0 +1,1 @@
+"""The gateway's doors: REST, the proxy, the WebSocket, server-sent events, and the consumer of wallet events."""

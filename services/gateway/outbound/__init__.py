@@ -1,0 +1,1 @@
+"""What the gateway calls: Redis, the orders service and the ledger."""

@@ -1,0 +1,131 @@
+"""Registration, sign-in, refresh, sign-out, and tickets for WebSockets."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from litestar import Response, post
+from litestar.datastructures import CacheControlHeader
+from litestar.handlers import HTTPRouteHandler
+
+from services.gateway.access_tokens import TokenIssuer
+from services.gateway.door import require_user
+from services.gateway.inbound.rate_limits import ROUTE_CLASS_OPTION
+from services.gateway.ports import Identities, RevokedToken, Session, TicketStore
+from services.gateway.revocation import Revocations
+from services.runtime.http_auth import PUBLIC
+from services.runtime.jwt import Principal
+
+TAGS = ["sign-in"]
+"""The group in the API's description."""
+
+SIGN_IN = {ROUTE_CLASS_OPTION: "auth", **PUBLIC}
+"""What password guessing meets: a limit per address."""
+
+NO_STORE = CacheControlHeader(no_store=True)
+"""On every answer with a token or a ticket (RFC 6749, section 5.1)."""
+
+Email = Annotated[str, msgspec.Meta(min_length=3, max_length=254)]
+Password = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+RefreshToken = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+
+
+class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new user."""
+
+    email: Email
+    password: Annotated[str, msgspec.Meta(min_length=8, max_length=256)]
+    role: Literal["buyer", "merchant"]
+
+
+class UserBody(msgspec.Struct, frozen=True):
+    """A user."""
+
+    user_id: str
+    email: str
+    roles: list[str]
+    created_at: datetime
+
+
+class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sign-in."""
+
+    email: Email
+    password: Password
+
+
+class RefreshBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A refresh token to exchange or to end."""
+
+    refresh_token: RefreshToken
+
+
+class TokensBody(msgspec.Struct, frozen=True):
+    """What a client keeps while it is signed in."""
+
+    access_token: str
+    """For the Authorization header."""
+    refresh_token: str
+    """Good once, for the next pair."""
+    token_type: str
+    """Bearer."""
+    expires_in: int
+    """Seconds that the access token is good."""
+
+
+class TicketBody(msgspec.Struct, frozen=True):
+    """A ticket for one connection."""
+
+    ticket: str
+    expires_in: int
+
+
+def auth_routes(
+    *,
+    identities: Identities,
+    issuer: TokenIssuer,
+    revocations: Revocations,
+    tickets: TicketStore,
+    ticket_seconds: int,
+) -> list[HTTPRouteHandler]:
+    """Make the routes."""
+
+    @post("/auth/register", operation_id="register", tags=TAGS, opt=SIGN_IN)
+    async def register(data: Registration) -> UserBody:
+        """Make a user who buys or sells. 409 email_taken when the address has one."""
+        user = await identities.register(email=data.email, password=data.password, role=data.role)
+        return UserBody(user_id=user.user_id, email=user.email, roles=list(user.roles), created_at=user.created_at)
+
+    @post("/auth/login", operation_id="login", tags=TAGS, opt=SIGN_IN, status_code=200, cache_control=NO_STORE)
+    async def login(data: Login) -> TokensBody:
+        """Sign in. 401 bad_credentials for an unknown address and a wrong password alike."""
+        return _tokens_body(issuer, await identities.sign_in(email=data.email, password=data.password))
+
+    @post("/auth/refresh", operation_id="refresh", tags=TAGS, opt=SIGN_IN, status_code=200, cache_control=NO_STORE)
+    async def refresh(data: RefreshBody) -> TokensBody:
+        """Exchange a refresh token for a new pair. 401 refresh_token_reused ends the whole session."""
+        return _tokens_body(issuer, await identities.refresh(data.refresh_token))
+
+    @post("/auth/logout", operation_id="logout", tags=TAGS, opt={ROUTE_CLASS_OPTION: "auth"}, status_code=204)
+    async def logout(data: RefreshBody, principal: Principal) -> None:
+        """End the session, and revoke the access token that this call was made with."""
+        await identities.end_session(data.refresh_token)
+        await revocations.revoke(RevokedToken(token_id=principal.token_id, expires_at=principal.expires_at))
+
+    @post("/auth/ticket", operation_id="issueTicket", tags=TAGS, opt={ROUTE_CLASS_OPTION: "socket"})
+    async def issue_ticket(principal: Principal) -> Response[TicketBody]:
+        """Exchange the token for a ticket that opens one WebSocket or event stream, once and soon."""
+        ticket = await tickets.issue(require_user(principal).token, lifetime_seconds=ticket_seconds)
+        return Response(TicketBody(ticket=ticket, expires_in=ticket_seconds), headers={"Cache-Control": "no-store"})
+
+    return [register, login, refresh, logout, issue_ticket]
+
+
+def _tokens_body(issuer: TokenIssuer, session: Session) -> TokensBody:
+    issued = issuer.user_token(user_id=session.user.user_id, roles=session.user.roles)
+    return TokensBody(
+        access_token=issued.token,
+        refresh_token=session.refresh_token,
+        token_type="Bearer",  # noqa: S106 (the name of a scheme)
+        expires_in=issued.expires_in_seconds,
+    )

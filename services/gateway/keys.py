@@ -1,0 +1,228 @@
+"""The keys that sign tokens: JWK set files in a folder, read again when they change.
+
+Each file holds `{"keys": [...]}` with private RSA keys. Two members of our own may stand beside RFC 7517's: `status`
+(`prepared`: published only; `active`: may sign, the default; `retiring`: published only) and `iat` (seconds since 1970,
+when it was made). The newest active key signs; all are published, so that a token outlives its key's turn.
+
+A Kubernetes Secret is mounted as such a folder and changes by an atomic swap of a link; files whose names begin with a
+dot are its own and are not read.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import structlog
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+
+from services.runtime.clock import Clock, SystemClock
+
+logger = structlog.get_logger(__name__)
+
+ALGORITHM = "RS256"
+"""The only algorithm: every verifier has an allow-list of one."""
+
+KEY_BITS = 2048
+"""NIST SP 800-131A: enough beyond 2030, and a signature stays near 1 ms."""
+
+RELOAD_SECONDS = 2.0
+"""How often the folder is looked at; the operator publishes a key minutes before it signs."""
+
+FILE_NAME = "signing-keys.json"
+"""What `ensure_keys` makes."""
+
+
+class KeysError(Exception):
+    """The folder has no key that can sign, or holds something that isn't a key set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """One private key."""
+
+    key: RSAKey
+    key_id: str
+    """The RFC 7638 thumbprint."""
+    status: Literal["prepared", "active", "retiring"]
+    made_at_seconds: int
+
+
+class _KeyFile(msgspec.Struct):
+    keys: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySet:
+    """All keys of one reading of the folder."""
+
+    keys: tuple[SigningKey, ...]
+    active: SigningKey
+
+    @classmethod
+    def of(cls, keys: Iterable[SigningKey]) -> "KeySet":
+        """Choose the newest active key.
+
+        Raises:
+            KeysError: None is active.
+        """
+        unique = tuple({key.key_id: key for key in keys}.values())
+        candidates = [key for key in unique if key.status == "active"]
+        if not candidates:
+            raise KeysError("no key is active: nothing can be signed")
+        return cls(keys=unique, active=max(candidates, key=lambda key: (key.made_at_seconds, key.key_id)))
+
+    def public(self) -> dict[str, list[dict[str, str]]]:
+        """Return the JWK set that verifiers read: public members only, the active key first."""
+        ordered = sorted(self.keys, key=lambda key: (key is not self.active, -key.made_at_seconds, key.key_id))
+        return {"keys": [_public_jwk(key) for key in ordered]}
+
+
+class KeyRing:
+    """The keys as they are now; reading a broken folder keeps the last good ones."""
+
+    def __init__(self, folder: Path, *, reload_seconds: float = RELOAD_SECONDS) -> None:
+        """Read the folder.
+
+        Raises:
+            KeysError: See `read_keys`.
+        """
+        self._folder = folder
+        self._reload_seconds = reload_seconds
+        self._fingerprint = _fingerprint(folder)
+        self.current = read_keys(folder)
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        """Make a JWT of these claims: header `typ` at+jwt (RFC 9068), `kid`, RS256."""
+        active = self.current.active
+        return jwt.encode({"alg": ALGORITHM, "typ": "at+jwt", "kid": active.key_id}, claims, active.key)
+
+    async def find(self, key_id: str) -> RSAKey | None:
+        """Return the key that has this id, or None; fits the verifier's `PublicKeys`."""
+        return next((key.key for key in self.current.keys if key.key_id == key_id), None)
+
+    async def watch(self) -> None:
+        """Read the folder again whenever it changes, until cancelled."""
+        while True:
+            await asyncio.sleep(self._reload_seconds)
+            await asyncio.to_thread(self.reload_if_changed)
+
+    def reload_if_changed(self) -> bool:
+        """Read the folder again if it changed, and say whether other keys are in use now."""
+        fingerprint = _fingerprint(self._folder)
+        if fingerprint == self._fingerprint:
+            return False
+        try:
+            keys = read_keys(self._folder)
+        except (KeysError, OSError) as error:
+            logger.warning("keys_not_reloaded", folder=str(self._folder), error=str(error))
+            return False
+        self.current, self._fingerprint = keys, fingerprint
+        logger.info("keys_reloaded", key_ids=[key.key_id for key in keys.keys], active=keys.active.key_id)
+        return True
+
+
+def read_keys(folder: Path) -> KeySet:
+    """Read all key files of a folder.
+
+    Raises:
+        KeysError: The folder is missing or empty, a file isn't a set of private RSA keys, a `kid` isn't the key's
+            thumbprint, or no key is active.
+    """
+    files = _key_files(folder)
+    if not files:
+        raise KeysError(f"no key file (*.json) in {folder}")
+    return KeySet.of(key for file in files for key in _read_file(file))
+
+
+def ensure_keys(folder: Path, *, clock: Clock | None = None) -> Path:
+    """Make a folder with one new key unless it has a key file already, and return the folder.
+
+    Safe when two processes start at once: one file wins and both read it. Only its owner may read it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _key_files(folder):
+        return folder
+    made_at_seconds = int((clock or SystemClock()).now().timestamp())
+    content = msgspec.json.encode({"keys": [generate_jwk(made_at_seconds=made_at_seconds)]})
+    draft = folder / f".{FILE_NAME}.{secrets.token_hex(8)}"
+    draft.touch(mode=0o600)
+    draft.write_bytes(content)
+    try:
+        os.link(draft, folder / FILE_NAME)  # unlike a rename, this never replaces a file that is there
+    except FileExistsError:
+        logger.info("keys_made_by_another_process", folder=str(folder))
+    finally:
+        draft.unlink()
+    return folder
+
+
+def generate_jwk(*, made_at_seconds: int, status: str = "active") -> dict[str, Any]:
+    """Make a new private key as a JWK with its thumbprint as `kid`."""
+    key = RSAKey.generate_key(KEY_BITS)
+    members: dict[str, Any] = dict(key.as_dict(private=True))
+    return members | {
+        "kid": key.thumbprint(),
+        "use": "sig",
+        "alg": ALGORITHM,
+        "iat": made_at_seconds,
+        "status": status,
+    }
+
+
+def _read_file(file: Path) -> list[SigningKey]:
+    try:
+        members = msgspec.json.decode(file.read_bytes(), type=_KeyFile).keys
+    except msgspec.MsgspecError as error:
+        raise KeysError(f"{file.name} is no JWK set") from error
+    return [_signing_key(file, jwk) for jwk in members]
+
+
+def _signing_key(file: Path, jwk: dict[str, Any]) -> SigningKey:
+    try:
+        key = RSAKey.import_key({name: value for name, value in jwk.items() if name not in {"iat", "status"}})
+        thumbprint = key.thumbprint()
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise KeysError(f"{file.name} holds something that is no RSA key") from error
+    if not key.is_private:
+        raise KeysError(f"{file.name} holds a key without its private part")
+    if jwk.get("kid", thumbprint) != thumbprint:
+        raise KeysError(f"{file.name} holds a key whose kid is not its RFC 7638 thumbprint")
+    status, made_at = jwk.get("status", "active"), jwk.get("iat", 0)
+    if status not in {"prepared", "active", "retiring"} or not isinstance(made_at, int):
+        raise KeysError(f"{file.name} holds a key with an unknown status or a malformed iat")
+    return SigningKey(key=key, key_id=thumbprint, status=status, made_at_seconds=made_at)
+
+
+def _public_jwk(key: SigningKey) -> dict[str, str]:
+    public = key.key.as_dict(private=False)
+    return {
+        "kty": "RSA",
+        "use": "sig",
+        "alg": ALGORITHM,
+        "kid": key.key_id,
+        "n": str(public["n"]),
+        "e": str(public["e"]),
+    }
+
+
+def _key_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*.json") if not file.name.startswith(".") and file.is_file())
+
+
+def _fingerprint(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Tell whether a folder changed, without reading keys: names, inodes, sizes and times of the files linked to."""
+    marks = []
+    for file in _key_files(folder):
+        try:
+            found = file.stat()
+        except FileNotFoundError:
+            continue
+        marks.append((file.name, found.st_ino, found.st_size, found.st_mtime_ns))
+    return tuple(marks)

@@ -1,0 +1,96 @@
+"""Users and sessions, asked of the orders service."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeVar
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from services.gateway.access_tokens import OwnServiceTokens
+from services.gateway.ports import RevokedToken, Session, User
+from services.runtime.clock import EPOCH
+from services.runtime.grpc_auth import call_metadata
+from services.runtime.grpc_errors import error_of
+from tradeflow.orders.v1 import identity_service_pb2 as identity
+from tradeflow.orders.v1.identity_service_pb2_grpc import IdentityServiceStub
+
+AUDIENCE = "orders"
+"""For whom the gateway's tokens are, here."""
+
+T = TypeVar("T")
+
+_ROLES = {
+    identity.ROLE_BUYER: "buyer",
+    identity.ROLE_MERCHANT: "merchant",
+    identity.ROLE_TREASURY: "treasury",
+    identity.ROLE_OPERATOR: "operator",
+}
+
+
+class IdentityClient:
+    """Fits `Identities` and `RevocationList`; every call has a deadline and none is retried here."""
+
+    def __init__(self, channel: grpc.aio.Channel, tokens: OwnServiceTokens, *, call_seconds_max: float) -> None:
+        """Call over `channel`."""
+        self._stub = IdentityServiceStub(channel)
+        self._tokens = tokens
+        self._call_seconds_max = call_seconds_max
+
+    async def register(self, *, email: str, password: str, role: Literal["buyer", "merchant"]) -> User:
+        """Make a user."""
+        chosen = identity.ROLE_MERCHANT if role == "merchant" else identity.ROLE_BUYER
+        request = identity.RegisterRequest(email=email, password=password, role=chosen)
+        return _user((await self._call(self._stub.Register, request)).user)
+
+    async def sign_in(self, *, email: str, password: str) -> Session:
+        """Check a password and begin a session."""
+        request = identity.AuthenticateRequest(email=email, password=password)
+        user = _user((await self._call(self._stub.Authenticate, request)).user)
+        started = await self._call(self._stub.StartSession, identity.StartSessionRequest(user_id=user.user_id))
+        return Session(refresh_token=started.refresh_token, user=user)
+
+    async def refresh(self, refresh_token: str) -> Session:
+        """Exchange a refresh token for its successor."""
+        request = identity.RotateSessionRequest(refresh_token=refresh_token)
+        rotated = await self._call(self._stub.RotateSession, request)
+        return Session(refresh_token=rotated.refresh_token, user=_user(rotated.user))
+
+    async def end_session(self, refresh_token: str) -> None:
+        """End a session."""
+        await self._call(self._stub.EndSession, identity.EndSessionRequest(refresh_token=refresh_token))
+
+    async def find_user_by_email(self, email: str) -> User:
+        """Find a user."""
+        return _user((await self._call(self._stub.FindUser, identity.FindUserRequest(email=email))).user)
+
+    async def revoke_access_token(self, token: RevokedToken) -> None:
+        """Remember a revocation until the token would have expired."""
+        expires_at = Timestamp()
+        expires_at.FromDatetime(token.expires_at)
+        request = identity.RevokeAccessTokenRequest(token_id=token.token_id, expires_at=expires_at)
+        await self._call(self._stub.RevokeAccessToken, request)
+
+    async def list_revoked_access_tokens(self) -> list[RevokedToken]:
+        """Return all that have not expired."""
+        request = identity.ListRevokedAccessTokensRequest()
+        answer = await self._call(self._stub.ListRevokedAccessTokens, request)
+        return [
+            RevokedToken(token_id=token.token_id, expires_at=token.expires_at.ToDatetime(tzinfo=EPOCH.tzinfo))
+            for token in answer.tokens
+        ]
+
+    async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
+        metadata = call_metadata(await self._tokens.token_for(AUDIENCE))
+        try:
+            return await method(request, metadata=metadata, timeout=self._call_seconds_max)
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error) from error
+
+
+def _user(user: identity.User) -> User:
+    return User(
+        user_id=user.user_id,
+        email=user.email,
+        roles=tuple(_ROLES[role] for role in user.roles if role in _ROLES),
+        created_at=user.created_at.ToDatetime(tzinfo=EPOCH.tzinfo),
+    )

@@ -1,0 +1,130 @@
+"""One pool of connections to Redis (or Valkey), with a deadline on everything.
+
+The gateway does without Redis when it must: so a Redis that is away has to be noticed quickly, and not anew by each
+request. After a failure, calls are refused at once for a moment.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from services.runtime.errors import UnavailableError
+
+logger = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+CALL_SECONDS_MAX = 1.0
+"""How long one call may take, waiting for a free connection included: Redis answers in less than a millisecond."""
+
+CONNECT_SECONDS_MAX = 0.5
+"""How long making a connection may take."""
+
+PAUSE_SECONDS = 0.5
+"""For how long calls are refused at once after a failure: so that a silent Redis costs one wait, not one a request."""
+
+CONNECTIONS_MAX = 32
+"""Sessions of one replica: more don't make one Redis thread faster."""
+
+KEY_PREFIX = "tradeflow:"
+"""Before each key, so that a Redis can be shared."""
+
+Argument = str | bytes | int | float
+"""What a command takes."""
+
+
+class Script:
+    """A Lua script, known to Redis by its digest."""
+
+    def __init__(self, text: str) -> None:
+        """Keep the text."""
+        self.text = text
+        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisConnection:
+    """Runs commands; every failure of the connection is an UnavailableError (reason redis_unavailable)."""
+
+    def __init__(self, url: str, *, pause_seconds: float = PAUSE_SECONDS) -> None:
+        """Connect when first needed."""
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS_MAX,
+            timeout=CALL_SECONDS_MAX,
+            socket_timeout=CALL_SECONDS_MAX,
+            socket_connect_timeout=CONNECT_SECONDS_MAX,
+            protocol=2,  # RESP3's push messages are of no use here, and every server speaks RESP2
+            # One more attempt at once: the first may meet a connection that a restarted Redis has closed.
+            retry=Retry(NoBackoff(), 1),
+        )
+        self._redis: Any = Redis.from_pool(pool)  # Any: the client's own commands are untyped
+        self._pause_seconds = pause_seconds
+        self._refuse_until_seconds = 0.0
+
+    async def command(self, *words: Argument) -> Any:
+        """Run one command."""
+        return await self._run(lambda: self._redis.execute_command(*words))
+
+    async def pipeline(self, commands: Sequence[Sequence[Argument]], *, atomic: bool = False) -> list[Any]:
+        """Run commands in one round trip; atomic ones let nothing in between."""
+
+        async def run() -> list[Any]:
+            async with self._redis.pipeline(transaction=atomic) as pipeline:
+                for words in commands:
+                    pipeline.execute_command(*words)
+                return list(await pipeline.execute())
+
+        return await self._run(run)
+
+    async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """Run a script: by its digest, and by its text the first time and after Redis forgot it."""
+
+        async def run() -> Any:
+            try:
+                return await self._redis.execute_command("EVALSHA", script.digest, len(keys), *keys, *arguments)
+            except NoScriptError:
+                return await self._redis.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+
+        return await self._run(run)
+
+    async def check_ready(self) -> None:
+        """Fit a readiness check.
+
+        Raises:
+            UnavailableError: Redis can't be reached.
+        """
+        await self.command("PING")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    async def _run(self, call: Callable[[], Awaitable[T]]) -> T:
+        if time.monotonic() < self._refuse_until_seconds:
+            raise _unavailable()
+        try:
+            async with asyncio.timeout(CALL_SECONDS_MAX):
+                return await call()
+        except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as error:
+            self._refuse_until_seconds = time.monotonic() + self._pause_seconds
+            logger.warning("redis_unavailable", error=repr(error))
+            raise _unavailable() from error
+        except RedisError as error:
+            # Loading, out of memory, read-only replica: an answer, but not one to work with.
+            logger.warning("redis_refused", error=repr(error))
+            raise _unavailable() from error
+
+
+def _unavailable() -> UnavailableError:
+    return UnavailableError("Redis can't be reached.", reason="redis_unavailable")

@@ -1,0 +1,72 @@
+"""Counts calls in Redis: one script for all quotas of a call, so that replicas agree and a refused call counts nowhere.
+
+Time is Redis's own, so that replicas need not agree on it. The keys of one call lie in different slots: this is for one
+Redis (with replicas, if you like), not for Redis Cluster.
+"""
+
+from collections.abc import Sequence
+
+from services.gateway.outbound.redis_connection import KEY_PREFIX, RedisConnection, Script
+from services.gateway.rate_policies import Quota, QuotaState
+
+TAKE = Script("""
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local answers, starts, allowed = {}, {}, 1
+for i, key in ipairs(KEYS) do
+  local interval, limit = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local start = math.max(tonumber(redis.call('GET', key) or now), now)
+  starts[i] = start
+  if start + interval - now > interval * limit then allowed = 0 end
+end
+for i, key in ipairs(KEYS) do
+  local interval, limit = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local busy = starts[i] - now
+  local fits = busy + interval <= interval * limit
+  if allowed == 1 then
+    busy = busy + interval
+    redis.call('SET', key, string.format('%.0f', now + busy), 'PX', string.format('%.0f', math.ceil(busy / 1000) + 1))
+  end
+  local free = math.floor((interval * limit - busy) / interval)
+  local wait = 0
+  if not fits then wait = busy + interval - interval * limit end
+  answers[i] = {fits and 1 or 0, free, busy, wait}
+end
+return answers
+""")
+"""Takes one call from each quota, or from none. KEYS: counters; ARGV: interval in microseconds and limit of each.
+
+A counter holds the instant at which its quota is whole again ("theoretical arrival time"), in microseconds since 1970
+(below 2^53, which Lua's numbers hold exactly), and lives until then. Answers {fits, calls left, microseconds until
+whole, microseconds until one fits} of each quota, as whole numbers.
+"""
+
+
+class RedisRateLimiter:
+    """Takes calls from quotas."""
+
+    def __init__(self, redis: RedisConnection) -> None:
+        """Count there."""
+        self._redis = redis
+
+    async def take(self, quotas: Sequence[Quota]) -> list[QuotaState]:
+        """Take one call from all of these quotas, or from none when one of them is used up.
+
+        Raises:
+            UnavailableError: Redis can't be reached; perhaps the call was counted.
+        """
+        if not quotas:
+            return []
+        arguments = [number for quota in quotas for number in (quota.policy.interval_micros, quota.policy.limit)]
+        keys = [f"{KEY_PREFIX}rate:{quota.name}" for quota in quotas]
+        answers = await self._redis.script(TAKE, keys, arguments)
+        return [
+            QuotaState(
+                quota=quota,
+                allowed=bool(fits),
+                remaining=max(0, int(free)),
+                reset_seconds=int(busy_micros) / 1e6,
+                retry_after_seconds=int(wait_micros) / 1e6,
+            )
+            for quota, (fits, free, busy_micros, wait_micros) in zip(quotas, answers, strict=True)
+        ]

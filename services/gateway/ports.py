@@ -1,0 +1,162 @@
+"""What the gateway's core asks of Redis, of the ledger and of the orders service."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from services.runtime.jwt import Principal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletNotice:
+    """One event of a wallet on its way to the wallet's owner."""
+
+    wallet_id: str
+    sequence: int
+    """The wallet's own, without gaps from 1."""
+    payload: bytes
+    """The event as it was published; only the doors read it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPage:
+    """What the history has of a wallet."""
+
+    newest_sequence: int
+    """0 when it has nothing. Newer events may exist: a history may lose its tail."""
+    notices: tuple[WalletNotice, ...]
+    """In order of sequence; holes are possible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerPage:
+    """What the ledger has of a wallet: the truth, up to the time of reading."""
+
+    last_sequence: int
+    reload_required: bool
+    """True when the events asked for are no longer kept."""
+    notices: tuple[WalletNotice, ...]
+    """In order of sequence, without a hole, from the one asked for."""
+
+
+class WalletHistory(Protocol):
+    """A capped memory of recent events, shared by all replicas. Losing any of it is fine."""
+
+    async def append(self, notices: Sequence[WalletNotice]) -> None:
+        """Remember events; a repeated one changes nothing.
+
+        Raises:
+            UnavailableError: Perhaps none were remembered.
+        """
+        ...
+
+    async def read(self, wallet_id: str, *, after_sequence: int | None) -> HistoryPage:
+        """Return what is remembered after a sequence; without one, only the newest sequence.
+
+        Raises:
+            UnavailableError: The memory can't be reached.
+        """
+        ...
+
+
+class WalletEvents(Protocol):
+    """The ledger's own memory of a wallet's events."""
+
+    async def list_wallet_events(self, owner: Principal, *, after_sequence: int, page_size: int) -> LedgerPage:
+        """Return the owner's events after a sequence.
+
+        Raises:
+            UnavailableError: The ledger can't be reached.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokedToken:
+    """An access token that ends before its time."""
+
+    token_id: str
+    expires_at: datetime
+
+
+class RevocationList(Protocol):
+    """The durable list of revoked tokens, kept by orders."""
+
+    async def revoke_access_token(self, token: RevokedToken) -> None:
+        """Remember a revocation until the token would have expired."""
+        ...
+
+    async def list_revoked_access_tokens(self) -> list[RevokedToken]:
+        """Return all that have not expired."""
+        ...
+
+
+class RevocationCache(Protocol):
+    """What all replicas know of revoked tokens, quick to ask; losing it is fine."""
+
+    async def add(self, tokens: Sequence[RevokedToken]) -> None:
+        """Remember revocations until their tokens expire."""
+        ...
+
+    async def mark_complete(self) -> None:
+        """Say that the durable list was just copied here."""
+        ...
+
+    async def look_up(self, token_id: str) -> bool | None:
+        """Tell whether a token is revoked, or None when the cache may have lost entries."""
+        ...
+
+
+class TicketStore(Protocol):
+    """Keeps what a one-use ticket stands for, for seconds."""
+
+    async def issue(self, token: str, *, lifetime_seconds: int) -> str:
+        """Exchange an access token for a ticket."""
+        ...
+
+    async def redeem(self, ticket: str) -> str | None:
+        """Return the access token, once; None when the ticket is unknown, used or too old."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person, as orders knows them."""
+
+    user_id: str
+    email: str
+    roles: tuple[str, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session's newest refresh token and whose it is."""
+
+    refresh_token: str = field(repr=False)
+    user: User
+
+
+class Identities(Protocol):
+    """Users and sessions. Each call raises what `identity_service.proto` names, or UnavailableError."""
+
+    async def register(self, *, email: str, password: str, role: Literal["buyer", "merchant"]) -> User:
+        """Make a user."""
+        ...
+
+    async def sign_in(self, *, email: str, password: str) -> Session:
+        """Check a password and begin a session."""
+        ...
+
+    async def refresh(self, refresh_token: str) -> Session:
+        """Exchange a refresh token for its successor."""
+        ...
+
+    async def end_session(self, refresh_token: str) -> None:
+        """End a session."""
+        ...
+
+    async def find_user_by_email(self, email: str) -> User:
+        """Find a user."""
+        ...
