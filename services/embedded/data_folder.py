@@ -57,7 +57,6 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     treasury_password: str
     operator_password: str
     orders_client_secret: str
-    gateway_client_secret: str
 
     @classmethod
     def new(cls) -> "Secrets":

@@ -1,0 +1,67 @@
+"""The `tradeflow` command line."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from services.embedded.commands.demo import demo
+from services.embedded.commands.up import up
+from services.embedded.commands.verify import verify
+from services.embedded.replay.command import replay
+
+HELP = """TradeFlow takes an order, holds the buyer's money, settles it in a double-entry ledger, shows wallets live.
+
+[bold]Examples[/bold]
+
+tradeflow demo    [dim]# one order's whole story in a minute; ends with the invariants, checked[/dim]
+
+tradeflow up    [dim]# the platform on 127.0.0.1:8080; Ctrl-C stops it[/dim]
+
+tradeflow replay history.csv    [dim]# a shop's order history through the public API[/dim]
+
+tradeflow verify    [dim]# every invariant, on the data folder, running or not[/dim]
+"""
+
+EPILOG = """[bold]Data[/bold] lie in .tradeflow/ (or --data, or TRADEFLOW_DATA): ledger.db, orders.db, broker.db, keys/, \
+and secrets.json with the passwords of treasury@tradeflow.example and operator@tradeflow.example. Only their owner may \
+read them. `demo` uses a temporary folder unless told otherwise.
+
+[bold]Exit codes[/bold] 0 done, every invariant holds · 1 an invariant is violated, or the command failed on the way · \
+2 it could not begin: wrong options or settings, a port or a data folder that is taken · 130 Ctrl-C"""
+
+app = typer.Typer(
+    name="tradeflow",
+    help=HELP,
+    epilog=EPILOG,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if asked:
+        typer.echo(f"tradeflow {version('tradeflow')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options of `tradeflow` itself; the help is the application's."""
+
+
+for command in (up, demo, replay, verify):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `tradeflow` script."""
+    app()

@@ -1,0 +1,1 @@
+"""The subcommands of `tradeflow`, one file each."""

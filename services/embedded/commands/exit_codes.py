@@ -1,0 +1,26 @@
+"""What the exit codes of `tradeflow` mean, and how a command ends with one."""
+
+import sys
+from typing import NoReturn
+
+OK = 0
+"""Done; every invariant holds."""
+
+VIOLATED = 1
+"""An invariant is violated, or the command failed on the way."""
+
+USAGE = 2
+"""It could not begin: wrong options or settings, a port or a data folder that is taken, no data to look at."""
+
+INTERRUPTED = 130
+"""Ctrl-C, as shells count it: 128 + SIGINT."""
+
+
+def end_with(message: str, exit_code: int) -> NoReturn:
+    """Say on stderr what is wrong, and end.
+
+    Raises:
+        SystemExit: Always.
+    """
+    sys.stderr.write(f"tradeflow: {message}\n")
+    raise SystemExit(exit_code)

@@ -1,0 +1,111 @@
+"""Each service's own settings, as the embedded platform fills them in.
+
+What is not given here comes from the services' own environment variables and defaults, as it does elsewhere.
+"""
+
+import hashlib
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from services.embedded.data_folder import OPERATOR_EMAIL, TREASURY_EMAIL, DataFolder, Secrets
+from services.embedded.options import PlatformOptions
+from services.gateway.settings import GatewaySettings
+from services.ledger.settings import LedgerSettings
+from services.orders.settings import OrdersSettings
+
+ISSUER = "https://tradeflow.example"
+"""A name, not an address: tokens outlive a restart on another port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What all three services agree on before any of them runs."""
+
+    options: PlatformOptions
+    folder: DataFolder
+    secrets: Secrets
+    gateway_port: int
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the others find keys and tokens; nothing needs to listen there yet."""
+        return f"http://{self.options.host}:{self.gateway_port}"
+
+    @property
+    def jwks_url(self) -> str:
+        """Where the public keys will be."""
+        return f"{self.gateway_url}/.well-known/jwks.json"
+
+    def ledger(self) -> LedgerSettings:
+        """Fill in the ledger's settings."""
+        return LedgerSettings(
+            database_url=sqlite_url(self.folder.ledger_database),
+            broker_url=sqlite_url(self.folder.broker_file),
+            issuer=ISSUER,
+            jwks_url=self.jwks_url,
+            http_host=self.options.host,
+            http_port=self.options.ledger_port,
+            grpc_host=self.options.host,
+            grpc_port=self.options.ledger_grpc_port,
+        )
+
+    def orders(self, *, ledger_grpc_target: str) -> OrdersSettings:
+        """Fill in the orders service's settings."""
+        return OrdersSettings(
+            database_url=sqlite_url(self.folder.orders_database),
+            broker_url=sqlite_url(self.folder.broker_file),
+            issuer=ISSUER,
+            jwks_url=self.jwks_url,
+            token_url=f"{self.gateway_url}/oauth/token",
+            client_secret=self.secrets.orders_client_secret,
+            ledger_grpc_target=ledger_grpc_target,
+            http_host=self.options.host,
+            http_port=self.options.orders_port,
+            grpc_host=self.options.host,
+            grpc_port=self.options.orders_grpc_port,
+            bootstrap_users=[
+                {"email": TREASURY_EMAIL, "password": self.secrets.treasury_password, "roles": ["treasury"]},
+                {"email": OPERATOR_EMAIL, "password": self.secrets.operator_password, "roles": ["operator"]},
+            ],
+        )
+
+    def gateway(
+        self, *, redis_url: str, orders_url: str, ledger_url: str, orders_grpc_target: str, ledger_grpc_target: str
+    ) -> GatewaySettings:
+        """Fill in the gateway's settings."""
+        return GatewaySettings(
+            broker_url=sqlite_url(self.folder.broker_file),
+            redis_url=redis_url,
+            issuer=ISSUER,
+            keys_folder=self.folder.keys,
+            orders_http_url=orders_url,
+            ledger_http_url=ledger_url,
+            orders_grpc_target=orders_grpc_target,
+            ledger_grpc_target=ledger_grpc_target,
+            clients={"orders": _sha256(self.secrets.orders_client_secret)},
+            http_host=self.options.host,
+            http_port=self.gateway_port,
+        )
+
+
+def plan_of(options: PlatformOptions, folder: DataFolder) -> Plan:
+    """Decide what must be known before anything starts: the secrets and the gateway's port."""
+    port = options.gateway_port or free_port(options.host)
+    return Plan(options=options, folder=folder, secrets=folder.secrets(), gateway_port=port)
+
+
+def free_port(host: str) -> int:
+    """Find a port that is free now. The services must know the gateway's before it listens."""
+    with socket.create_server((host, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def sqlite_url(file: Path) -> str:
+    """Name a SQLite file."""
+    return f"sqlite:///{quote(str(file.resolve()))}"
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
