@@ -8,6 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+DEAD_LETTERS_SUFFIX = ".dlq"
+"""Ends the name of the topic that holds what a topic's consumers could not handle."""
+
+LEASE_LOST_REASON = "lease_lost"
+"""The reason of `UnavailableError` when another consumer of the group has taken over."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
@@ -47,7 +53,12 @@ class Consumer(Protocol):
         ...
 
     async def commit(self, messages: Sequence[ReceivedMessage]) -> None:
-        """Remember that these, and all before them in their partitions, were handled."""
+        """Remember that these, and all before them in their partitions, were handled.
+
+        Raises:
+            UnavailableError: With `LEASE_LOST_REASON`, another consumer of the group has taken over and gets them
+                again: don't repeat this, poll on. With any other reason, nothing is known: repeat it.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,80 @@
+"""Events that were handled, so that a repeated one takes effect once.
+
+The table is the service's own, by its migrations:
+`inbox (consumer VARBINARY(64), event_id BINARY(16), received_at BIGINT, PRIMARY KEY (consumer, event_id))`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from services.runtime.broker.port import ReceivedMessage
+from services.runtime.clock import Clock, SystemClock, to_micros
+from services.runtime.database.port import Connection, Database
+from services.runtime.errors import InvalidArgumentError
+
+_PRUNE_STEP_ROWS = 1_000
+"""Rows that one transaction of `prune` looks at; a few milliseconds."""
+
+# Finds those that were handled.
+_READ_KNOWN = "SELECT event_id FROM inbox WHERE consumer = $1 AND event_id IN ($in)"
+
+# Records the new ones. A duplicate key fails the transaction: another consumer has just handled the same event.
+_INSERT = "INSERT INTO inbox (consumer, event_id, received_at) VALUES ($1, $2, $3)"
+
+# Walks a consumer's rows by primary key.
+_READ_STEP = "SELECT event_id FROM inbox WHERE consumer = $1 AND event_id > $2 ORDER BY event_id LIMIT $3"
+
+# Deletes the old ones of one step; locks a range of the primary key.
+_DELETE_STEP = "DELETE FROM inbox WHERE consumer = $1 AND event_id > $2 AND event_id <= $3 AND received_at < $4"
+
+
+async def only_new(
+    connection: Connection, consumer: str, messages: Sequence[ReceivedMessage], *, clock: Clock | None = None
+) -> list[ReceivedMessage]:
+    """Return the messages that this consumer never handled, in order, and record them as handled.
+
+    Both hold if the caller's transaction commits: write the effects in the same one.
+
+    Raises:
+        InvalidArgumentError: A message without a valid `event-id` header.
+    """
+    first_of: dict[bytes, ReceivedMessage] = {}
+    for message in messages:
+        first_of.setdefault(event_id_of(message).bytes, message)
+    name = consumer.encode()
+    known = {row[0] for row in await connection.fetch_in(_READ_KNOWN, list(first_of), name)}
+    new = {event_id: message for event_id, message in first_of.items() if event_id not in known}
+    now_micros = to_micros((clock or SystemClock()).now())
+    await connection.execute_many(_INSERT, [(name, event_id, now_micros) for event_id in new])
+    return list(new.values())
+
+
+def event_id_of(message: ReceivedMessage) -> UUID:
+    """Read the id of the event that a message carries.
+
+    Raises:
+        InvalidArgumentError: No valid `event-id` header.
+    """
+    try:
+        return UUID(message.headers["event-id"])
+    except (KeyError, ValueError):
+        raise InvalidArgumentError(
+            f"message {message.offset} of {message.topic} has no valid event-id", reason="event_id_missing"
+        ) from None
+
+
+async def prune(database: Database, consumer: str, *, received_before: datetime) -> int:
+    """Forget events that were handled before an instant, in short transactions; return how many.
+
+    Keep more than the broker keeps: an event that comes again after that is handled again.
+    """
+    name, after, deleted = consumer.encode(), b"", 0
+    while True:
+        async with database.transaction() as connection:
+            step = await connection.fetch(_READ_STEP, name, after, _PRUNE_STEP_ROWS)
+            if not step:
+                return deleted
+            last = step[-1][0]
+            deleted += await connection.execute(_DELETE_STEP, name, after, last, to_micros(received_before))
+        after = last
