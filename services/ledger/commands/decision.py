@@ -47,7 +47,7 @@ _DECIDERS: dict[type, Callable[[BookState, Any, datetime], Outcome]] = {
 }
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Decision:
     """What a batch did: an answer for each command, in their order, and all that is to be written.
 
@@ -65,9 +65,9 @@ class Decision:
     holds_before: dict[UUID, Hold | None] = field(default_factory=dict)
     legs: dict[tuple[UUID, int, UUID], CaptureLeg] = field(default_factory=dict)
     wallets: dict[UUID, int] = field(default_factory=dict)
-    last_sequence: int = 0
-    last_recorded_at: datetime | None = None
-    last_account_id: int = 0
+    last_sequence: int
+    last_recorded_at: datetime
+    last_account_id: int
 
     @property
     def changes_nothing(self) -> bool:
@@ -77,7 +77,11 @@ class Decision:
 
 def decide(state: BookState, commands: Iterable[Command], clock_now: datetime) -> Decision:
     """Decide all commands. `state` is used up: it ends as the book after them."""
-    decision = Decision()
+    decision = Decision(
+        last_sequence=state.last_sequence,
+        last_recorded_at=state.last_recorded_at,
+        last_account_id=state.last_account_id,
+    )
     for command in commands:
         decision.answers.append(_decide_one(state, decision, command, clock_now))
     decision.last_sequence = state.last_sequence

@@ -24,7 +24,8 @@ LegKey = tuple[int, UUID]
 class BookState:
     """The part of a book that a batch names. Whatever is missing here does not exist in the book.
 
-    `wallets` holds the newest event sequence of each wallet. The counters are the head row's.
+    `wallets` holds the newest event sequence of each wallet that the batch may tell something, 0 for new ones: to guess
+    one would give two events the same number. The counters are the head row's.
     """
 
     last_sequence: int
@@ -46,7 +47,7 @@ class BookState:
 
     def number_event(self, wallet_id: UUID) -> int:
         """Give the wallet's next event its number."""
-        sequence = self.wallets.get(wallet_id, 0) + 1
+        sequence = self.wallets[wallet_id] + 1
         self.wallets[wallet_id] = sequence
         return sequence
 

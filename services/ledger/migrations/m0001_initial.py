@@ -142,8 +142,7 @@ STATEMENTS = (
     )
     """,
     # One key, one effect, one answer. `reason` is empty for an accepted command; `details` is a refusal's JSON object
-    # of texts. Insert-only. It is the inbox of
-    # order-events too: the key of a capture names the order and the capture's number.
+    # of texts. Insert-only. It is the inbox of order-events too: the key of a capture names the order and the number.
     """
     CREATE TABLE idempotency_keys (
         book_id INTEGER NOT NULL,

@@ -1,0 +1,99 @@
+"""Settle a batch whatever happens: repeat what may succeed later, and part the one bad command from the good ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from services.ledger.commands.command import Command
+from services.ledger.commands.shape import KeyedCommand
+from services.ledger.commands.state import KeyScope
+from services.ledger.committer.batch import Attempt, BookWriter
+from services.ledger.committer.waiting_room import Reply
+from services.ledger.domain.receipt import Receipt
+from services.runtime.backoff import jittered_seconds
+from services.runtime.errors import UnavailableError
+
+logger = structlog.get_logger(__name__)
+
+ATTEMPTS_MAX = 6
+"""How often a batch is tried before its callers are told to come back: with the waits below, 2 to 3 seconds."""
+
+RETRY_SECONDS_FIRST = 0.05
+"""The longest wait before the first repetition: a deadlock's winner is through by then."""
+
+RETRY_SECONDS_LONGEST = 1.0
+"""The longest wait between two tries: callers' deadlines are a few seconds."""
+
+
+class Settlement:
+    """Brings one batch to an end: every command gets a reply. `wrote` tells whether anything was committed."""
+
+    def __init__(self, writer: BookWriter, *, on_retry: Callable[[], None]) -> None:
+        """Settle by one writer; `on_retry` is called before each repetition."""
+        self._writer = writer
+        self._on_retry = on_retry
+        self.wrote = False
+        self._drafted: dict[KeyScope, tuple[int, datetime]] = {}
+
+    async def settle(self, commands: Sequence[Command]) -> list[Reply]:
+        """Commit the commands, halving the batch around one that can't be written."""
+        try:
+            return await self._repeat(commands)
+        except UnavailableError as error:
+            logger.warning("ledger_batch_given_up", commands=len(commands), reason=error.reason)
+            return [_copy(error) for _ in commands]
+        except Exception as error:  # whatever one command's data did, its neighbours must not suffer
+            if len(commands) == 1:
+                logger.exception("ledger_command_failed", command=type(commands[0]).__name__)
+                return [error]
+            middle = len(commands) // 2
+            return [*await self.settle(commands[:middle]), *await self.settle(commands[middle:])]
+
+    async def _repeat(self, commands: Sequence[Command]) -> list[Reply]:
+        for attempts in range(1, ATTEMPTS_MAX + 1):
+            try:
+                return await self._attempt(commands)
+            except UnavailableError:
+                if attempts == ATTEMPTS_MAX:
+                    raise
+            self._on_retry()
+            await self._writer.clock.sleep(
+                jittered_seconds(attempts - 1, first_seconds=RETRY_SECONDS_FIRST, longest_seconds=RETRY_SECONDS_LONGEST)
+            )
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(self, commands: Sequence[Command]) -> list[Reply]:
+        attempt = Attempt(commands)
+        try:
+            answers = await self._writer.commit(attempt)
+        except BaseException:
+            self._note_drafts(attempt)
+            raise
+        self.wrote = self.wrote or attempt.wrote
+        return [self._own(command, answer) for command, answer in zip(commands, answers, strict=True)]
+
+    def _note_drafts(self, attempt: Attempt) -> None:
+        """Remember what was sent: if its COMMIT ended unknown and did succeed, the next try finds these keys."""
+        if attempt.decision is not None:
+            for key in attempt.decision.keys:
+                self._drafted[key.service, key.idempotency_key] = (key.sequence, key.recorded_at)
+
+    def _own(self, command: Command, answer: Reply) -> Reply:
+        """Tell a replay of somebody's earlier call from our own effect that a lost answer hid."""
+        if not (self._drafted and isinstance(command, KeyedCommand) and isinstance(answer, Receipt)):
+            return answer
+        drafted = self._drafted.get((command.service, command.idempotency_key))
+        if not answer.replayed or drafted != (answer.journal_sequence, answer.recorded_at):
+            return answer
+        # Once: a second command of this key in the batch is a replay indeed.
+        del self._drafted[command.service, command.idempotency_key]
+        return replace(answer, replayed=False)
+
+
+def _copy(error: UnavailableError) -> UnavailableError:
+    """Make an error of each caller's own: a raised error carries the traceback of whoever raised it."""
+    return UnavailableError(
+        error.message, retry_after_seconds=error.retry_after_seconds, reason=error.reason, details=error.details
+    )
