@@ -18,7 +18,7 @@ class OrderState(Enum):
 
     sentence: str
 
-    def __new__(cls, word: str, sentence: str) -> Self:
+    def __new__(cls, word: str, sentence: str = "") -> Self:
         """Take the word as the value and keep the sentence beside it."""
         member = object.__new__(cls)
         member._value_ = word

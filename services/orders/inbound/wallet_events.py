@@ -1,0 +1,77 @@
+"""The door for `wallet-events`: the ledger's facts settle orders.
+
+The event's id and its effects are written in one transaction, so a repeated event takes effect once. Facts that orders
+has no use for are passed over before any transaction begins.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from google.protobuf.message import DecodeError
+
+from services.orders.domain.order import Rejection
+from services.orders.hold_messages import hold_of
+from services.orders.ports import Rows, Store
+from services.orders.use_cases.settle_order import fail_settlement, settle_order
+from services.runtime.broker.port import ReceivedMessage
+from services.runtime.clock import Clock
+from services.runtime.errors import InvalidArgumentError
+from services.runtime.tracing import continued_trace
+from tradeflow.events.v1.wallet_event_pb2 import WalletEvent
+
+WALLET_EVENTS_TOPIC: Final = "wallet-events"
+"""Keyed by wallet id."""
+
+CONSUMER_GROUP: Final = "orders"
+"""Shared by all replicas."""
+
+SETTLING_FACTS: Final = frozenset({"funds_captured", "settlement_refused"})
+"""The facts that change an order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletEventsDoor:
+    """Handles batches of the topic."""
+
+    store: Store
+    clock: Clock
+
+    async def handle(self, messages: Sequence[ReceivedMessage]) -> None:
+        """Take each event's effect, once.
+
+        Raises:
+            InvalidArgumentError: `malformed_event`: no event can be read from a message.
+            UnavailableError: Nothing was written; hand the batch in again.
+        """
+        settling = [message for message in messages if _event_of(message).WhichOneof("fact") in SETTLING_FACTS]
+        if not settling:
+            return
+        async with self.store.transaction() as rows:
+            for message in await rows.inbox.only_new(settling):
+                with continued_trace(message.headers.get("traceparent")):
+                    await self._settle(_event_of(message), rows)
+
+    async def _settle(self, event: WalletEvent, rows: Rows) -> None:
+        now = self.clock.now()
+        if event.WhichOneof("fact") == "funds_captured":
+            await settle_order(hold_of(event.funds_captured.hold), rows=rows, now=now)
+            return
+        refused = event.settlement_refused
+        rejection = Rejection(reason=refused.reason, message=refused.message)
+        await fail_settlement(_id_of(refused.hold_id), rejection, rows=rows, now=now)
+
+
+def _event_of(message: ReceivedMessage) -> WalletEvent:
+    try:
+        return WalletEvent.FromString(message.value)
+    except DecodeError as error:
+        raise InvalidArgumentError("The message isn't a WalletEvent.", reason="malformed_event") from error
+
+
+def _id_of(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InvalidArgumentError("The event names no hold.", reason="malformed_event") from error

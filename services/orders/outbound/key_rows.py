@@ -1,0 +1,109 @@
+"""Idempotency keys in a transaction."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from services.orders.domain.request_key import KeyRecord, KeyState, Operation, RequestKey
+from services.orders.outbound.order_mapping import MESSAGE_CHARACTERS_MAX, REASON_CHARACTERS_MAX
+from services.runtime.clock import from_micros, to_micros
+from services.runtime.database.port import Connection
+
+# Writes the key unless somebody has it. The row's lock makes a second request with the same key wait for the first
+# transaction, so that of two at once one finds the other's record.
+_CLAIM: Final = """
+    INSERT INTO idempotency_keys (user_id, idempotency_key, operation, fingerprint, state, order_id, refund_id,
+        lease_expires_at, reason, message, details, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', '', '{}', $9)
+    ON CONFLICT (user_id, idempotency_key) DO NOTHING
+"""
+
+# Locks the key's row.
+_LOCK: Final = """
+    SELECT operation, fingerprint, state, order_id, refund_id, lease_expires_at, reason, message, details, created_at
+    FROM idempotency_keys WHERE user_id = $1 AND idempotency_key = $2 FOR UPDATE
+"""
+
+# Only while the request is under way: an answer stays.
+_LEASE: Final = """
+    UPDATE idempotency_keys SET lease_expires_at = $1
+    WHERE user_id = $2 AND idempotency_key = $3 AND state = 'IN_FLIGHT'
+"""
+
+# The first answer stays.
+_ANSWER: Final = """
+    UPDATE idempotency_keys SET state = $1, reason = $2, message = $3, details = $4
+    WHERE user_id = $5 AND idempotency_key = $6 AND state = 'IN_FLIGHT'
+"""
+
+
+class SqlKeyRows:
+    """Fits `KeyRows`."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Work in one transaction."""
+        self._connection = connection
+
+    async def claim(self, record: KeyRecord) -> KeyRecord | None:
+        """Write the key and return None, or lock and return what an earlier request left under it."""
+        request = record.request
+        written = await self._connection.execute(
+            _CLAIM,
+            request.user_id,
+            request.key.encode(),
+            request.operation.value,
+            request.fingerprint,
+            record.state.value,
+            record.order_id,
+            record.refund_id,
+            to_micros(record.lease_expires_at),
+            to_micros(record.created_at),
+        )
+        return None if written else await self._lock(request)
+
+    async def lease(self, request: RequestKey, lease_expires_at: datetime) -> None:
+        """Begin a new lease of a key that is in flight, or end it by an instant that has passed."""
+        await self._connection.execute(_LEASE, to_micros(lease_expires_at), request.user_id, request.key.encode())
+
+    async def finish(self, request: RequestKey) -> None:
+        """Remember that the request was answered."""
+        await self._answer(request, KeyState.DONE, "", "", {})
+
+    async def refuse(self, request: RequestKey, reason: str, message: str, details: Mapping[str, str]) -> None:
+        """Remember that the request was refused, and why."""
+        await self._answer(request, KeyState.REFUSED, reason, message, details)
+
+    async def _answer(
+        self, request: RequestKey, state: KeyState, reason: str, message: str, details: Mapping[str, str]
+    ) -> None:
+        await self._connection.execute(
+            _ANSWER,
+            state.value,
+            reason[:REASON_CHARACTERS_MAX],
+            message[:MESSAGE_CHARACTERS_MAX],
+            json.dumps(dict(details)),
+            request.user_id,
+            request.key.encode(),
+        )
+
+    async def _lock(self, request: RequestKey) -> KeyRecord:
+        (
+            (operation, fingerprint, state, order_id, refund_id, lease, reason, message, details, created_at),
+        ) = await self._connection.fetch(_LOCK, request.user_id, request.key.encode())
+        return KeyRecord(
+            request=RequestKey(
+                user_id=request.user_id,
+                key=request.key,
+                operation=Operation(operation),
+                fingerprint=bytes(fingerprint),
+            ),
+            state=KeyState(state),
+            order_id=order_id,
+            refund_id=refund_id,
+            created_at=from_micros(created_at),
+            lease_expires_at=from_micros(lease),
+            reason=reason,
+            message=message,
+            details=json.loads(details),
+        )

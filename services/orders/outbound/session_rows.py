@@ -1,0 +1,144 @@
+"""Sessions, refresh tokens and revocations in a transaction."""
+
+from datetime import datetime
+from typing import Final
+
+from services.orders.domain.session import RefreshToken, Session
+from services.orders.outbound.tables import Tables
+from services.orders.ports import RevokedToken
+from services.runtime.clock import from_micros, to_micros
+from services.runtime.database.port import Connection
+
+# Locks the session, whichever of its tokens came: two uses of one token take turns.
+_LOCK_SESSION: Final = """
+    SELECT s.session_id, s.user_id, s.created_at, s.expires_at, s.ended_at, s.ended_by_reuse,
+        t.token_hash, t.issued_at, t.used_at
+    FROM refresh_tokens t JOIN sessions s ON s.session_id = t.session_id WHERE t.token_hash = $1 FOR UPDATE
+"""
+
+_UPSERT: Final = """
+    INSERT INTO refresh_tokens (token_hash, session_id, issued_at, used_at) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (token_hash) DO UPDATE SET used_at = EXCLUDED.used_at
+"""
+
+_EXPIRED_SESSIONS: Final = "SELECT session_id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2"
+
+_REMEMBER_REVOKED: Final = """
+    INSERT INTO revoked_access_tokens (token_id, expires_at, revoked_at) VALUES ($1, $2, $3)
+    ON CONFLICT (token_id) DO NOTHING
+"""
+
+_NEWEST_REVOKED: Final = """
+    SELECT token_id, expires_at FROM revoked_access_tokens WHERE expires_at > $1 ORDER BY revoked_at DESC LIMIT $2
+"""
+
+_FORGET_REVOKED: Final = "DELETE FROM revoked_access_tokens WHERE expires_at <= $1"
+
+
+class SqlSessionRows:
+    """Fits `SessionRows`."""
+
+    def __init__(self, connection: Connection, tables: Tables) -> None:
+        """Work in one transaction."""
+        self._connection = connection
+        self._tables = tables
+
+    async def add(self, session: Session) -> None:
+        """Write a new session."""
+        sessions = self._tables.sessions
+        await sessions.insert(
+            sessions(
+                session_id=session.session_id,
+                user_id=session.user_id,
+                created_at=to_micros(session.created_at),
+                expires_at=to_micros(session.expires_at),
+                ended_at=_micros_or_none(session.ended_at),
+                ended_by_reuse=session.ended_by_reuse,
+            )
+        )
+
+    async def save(self, session: Session) -> None:
+        """Write what changed of a session."""
+        sessions = self._tables.sessions
+        await sessions.update(
+            {
+                sessions.expires_at: to_micros(session.expires_at),
+                sessions.ended_at: _micros_or_none(session.ended_at),
+                sessions.ended_by_reuse: session.ended_by_reuse,
+            }
+        ).where(sessions.session_id == session.session_id)
+
+    async def find_by_token(self, token_hash: bytes) -> tuple[Session, RefreshToken] | None:
+        """Lock and read a session by any of its tokens."""
+        rows = await self._connection.fetch(_LOCK_SESSION, token_hash)
+        if not rows:
+            return None
+        session_id, user_id, created_at, expires_at, ended_at, by_reuse, found_hash, issued_at, used_at = rows[0]
+        session = Session(
+            session_id=session_id,
+            user_id=user_id,
+            created_at=from_micros(created_at),
+            expires_at=from_micros(expires_at),
+            ended_at=_instant_or_none(ended_at),
+            ended_by_reuse=bool(by_reuse),
+        )
+        token = RefreshToken(
+            token_hash=bytes(found_hash),
+            session_id=session_id,
+            issued_at=from_micros(issued_at),
+            used_at=_instant_or_none(used_at),
+        )
+        return session, token
+
+    async def save_token(self, token: RefreshToken) -> None:
+        """Write a new token, or that it was used."""
+        await self._connection.execute(
+            _UPSERT,
+            token.token_hash,
+            token.session_id,
+            to_micros(token.issued_at),
+            _micros_or_none(token.used_at),
+        )
+
+    async def forget_expired(self, now: datetime, *, sessions_max: int) -> int:
+        """Delete sessions that ran out, with their tokens; return how many."""
+        session_ids = [row[0] for row in await self._connection.fetch(_EXPIRED_SESSIONS, to_micros(now), sessions_max)]
+        if session_ids:
+            tokens, sessions = self._tables.refresh_tokens, self._tables.sessions
+            await tokens.delete().where(tokens.session_id.is_in(session_ids))
+            await sessions.delete().where(sessions.session_id.is_in(session_ids))
+        return len(session_ids)
+
+
+class SqlRevocationRows:
+    """Fits `RevocationRows`."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Work in one transaction."""
+        self._connection = connection
+
+    async def add(self, token: RevokedToken, now: datetime) -> None:
+        """Remember one; again is fine."""
+        await self._connection.execute(
+            _REMEMBER_REVOKED, token.token_id.encode(), to_micros(token.expires_at), to_micros(now)
+        )
+
+    async def newest(self, now: datetime, *, tokens_max: int) -> list[RevokedToken]:
+        """Read those that have not expired, newest first."""
+        rows = await self._connection.fetch(_NEWEST_REVOKED, to_micros(now), tokens_max)
+        return [
+            RevokedToken(token_id=bytes(token_id).decode(), expires_at=from_micros(expires_at))
+            for token_id, expires_at in rows
+        ]
+
+    async def forget_expired(self, now: datetime) -> int:
+        """Delete those that have expired; return how many."""
+        return await self._connection.execute(_FORGET_REVOKED, to_micros(now))
+
+
+def _micros_or_none(instant: datetime | None) -> int | None:
+    return None if instant is None else to_micros(instant)
+
+
+def _instant_or_none(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
