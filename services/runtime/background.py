@@ -1,13 +1,13 @@
 """Background loops under supervision: one that dies is logged, counted and started again, later each time."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import structlog
 from prometheus_client import CollectorRegistry
 
+from services.runtime.backoff import jittered_seconds
 from services.runtime.metrics import LoopMetrics
 
 logger = structlog.get_logger(__name__)
@@ -67,17 +67,14 @@ async def _supervise(name: str, loop: Loop, metrics: LoopMetrics, restart_second
             metrics.crashes.labels(name).inc()
             ran_seconds = asyncio.get_running_loop().time() - started_at_seconds
             crashes = 1 if ran_seconds > HEALTHY_SECONDS else crashes + 1
-            wait_seconds = _wait_seconds(crashes, restart_seconds_min)
+            wait_seconds = jittered_seconds(
+                crashes - 1, first_seconds=restart_seconds_min, longest_seconds=RESTART_SECONDS_MAX
+            )
             logger.exception("background_loop_crashed", loop=name, crashes=crashes, restarts_in_seconds=wait_seconds)
             await asyncio.sleep(wait_seconds)
         else:
             logger.error("background_loop_ended", loop=name)
             return
-
-
-def _wait_seconds(crashes: int, first_seconds: float) -> float:
-    longest: float = min(RESTART_SECONDS_MAX, first_seconds * 2 ** min(crashes - 1, 16))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads restarts; no secret depends on it
 
 
 async def _stop(tasks: list[asyncio.Task[None]]) -> None:

@@ -6,8 +6,8 @@ google.rpc.RetryInfo.
 Source: https://google.aip.dev/193
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NoReturn
 
 import grpc
@@ -139,6 +139,15 @@ def error_of(rpc_error: grpc.aio.AioRpcError) -> TradeFlowError:
     if code in _TRANSIENT_CODES:
         return UnavailableError(message, reason=reason, details=details, retry_after_seconds=retry_after_seconds)
     return UnavailableError(message, reason=INTERNAL_REASON, details={"code": code.name})
+
+
+@contextmanager
+def translating_errors() -> Iterator[None]:
+    """Raise, instead of gRPC's error, the one that the server raised: put it around a client's call."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error) from error
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], status: Status) -> NoReturn:

@@ -32,7 +32,7 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
 )
-"""Fits CHANNEL_OPTIONS of `grpc_channel`."""
+"""Fit CHANNEL_OPTIONS of `grpc_channel`."""
 
 
 @asynccontextmanager

@@ -24,7 +24,10 @@ Caller = NamedDependency[Principal]
 """The type of a handler's parameter that must be called `principal`: who calls."""
 
 CLOSE_CODE_UNAUTHORIZED = 3000
-"""The WebSocket close code for a missing or bad token (IANA: Unauthorized)."""
+"""The WebSocket close code for a missing or bad token (IANA: Unauthorized).
+
+Before a WebSocket is accepted there is nothing to close: then servers refuse its handshake with 403.
+"""
 
 
 class BearerAuthentication(AbstractAuthenticationMiddleware):
@@ -41,7 +44,7 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         Raises:
             UnauthenticatedError: No token, or not a good one.
             UnavailableError: It can't be told now.
-            WebSocketException: Either of them, where only a close code can be sent.
+            WebSocketException: Either of them, on a WebSocket.
         """
         try:
             principal = await self._verifier.verify(bearer_token(connection.headers.get("authorization")))

@@ -35,6 +35,7 @@ from services.runtime.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from services.runtime.tracing import current_trace
 
 logger = structlog.get_logger(__name__)
 
@@ -80,7 +81,7 @@ _REASON_OF_STATUS = {
 """What the framework's own refusals are called."""
 
 INTERNAL_REASON = "internal_error"
-"""The reason of a bug: the caller gets no more than this."""
+"""The reason of a bug: the caller gets no more than this, and the trace id to quote."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -155,7 +156,9 @@ def problem_of_http_exception(error: HTTPException) -> ProblemDetailsException:
 def problem_of_bug(error: Exception) -> ProblemDetailsException:
     """Log what nobody foresaw, and tell the caller nothing about it."""
     logger.error("request_failed", exc_info=error)
-    return _problem(500, INTERNAL_REASON, "Something is wrong on our side; the failure was logged.")
+    trace = current_trace()
+    details = {} if trace is None else {"trace_id": trace.trace_id}
+    return _problem(500, INTERNAL_REASON, "Something is wrong on our side; the failure was logged.", details)
 
 
 def status_of(error: TradeFlowError) -> int:
