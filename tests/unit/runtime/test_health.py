@@ -1,0 +1,81 @@
+import asyncio
+
+import pytest
+
+from services.runtime import health as health_module
+from services.runtime.errors import UnavailableError
+from services.runtime.health import Health
+
+
+async def passes() -> None: ...
+
+
+async def is_away() -> None:
+    raise UnavailableError("The ledger is away.")
+
+
+async def has_a_bug() -> None:
+    raise RuntimeError("password=hunter2")
+
+
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_without_checks_a_service_is_ready() -> None:
+    assert (await Health().readiness()).ready
+
+
+async def test_a_service_is_ready_when_all_checks_pass() -> None:
+    health = Health()
+    health.add("database", passes)
+    health.add("broker", passes)
+
+    readiness = await health.readiness()
+
+    assert readiness.ready
+    assert readiness.checks == {"database": "ok", "broker": "ok"}
+
+
+async def test_one_failing_check_is_named_and_hides_no_other() -> None:
+    health = Health()
+    health.add("ledger", is_away)
+    health.add("database", passes)
+
+    readiness = await health.readiness()
+
+    assert not readiness.ready
+    assert readiness.checks == {"ledger": "The ledger is away.", "database": "ok"}
+
+
+async def test_a_check_with_a_bug_fails_without_showing_it() -> None:
+    health = Health()
+    health.add("database", has_a_bug)
+
+    readiness = await health.readiness()
+
+    assert not readiness.ready
+    assert "hunter2" not in readiness.checks["database"]
+
+
+async def test_a_check_that_hangs_fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_module, "CHECK_SECONDS_MAX", 0.01)
+    health = Health()
+    health.add("database", hangs)
+
+    async with asyncio.timeout(5):
+        readiness = await health.readiness()
+
+    assert not readiness.ready
+    assert "no answer" in readiness.checks["database"]
+
+
+async def test_a_draining_service_is_not_ready() -> None:
+    health = Health()
+    health.add("database", passes)
+
+    health.drain()
+
+    readiness = await health.readiness()
+    assert not readiness.ready
+    assert "draining" in readiness.checks

@@ -1,0 +1,208 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
+
+from services.runtime.errors import UnavailableError
+from services.runtime.jwks import DOCUMENT_BYTES_MAX, JwksClient, usable_keys
+from tests.support.issuer import signing_key
+from tests.support.waiting import eventually
+
+URL = "https://issuer.test/jwks.json"
+
+
+class IssuersEndpoint:
+    """Answers as the issuer does, or as a test says."""
+
+    def __init__(self, *keys: RSAKey) -> None:
+        self.keys = list(keys)
+        self.requests = 0
+        self.answer: Callable[[], httpx.Response] = self._key_set
+
+    def _key_set(self) -> httpx.Response:
+        return httpx.Response(200, json=KeySet(list(self.keys)).as_dict(private=False))
+
+    async def __call__(self, _request: httpx.Request) -> httpx.Response:
+        self.requests += 1
+        await asyncio.sleep(0)
+        return self.answer()
+
+    def go_away(self) -> None:
+        def refuse() -> httpx.Response:
+            raise httpx.ConnectError("refused")
+
+        self.answer = refuse
+
+    def come_back(self) -> None:
+        self.answer = self._key_set
+
+
+OLD = signing_key("old")
+NEW = signing_key("new")
+
+
+@pytest.fixture
+def endpoint() -> IssuersEndpoint:
+    return IssuersEndpoint(OLD)
+
+
+@pytest.fixture
+async def http(endpoint: IssuersEndpoint) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(endpoint)) as client:
+        yield client
+
+
+def client_of(http: httpx.AsyncClient, **options: float) -> JwksClient:
+    return JwksClient(URL, http=http, **{"pause_seconds": 0.0, **options})
+
+
+async def test_keys_are_fetched_when_first_needed(endpoint: IssuersEndpoint, http: httpx.AsyncClient) -> None:
+    client = client_of(http)
+    assert endpoint.requests == 0
+
+    key = await client.find("old")
+
+    assert key is not None
+    assert key.as_dict(private=False)["n"] == OLD.as_dict(private=False)["n"]
+    assert endpoint.requests == 1
+
+
+async def test_known_keys_need_no_further_request(endpoint: IssuersEndpoint, http: httpx.AsyncClient) -> None:
+    client = client_of(http)
+
+    for _ in range(5):
+        await client.find("old")
+
+    assert endpoint.requests == 1
+
+
+async def test_many_callers_at_once_cause_one_request(endpoint: IssuersEndpoint, http: httpx.AsyncClient) -> None:
+    client = client_of(http)
+
+    keys = await asyncio.gather(*(client.find("old") for _ in range(50)))
+
+    assert all(key is not None for key in keys)
+    assert endpoint.requests == 1
+
+
+async def test_a_new_key_is_found_by_its_unknown_id(endpoint: IssuersEndpoint, http: httpx.AsyncClient) -> None:
+    client = client_of(http)
+    await client.find("old")
+    endpoint.keys.append(NEW)
+
+    assert await client.find("new") is not None
+    assert endpoint.requests == 2
+
+
+async def test_made_up_ids_do_not_become_requests(endpoint: IssuersEndpoint, http: httpx.AsyncClient) -> None:
+    client = client_of(http, pause_seconds=60)
+    await client.find("old")
+
+    for number in range(20):
+        assert await client.find(f"made-up-{number}") is None
+
+    assert endpoint.requests == 1
+
+
+async def test_an_issuer_that_goes_away_does_not_matter_to_who_has_its_keys(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient
+) -> None:
+    client = client_of(http, fresh_seconds=0)
+    await client.find("old")
+    endpoint.go_away()
+
+    assert await client.find("old") is not None
+    assert await client.find("unknown") is None
+    await client.check_ready()
+
+
+async def test_without_any_keys_it_says_so(endpoint: IssuersEndpoint, http: httpx.AsyncClient) -> None:
+    endpoint.go_away()
+    client = client_of(http)
+
+    with pytest.raises(UnavailableError):
+        await client.find("old")
+    with pytest.raises(UnavailableError):
+        await client.check_ready()
+
+
+async def test_an_issuer_that_comes_back_is_found(endpoint: IssuersEndpoint, http: httpx.AsyncClient) -> None:
+    endpoint.go_away()
+    client = client_of(http)
+    with pytest.raises(UnavailableError):
+        await client.find("old")
+
+    endpoint.come_back()
+
+    assert await client.find("old") is not None
+
+
+async def test_a_withdrawn_key_is_dropped_by_a_refresh_behind_the_callers_back(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient
+) -> None:
+    client = client_of(http, fresh_seconds=0)
+    await client.find("old")
+    endpoint.keys = [NEW]
+
+    async def the_old_key_is_gone() -> bool:
+        return await client.find("old") is None
+
+    assert not await the_old_key_is_gone()
+    await eventually(the_old_key_is_gone)
+
+    assert await client.find("new") is not None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(500),
+        httpx.Response(404, json={"keys": []}),
+        httpx.Response(200, content=b"not JSON"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={}),
+        httpx.Response(200, json={"keys": "x"}),
+        httpx.Response(200, json={"keys": [{"kty": "RSA"}]}),
+        httpx.Response(200, json={"keys": [], "padding": "x" * DOCUMENT_BYTES_MAX}),
+    ],
+    ids=range(8),
+)
+async def test_an_answer_that_is_no_key_set_changes_nothing(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient, answer: httpx.Response
+) -> None:
+    client = client_of(http)
+    await client.find("old")
+    endpoint.answer = lambda: answer
+
+    assert await client.find("unknown") is None
+    assert await client.find("old") is not None
+
+
+def test_only_rsa_keys_for_signatures_are_usable() -> None:
+    good = RSAKey.import_key(OLD.as_dict(private=False))
+    bad: list[Any] = [
+        RSAKey.import_key({**OLD.as_dict(private=False), "kid": "encrypts", "use": "enc"}),
+        RSAKey.import_key({**OLD.as_dict(private=False), "kid": "other-algorithm", "alg": "RS512"}),
+        ECKey.generate_key("P-256", {"kid": "ec"}, private=False),
+        OctKey.generate_key(256, {"kid": "shared-secret"}),
+    ]
+
+    assert set(usable_keys(KeySet([good, *bad]))) == {"old"}
+
+
+@pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
+def test_a_short_key_is_not_usable() -> None:
+    assert usable_keys(KeySet([RSAKey.generate_key(1024, {"kid": "short"})])) == {}
+
+
+async def test_closing_ends_a_refresh_under_way(endpoint: IssuersEndpoint, http: httpx.AsyncClient) -> None:
+    client = client_of(http, fresh_seconds=0)
+    await client.find("old")
+    await client.find("old")
+
+    await client.aclose()
+
+    assert endpoint.requests == 1
