@@ -1,1 +1,1 @@
-"""The ledger: all monetary state, in a double-entry journal that can prove itself. LEDGER's map: wiring.py."""
+"""The ledger: all monetary state, in a double-entry journal that can prove itself. `wiring.py` says of what."""

@@ -23,15 +23,13 @@ from services.ledger.inbound.authorisation import (
 from services.ledger.inbound.messages import (
     Call,
     CommandMessage,
-    balance_message,
     batched_message,
     command_of,
-    hold_message,
     outcome_message,
     receipt_message,
     statement_line_message,
-    timestamp_of,
 )
+from services.ledger.outbound.wallet_messages import balance_message, hold_message, timestamp_message
 from services.ledger.ports import Submitter
 from services.ledger.queries.balance import wallet_account
 from services.ledger.queries.book import Book
@@ -182,7 +180,7 @@ class LedgerGrpcService(LedgerServiceServicer):
             events=[wallet_event_pb2.WalletEvent.FromString(payload) for payload in page.payloads],
             last_sequence=page.last_sequence,
             reload_required=page.reload_required,
-            read_at=timestamp_of(self._clock.now()),
+            read_at=timestamp_message(self._clock.now()),
         )
 
     async def _execute(

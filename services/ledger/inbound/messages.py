@@ -5,10 +5,7 @@ From a message to a command each field is checked (see fields.py); a command tha
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.ledger.commands.capture_hold import Allocation, CaptureFunds
 from services.ledger.commands.command import Command
@@ -18,10 +15,9 @@ from services.ledger.commands.open_account import OpenAccount
 from services.ledger.commands.refund_capture import RefundCapture, RefundLeg
 from services.ledger.commands.reserve_funds import ReserveFunds
 from services.ledger.commands.void_hold import VoidHold
-from services.ledger.domain.account import Account
-from services.ledger.domain.hold import Hold, HoldState
 from services.ledger.domain.receipt import Receipt
 from services.ledger.inbound import fields
+from services.ledger.outbound.wallet_messages import hold_message, timestamp_message
 from services.ledger.queries.statement import StatementLine
 from services.money import Money
 from services.runtime.errors import InvalidArgumentError, TradeFlowError, UnavailableError
@@ -187,7 +183,7 @@ def receipt_message(receipt: Receipt) -> commands_pb2.Receipt:
     """Show a receipt."""
     return commands_pb2.Receipt(
         journal_sequence=receipt.journal_sequence,
-        recorded_at=timestamp_of(receipt.recorded_at),
+        recorded_at=timestamp_message(receipt.recorded_at),
         hold=hold_message(receipt.hold) if receipt.hold is not None else None,
         replayed=receipt.replayed,
     )
@@ -210,63 +206,17 @@ def problem_message(error: TradeFlowError) -> problem_pb2.Problem:
     )
 
 
-def balance_message(account: Account) -> wallet_pb2.Balance:
-    """Show a wallet's balance in one currency."""
-    return wallet_pb2.Balance(
-        wallet_id=str(account.wallet_id),
-        currency=account.currency,
-        posted_minor=account.posted_minor,
-        pending_outgoing_minor=account.pending_outgoing_minor,
-        available_minor=account.available_minor,
-        overdraft_limit_minor=account.overdraft_limit,
-        account_sequence=account.account_sequence,
-    )
-
-
-_HOLD_STATES = {
-    HoldState.OPEN: wallet_pb2.HOLD_STATE_OPEN,
-    HoldState.COMMITTED: wallet_pb2.HOLD_STATE_COMMITTED,
-    HoldState.CAPTURED: wallet_pb2.HOLD_STATE_CAPTURED,
-    HoldState.VOIDED: wallet_pb2.HOLD_STATE_VOIDED,
-    HoldState.EXPIRED: wallet_pb2.HOLD_STATE_EXPIRED,
-    HoldState.TOMBSTONE: wallet_pb2.HOLD_STATE_TOMBSTONE,
-}
-
-
-def hold_message(hold: Hold) -> wallet_pb2.Hold:
-    """Show a hold; a tombstone shows no wallet."""
-    return wallet_pb2.Hold(
-        hold_id=str(hold.hold_id),
-        wallet_id="" if hold.state is HoldState.TOMBSTONE else str(hold.wallet_id),
-        currency=hold.currency,
-        state=_HOLD_STATES[hold.state],
-        held_minor=hold.held_minor,
-        captured_minor=hold.captured_minor,
-        voided_minor=hold.voided_minor,
-        remaining_minor=hold.remaining_minor,
-        refunded_minor=hold.refunded_minor,
-        expires_at=timestamp_of(hold.expires_at) if hold.expires_at is not None else None,
-    )
-
-
 def statement_line_message(line: StatementLine, currency: str) -> ledger_pb2.StatementLine:
     """Show a line of a statement."""
     return ledger_pb2.StatementLine(
         journal_sequence=line.journal_sequence,
         account_sequence=line.account_sequence,
-        recorded_at=timestamp_of(line.recorded_at),
+        recorded_at=timestamp_message(line.recorded_at),
         kind=line.kind,
         amount=money_pb2.Money(amount_minor=line.amount_minor, currency=currency),
         balance_minor=line.balance_minor,
         hold_id=str(line.hold_id) if line.hold_id is not None else "",
     )
-
-
-def timestamp_of(instant: datetime) -> Timestamp:
-    """Write an instant."""
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp
 
 
 def _positive_money(message: money_pb2.Money) -> Money:

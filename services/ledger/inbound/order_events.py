@@ -18,7 +18,7 @@ from services.ledger.inbound.authorisation import ORDERS
 from services.ledger.inbound.messages import allocations_of
 from services.ledger.ports import Submitter
 from services.runtime.broker.port import ReceivedMessage
-from services.runtime.errors import InvalidArgumentError, KeyReusedError, TradeFlowError, UnavailableError
+from services.runtime.errors import InvalidArgumentError, KeyReusedError, RejectedError, TradeFlowError
 from tradeflow.events.v1 import order_event_pb2
 
 logger = structlog.get_logger(__name__)
@@ -89,7 +89,8 @@ def _parse(value: bytes) -> order_event_pb2.OrderEvent:
 
 
 def _check_outcome(capture: CaptureFunds, outcome: Receipt | TradeFlowError) -> None:
-    if isinstance(outcome, UnavailableError | KeyReusedError):
+    if isinstance(outcome, Receipt):
+        return
+    if not isinstance(outcome, RejectedError) or isinstance(outcome, KeyReusedError):
         raise outcome
-    if isinstance(outcome, TradeFlowError):
-        logger.warning("settlement_refused", hold_id=str(capture.hold_id), reason=outcome.reason)
+    logger.warning("settlement_refused", hold_id=str(capture.hold_id), reason=outcome.reason)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from services.ledger.outbound.book_writing import stream_of
 from services.runtime.clock import from_micros
 from services.runtime.database.port import Database
 from services.runtime.errors import UnavailableError
@@ -26,7 +27,7 @@ class Book:
     @property
     def stream(self) -> str:
         """Name the book's events in the outbox."""
-        return f"book:{self.book_id}"
+        return stream_of(self.book_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,18 +2,12 @@
 
 from uuid import UUID
 
-from services.ledger.domain.hold import Hold, HoldState
+from services.ledger.domain.hold import Hold
 from services.ledger.domain.refusals import HoldNotFoundError
+from services.ledger.outbound.book_reading import HOLD_COLUMNS, hold_of_row
 from services.ledger.queries.book import Book
-from services.runtime.clock import from_micros
-from services.runtime.database.port import Row
 
-HOLD_BY_ID = """
-SELECT hold_id, service, wallet_id, account_id, currency, state, held, captured, voided, refunded, expires_at,
-    last_sequence
-FROM holds
-WHERE book_id = $1 AND hold_id = $2
-"""
+HOLD_BY_ID = f"SELECT {HOLD_COLUMNS} FROM holds WHERE book_id = $1 AND hold_id = $2"  # noqa: S608 - a constant
 """One hold or tombstone by primary key. Locks nothing."""
 
 
@@ -28,23 +22,3 @@ async def hold_by_id(book: Book, hold_id: UUID) -> Hold:
     if not rows:
         raise HoldNotFoundError(f"There is no hold {hold_id}.")
     return hold_of_row(rows[0])
-
-
-def hold_of_row(row: Row) -> Hold:
-    """Make a hold of a row with the columns of `HOLD_BY_ID`."""
-    hold_id, service, wallet_id, account_id, currency, state, *amounts, expires_at, last_sequence = row
-    held, captured, voided, refunded = amounts
-    return Hold(
-        hold_id=UUID(bytes=hold_id),
-        service=service.decode(),
-        wallet_id=UUID(bytes=wallet_id),
-        account_id=account_id,
-        currency=currency.decode(),
-        state=HoldState(state.decode()),
-        held_minor=held,
-        captured_minor=captured,
-        voided_minor=voided,
-        refunded_minor=refunded,
-        expires_at=from_micros(expires_at) if expires_at else None,
-        last_sequence=last_sequence,
-    )

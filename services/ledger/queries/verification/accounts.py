@@ -1,0 +1,265 @@
+"""The accounts, one by one: each one's postings chained without a gap, and its balances what its last posting says."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from services.ledger.domain.account import Account, AccountType
+from services.ledger.domain.journal import GENESIS_HASH, Posting
+from services.ledger.domain.proof import SALT_BYTES, posting_hash
+from services.ledger.domain.state_after import decode_state_after
+from services.ledger.queries.accounts import account_of_row
+from services.ledger.queries.verification.findings import Findings, columns_of
+from services.runtime.database.port import Connection, Row
+
+PAGE_ROWS = 2000
+"""Rows read at once: some hundred KiB."""
+
+ACCOUNTS_PAGE = """
+SELECT a.account_id, a.code, a.account_type, a.wallet_id, a.currency, a.opened_sequence,
+    b.debits_posted, b.credits_posted, b.debits_pending, b.credits_pending, b.overdraft_limit, b.account_sequence,
+    b.last_posting_hash, r.state_after
+FROM accounts a
+LEFT JOIN balances b ON b.book_id = a.book_id AND b.account_id = a.account_id
+LEFT JOIN records r ON r.book_id = a.book_id AND r.sequence = a.opened_sequence
+WHERE a.book_id = $1 AND a.account_id > $2
+ORDER BY a.account_id
+LIMIT $3
+"""
+"""Accounts in order of their numbers, with their balances and the record that opened them."""
+
+BALANCES_WITHOUT_ACCOUNT = """
+SELECT b.account_id FROM balances b LEFT JOIN accounts a ON a.book_id = b.book_id AND a.account_id = b.account_id
+WHERE b.book_id = $1 AND a.account_id IS NULL
+ORDER BY b.account_id LIMIT 100
+"""
+"""Balances of nothing."""
+
+POSTINGS_OF_ACCOUNT = """
+SELECT account_id, account_sequence, sequence, leg, amount, balance_after, salt, hash FROM postings
+WHERE book_id = $1 AND account_id = $2 AND account_sequence > $3 AND sequence >= $4
+ORDER BY account_sequence, sequence, leg
+LIMIT $5
+"""
+"""More postings of one account, by the index on it."""
+
+POSTINGS_OF_LATER_ACCOUNTS = """
+SELECT account_id, account_sequence, sequence, leg, amount, balance_after, salt, hash FROM postings
+WHERE book_id = $1 AND account_id > $2 AND sequence >= $3
+ORDER BY account_id, account_sequence, sequence, leg
+LIMIT $4
+"""
+"""Postings of the accounts that follow, by the same index."""
+
+POSTING_BEFORE = """
+SELECT balance_after, hash FROM postings WHERE book_id = $1 AND account_id = $2 AND account_sequence = $3
+"""
+"""What an account's walk is chained to when it doesn't start at 1."""
+
+
+OPENED_COLUMNS = ("account_id", "code", "account_type", "wallet_id", "currency", "opened_sequence")
+"""What never changes of an account."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetTotals:
+    """One asset's sums over all accounts, in minor units. `balance_minor` must be zero."""
+
+    currency: str
+    accounts: int
+    balance_minor: int
+    wallets_minor: int
+    held_minor: int
+
+
+@dataclass(slots=True)
+class _Sums:
+    accounts: int = 0
+    balance_minor: int = 0
+    wallets_minor: int = 0
+    held_minor: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Chain:
+    """One account's postings, as far as they were walked."""
+
+    account_sequence: int = 0
+    balance_minor: int = 0
+    hash: bytes = GENESIS_HASH
+    debits_minor: int = 0
+    credits_minor: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class AccountsWalk:
+    """What the walk counted."""
+
+    from_sequence: int
+    accounts: int = 0
+    accounts_opened: int = 0
+    last_account_id: int = 0
+    postings: int = 0
+    sums: dict[str, _Sums] = field(default_factory=lambda: defaultdict(_Sums))
+
+    def totals(self) -> tuple[AssetTotals, ...]:
+        """Tell the sums per asset."""
+        return tuple(
+            AssetTotals(
+                currency=currency,
+                accounts=sums.accounts,
+                balance_minor=sums.balance_minor,
+                wallets_minor=sums.wallets_minor,
+                held_minor=sums.held_minor,
+            )
+            for currency, sums in sorted(self.sums.items())
+        )
+
+
+async def walk_accounts(
+    connection: Connection, findings: Findings, *, book_id: int, from_sequence: int
+) -> AccountsWalk:
+    """Check every account; of those without postings since `from_sequence`, only the balances' own rules."""
+    walk = AccountsWalk(from_sequence=from_sequence)
+    postings = _postings_by_account(connection, book_id, from_sequence)
+    following = await anext(postings, None)
+    async for account in _accounts(connection, book_id):
+        chain = _Chain()
+        row = f"account {account[0]}"
+        is_touched = following is not None and following[0] == account[0]
+        if is_touched and following is not None and from_sequence > 1:
+            chain = await _chain_before(connection, book_id, following)
+        while following is not None and following[0] <= account[0]:
+            if following[0] == account[0]:
+                _check_posting(findings, book_id, chain, following)
+            walk.postings += 1
+            following = await anext(postings, None)
+        _check_account(findings, walk, row, account)
+        if is_touched or from_sequence == 1:
+            _check_tail(findings, row, account, chain, is_whole=from_sequence == 1)
+    while following is not None:  # of accounts that don't exist; the journal's walk named them
+        walk.postings += 1
+        following = await anext(postings, None)
+    for (account_id,) in await connection.fetch(BALANCES_WITHOUT_ACCOUNT, book_id):
+        findings.add("balances", f"account {account_id}", "account_id", "names no account.")
+    for total in walk.totals():
+        if total.balance_minor:
+            findings.add(
+                "balances", total.currency, "credits_posted", f"sums to {total.balance_minor} and not to zero."
+            )
+    return walk
+
+
+async def _accounts(connection: Connection, book_id: int) -> AsyncIterator[Row]:
+    after = -1
+    while rows := await connection.fetch(ACCOUNTS_PAGE, book_id, after, PAGE_ROWS):
+        for row in rows:
+            yield row
+        after = rows[-1][0]
+
+
+async def _postings_by_account(connection: Connection, book_id: int, from_sequence: int) -> AsyncIterator[Row]:
+    """Give all postings in order of account and account sequence.
+
+    A posting whose account sequence is there twice is skipped where a page ends between the two: the counts tell.
+    """
+    account_id, account_sequence = -1, 0
+    while True:
+        rows = await connection.fetch(
+            POSTINGS_OF_ACCOUNT, book_id, account_id, account_sequence, from_sequence, PAGE_ROWS
+        )
+        if len(rows) < PAGE_ROWS:
+            room = PAGE_ROWS - len(rows)
+            rows += await connection.fetch(POSTINGS_OF_LATER_ACCOUNTS, book_id, account_id, from_sequence, room)
+        if not rows:
+            return
+        for row in rows:
+            yield row
+        account_id, account_sequence = rows[-1][0], rows[-1][1]
+
+
+async def _chain_before(connection: Connection, book_id: int, posting: Row) -> _Chain:
+    account_id, account_sequence = posting[0], posting[1]
+    before = await connection.fetch(POSTING_BEFORE, book_id, account_id, account_sequence - 1)
+    if not before:
+        return _Chain()
+    balance_after, digest = before[0]
+    return _Chain(account_sequence=account_sequence - 1, balance_minor=balance_after, hash=digest)
+
+
+def _check_posting(findings: Findings, book_id: int, chain: _Chain, posting: Row) -> None:
+    account_id, account_sequence, sequence, leg, amount, balance_after, salt, digest = posting
+    row = f"sequence {sequence} leg {leg}"
+    if account_sequence != chain.account_sequence + 1:
+        findings.add("postings", row, "account_sequence", f"is {account_sequence} after {chain.account_sequence}.")
+    if balance_after != chain.balance_minor + amount:
+        findings.add(
+            "postings", row, "balance_after", f"is {balance_after}, and {chain.balance_minor} + {amount} isn't."
+        )
+    expected = posting_hash(
+        book_id=book_id,
+        sequence=sequence,
+        leg=leg,
+        posting=Posting(account_id, account_sequence, amount, balance_after),
+        salt=salt,
+        previous_hash=chain.hash,
+    )
+    if expected != digest or len(salt) != SALT_BYTES:
+        findings.add("postings", row, "hash", "does not fit the posting and the account's one before it.")
+    chain.account_sequence, chain.balance_minor, chain.hash = account_sequence, balance_after, digest
+    chain.credits_minor += max(amount, 0)
+    chain.debits_minor += max(-amount, 0)
+
+
+def _check_account(findings: Findings, walk: AccountsWalk, row: str, columns: Row) -> None:
+    """Check what an account is by the record that opened it, and add its balances to the sums."""
+    *account_columns, last_posting_hash, state_after = columns
+    walk.accounts += 1
+    walk.last_account_id = columns[0]
+    walk.accounts_opened += columns[5] >= walk.from_sequence
+    if last_posting_hash is None:
+        findings.add("balances", row, "account_id", "is missing.")
+        return
+    with findings.unreadable("accounts", row, "account_type"):
+        account = account_of_row(tuple(account_columns))
+        _add_to_sums(walk.sums[account.currency], account)
+        if account.available_minor < 0:
+            findings.add("balances", row, "debits_posted", f"leaves {account.available_minor} available.")
+        _check_opened(findings, row, account, state_after)
+
+
+def _check_opened(findings: Findings, row: str, account: Account, state_after: bytes | None) -> None:
+    with findings.unreadable("accounts", row, "opened_sequence"):
+        opened = decode_state_after(state_after or b"").account
+        if opened is None:
+            raise ValueError("the record opened no account")
+        expected = columns_of(opened)
+        findings.compare("accounts", row, {name: expected[name] for name in OPENED_COLUMNS}, columns_of(account))
+        findings.compare("balances", row, {"overdraft_limit": opened.overdraft_limit}, columns_of(account))
+
+
+def _add_to_sums(sums: _Sums, account: Account) -> None:
+    sums.accounts += 1
+    sums.balance_minor += account.balance_minor
+    if account.account_type is AccountType.WALLET:
+        sums.wallets_minor += account.posted_minor
+        sums.held_minor += account.pending_outgoing_minor
+
+
+def _check_tail(findings: Findings, row: str, columns: Row, chain: _Chain, *, is_whole: bool) -> None:
+    """Compare an account's balances with its last posting; turnovers only where all postings were walked."""
+    debits_posted, credits_posted = columns[6], columns[7]
+    if columns[12] is None:
+        return
+    found = {
+        "debits_posted": debits_posted,
+        "credits_posted": credits_posted,
+        "account_sequence": columns[11],
+        "last_posting_hash": columns[12],
+    }
+    expected: dict[str, object] = {"account_sequence": chain.account_sequence, "last_posting_hash": chain.hash}
+    if is_whole:
+        expected = {"debits_posted": chain.debits_minor, "credits_posted": chain.credits_minor, **expected}
+    elif credits_posted - debits_posted != chain.balance_minor:
+        findings.add("balances", row, "credits_posted", f"less debits is not {chain.balance_minor}.")
+    findings.compare("balances", row, expected, found)

@@ -1,0 +1,181 @@
+"""Verify a book: is every number what the journal says, and is the journal unbroken?
+
+    journal    each record follows the one before it, by sequence, time and hash; postings sum to zero
+    accounts   each posting follows the account's one before it; balances are what the last one says
+    holds      each is what its newest record left; accounts have set aside what open holds still hold
+    events     each wallet's events are numbered without a gap, as far as they are kept
+    keys       each key names the record that was made under it
+    head       the book stands at its last record
+
+All of it reads one snapshot, in pages: it runs beside the service, and its memory doesn't grow with the book.
+"""
+
+import time
+from dataclasses import dataclass
+
+from services.ledger.queries.book import Book
+from services.ledger.queries.verification.accounts import AccountsWalk, AssetTotals, walk_accounts
+from services.ledger.queries.verification.events import check_events, check_keys
+from services.ledger.queries.verification.findings import Findings, Problem
+from services.ledger.queries.verification.holds import HoldsWalk, walk_holds
+from services.ledger.queries.verification.journal import JournalWalk, Progress, walk_journal
+from services.runtime.clock import to_micros
+from services.runtime.database.opening import open_database
+from services.runtime.database.port import Connection, Row
+from services.runtime.errors import NotFoundError
+
+HEAD_OF_BOOK = """
+SELECT last_sequence, last_hash, last_recorded_at, last_account_id, last_event_sequence FROM books WHERE book_id = $1
+"""
+"""Where the book says that it stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What was looked at, and what is wrong with it."""
+
+    book_id: int
+    from_sequence: int
+    last_sequence: int
+    last_hash: bytes
+    records: int
+    postings: int
+    accounts: int
+    wallets: int
+    holds: int
+    holds_active: int
+    capture_legs: int
+    keys: int
+    totals: tuple[AssetTotals, ...]
+    problems: tuple[Problem, ...]
+    """The first ones found, in the order of the walk; `problems_found` counts all."""
+    problems_found: int
+    duration_seconds: float
+
+    @property
+    def clean(self) -> bool:
+        """Tell whether nothing is wrong."""
+        return self.problems_found == 0
+
+
+def no_progress(_sequence: int, _last: int) -> None:
+    """Tell nobody."""
+
+
+async def verify_database(
+    database_url: str, progress: Progress = no_progress, *, book_id: int = 1, from_sequence: int = 1
+) -> VerifyReport:
+    """Verify a book by its database's URL, whether or not a ledger runs on it.
+
+    Raises:
+        NotFoundError: There is no such book (`book_missing`).
+    """
+    database = open_database(database_url)
+    try:
+        return await verify_book(Book(database=database, book_id=book_id), progress, from_sequence=from_sequence)
+    finally:
+        await database.close()
+
+
+async def verify_book(book: Book, progress: Progress = no_progress, *, from_sequence: int = 1) -> VerifyReport:
+    """Verify a book from a sequence on; the records before it are believed, and so are accounts without later postings.
+
+    Args:
+        book: Which.
+        progress: Is told the sequence that was reached and the last one, page by page.
+        from_sequence: The first record to check; 1 checks everything.
+
+    Raises:
+        NotFoundError: There is no such book (`book_missing`).
+    """
+    began_at_seconds = time.monotonic()
+    findings = Findings()
+    async with book.database.snapshot() as connection:
+        walked = await _walk(connection, findings, book.book_id, from_sequence, progress)
+    _check_counts(findings, walked, from_sequence)
+    _check_head(findings, walked, book.book_id)
+    journal, accounts, holds = walked.journal, walked.accounts, walked.holds
+    return VerifyReport(
+        book_id=book.book_id,
+        from_sequence=from_sequence,
+        last_sequence=journal.last_sequence,
+        last_hash=journal.last_hash,
+        records=journal.records,
+        postings=journal.postings,
+        accounts=accounts.accounts,
+        wallets=walked.wallets,
+        holds=holds.holds,
+        holds_active=holds.holds_active,
+        capture_legs=holds.legs,
+        keys=walked.keys,
+        totals=accounts.totals(),
+        problems=findings.problems,
+        problems_found=findings.count,
+        duration_seconds=time.monotonic() - began_at_seconds,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Walked:
+    head: Row
+    journal: JournalWalk
+    accounts: AccountsWalk
+    holds: HoldsWalk
+    wallets: int
+    keys: int
+
+
+async def _walk(
+    connection: Connection, findings: Findings, book_id: int, from_sequence: int, progress: Progress
+) -> _Walked:
+    heads = await connection.fetch(HEAD_OF_BOOK, book_id)
+    if not heads:
+        raise NotFoundError(f"There is no book {book_id}.", reason="book_missing")
+    head = heads[0]
+    journal = await walk_journal(
+        connection,
+        findings,
+        book_id=book_id,
+        from_sequence=from_sequence,
+        head_sequence=head[0],
+        progress=progress,
+    )
+    return _Walked(
+        head=head,
+        journal=journal,
+        accounts=await walk_accounts(connection, findings, book_id=book_id, from_sequence=from_sequence),
+        holds=await walk_holds(connection, findings, book_id=book_id),
+        wallets=await check_events(connection, findings, book_id=book_id, last_event_sequence=head[4]),
+        keys=await check_keys(connection, findings, book_id=book_id),
+    )
+
+
+def _check_counts(findings: Findings, walked: _Walked, from_sequence: int) -> None:
+    """Compare what the journal made with what is there: rows that vanished, or that no record made."""
+    journal, accounts, holds = walked.journal, walked.accounts, walked.holds
+    counts = [("accounts", journal.accounts_opened, accounts.accounts_opened, "opened")]
+    counts.append(("postings", journal.postings, accounts.postings, "posted"))
+    if from_sequence == 1:
+        counts.append(("holds", journal.holds_made, holds.holds, "made"))
+        counts.append(("capture_legs", journal.legs_made, holds.legs, "made"))
+    for table, made, there, verb in counts:
+        if made != there:
+            findings.add(table, "all rows", "*", f"are {there}, and the journal {verb} {made}.")
+
+
+def _check_head(findings: Findings, walked: _Walked, book_id: int) -> None:
+    last_sequence, last_hash, last_recorded_at, last_account_id, _ = walked.head
+    row = f"book {book_id}"
+    findings.compare(
+        "books",
+        row,
+        {
+            "last_sequence": walked.journal.last_sequence,
+            "last_hash": walked.journal.last_hash,
+            "last_account_id": walked.accounts.last_account_id,
+        },
+        {"last_sequence": last_sequence, "last_hash": last_hash, "last_account_id": last_account_id},
+    )
+    # Remembered refusals move the book's time on without a record.
+    if last_recorded_at < to_micros(walked.journal.last_recorded_at):
+        findings.add("books", row, "last_recorded_at", "is before that of the last record.")
