@@ -1,6 +1,7 @@
 """Server interceptors that surround a call, whatever its kind: unary or streaming, either way.
 
-gRPC's own interface hands over one of four kinds of handlers, each called in its own way; here that is done once.
+gRPC's own interface hands over one of four kinds of handlers, each called in its own way; here that is done once. Some
+of gRPC's classes are generic to the type checker alone, so their annotations are quoted.
 """
 
 import asyncio
@@ -39,14 +40,14 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]]",
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Wrap the handler that gRPC found; a method that doesn't exist has none."""
         handler = await continuation(handler_call_details)
         return None if handler is None else self._wrapped(handler, handler_call_details.method)
 
-    def _wrapped(self, handler: Any, method: str) -> grpc.RpcMethodHandler[Any, Any]:
+    def _wrapped(self, handler: Any, method: str) -> "grpc.RpcMethodHandler[Any, Any]":
         codec = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
