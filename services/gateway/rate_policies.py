@@ -57,15 +57,12 @@ class QuotaState:
 
 
 def quotas_of(
-    policies: tuple[RatePolicy, ...], *, route_class: RouteClass, user_id: str | None, address: str
+    policies: tuple[RatePolicy, ...], *, route_class: RouteClass, user_id: str | None, address: str | None
 ) -> list[Quota]:
-    """Choose the policies that a call falls under."""
-    chosen = [policy for policy in policies if policy.route_class in {"any", route_class}]
-    return [
-        Quota(policy=policy, caller=address if policy.per == "ip" else str(user_id))
-        for policy in chosen
-        if policy.per == "ip" or user_id is not None
-    ]
+    """Choose the policies that a call falls under; what isn't known, or was counted already, is left out."""
+    callers = {"user": user_id, "ip": address}
+    chosen = [(policy, callers[policy.per]) for policy in policies if policy.route_class in {"any", route_class}]
+    return [Quota(policy=policy, caller=caller) for policy, caller in chosen if caller is not None]
 
 
 def policy_header(states: list[QuotaState]) -> str:

@@ -5,15 +5,15 @@ by its sequence. What is missing between two events is fetched from the ledger b
 """
 
 import asyncio
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
 
 from services.gateway.ports import HistoryPage, LedgerPage, WalletEvents, WalletHistory, WalletNotice
 from services.gateway.wallet_feed import Subscription, WalletFeed
+from services.runtime.backoff import jittered_seconds
 from services.runtime.clock import Clock
 from services.runtime.errors import TradeFlowError, UnavailableError
 from services.runtime.jwt import Principal
@@ -27,7 +27,10 @@ FILL_ATTEMPTS_MAX = 6
 """How often a gap is asked for before the client is told to come back: about 5 seconds in all."""
 
 FILL_PAUSE_SECONDS = 0.2
-"""The first pause between two attempts; each next one is twice as long, with jitter."""
+"""The longest first pause between two attempts; each next one is twice as long, with jitter."""
+
+FILL_PAUSE_SECONDS_MAX = 2.0
+"""The longest pause between two attempts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,11 @@ class WalletSession:
         self._next_beat_seconds = time.monotonic() + parts.heartbeat_seconds
         self.ending: Ending | None = None
 
+    @property
+    def position(self) -> int:
+        """Tell what a client that leaves now should come back with."""
+        return self._sent
+
     async def prepare(self) -> None:
         """Find out where the wallet is and what this client missed.
 
@@ -140,7 +148,7 @@ class WalletSession:
         if self._asked_sequence > self._newest and not self._reload:
             await self._judge_client_ahead(self._asked_sequence)
 
-    async def messages(self) -> AsyncIterator[ServerMessage]:
+    async def messages(self) -> AsyncGenerator[ServerMessage, None]:
         """Yield what to send; ends when the server ends the connection."""
         yield Hello(wallet_id=self._owner.subject, last_sequence=self._newest)
         if self._reload:
@@ -156,7 +164,7 @@ class WalletSession:
             async for message in self._live():
                 yield message
 
-    async def _live(self) -> AsyncIterator[ServerMessage]:
+    async def _live(self) -> AsyncGenerator[ServerMessage, None]:
         """Yield what comes next: the end, a heartbeat, a live event with the gap before it, or nothing yet."""
         left_seconds = (self._owner.expires_at - self._parts.clock.now()).total_seconds()
         beat_in_seconds = self._next_beat_seconds - time.monotonic()
@@ -181,14 +189,14 @@ class WalletSession:
         else:
             await self._subscription.wait(min(beat_in_seconds, left_seconds))
 
-    async def _event(self, notice: WalletNotice) -> AsyncIterator[ServerMessage]:
+    async def _event(self, notice: WalletNotice) -> AsyncGenerator[ServerMessage, None]:
         async for message in self._fill(notice.sequence - 1):
             yield message
         if self.ending is None and notice.sequence > self._sent:
             self._sent = notice.sequence
             yield notice
 
-    async def _fill(self, up_to: int | None) -> AsyncIterator[ServerMessage]:
+    async def _fill(self, up_to: int | None) -> AsyncGenerator[ServerMessage, None]:
         """Yield what the ledger has after what was sent, up to a sequence, or all of it."""
         while self.ending is None and (up_to is None or self._sent < up_to):
             page = await self._ask_ledger_patiently(must_have_more=up_to is not None)
@@ -212,11 +220,9 @@ class WalletSession:
                 yield notice
 
     async def _ask_ledger_patiently(self, *, must_have_more: bool) -> LedgerPage | None:
-        pause_seconds = FILL_PAUSE_SECONDS
         for attempt in range(FILL_ATTEMPTS_MAX):
             if attempt:
-                await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 (jitter is no secret)
-                pause_seconds *= 2
+                await asyncio.sleep(_pause_seconds(attempt - 1))
             try:
                 page = await self._ask_ledger(self._sent, PAGE_EVENTS)
             except TradeFlowError as error:
@@ -280,3 +286,7 @@ class WalletSession:
             return await self._parts.is_revoked(self._owner.token_id)
         except UnavailableError:
             return False
+
+
+def _pause_seconds(attempt: int) -> float:
+    return jittered_seconds(attempt, first_seconds=FILL_PAUSE_SECONDS, longest_seconds=FILL_PAUSE_SECONDS_MAX)

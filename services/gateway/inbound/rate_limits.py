@@ -67,14 +67,15 @@ class RateLimits:
         self._failure_mode = failure_mode
         self._metrics = metrics
 
-    async def admit(self, *, route_class: RouteClass, user_id: str | None, address: str) -> dict[str, str]:
-        """Count one call, and return the headers that tell what is left.
+    async def admit(self, *, route_class: RouteClass, user_id: str | None, address: str | None) -> dict[str, str]:
+        """Count one call for whom we know it is from, and return the headers that tell what is left.
 
         Raises:
             ProblemDetailsException: 429 with those headers, when the call is over a limit.
             UnavailableError: It can't be counted, and that closes the door.
         """
-        quotas = quotas_of(self._policies, route_class=route_class, user_id=user_id, address=quota_address(address))
+        counted = None if address is None else quota_address(address)
+        quotas = quotas_of(self._policies, route_class=route_class, user_id=user_id, address=counted)
         try:
             states = await self._limiter.take(quotas)
         except UnavailableError as error:

@@ -1,0 +1,65 @@
+"""Deposits by e-mail address: people know addresses, the ledger knows wallets."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
+
+from services.gateway.inbound.auth_api import Email
+from services.gateway.inbound.proxy import Proxy
+from services.gateway.ports import Identities
+from services.runtime.http_auth import require_roles
+
+PASSED_ON = ("authorization", "idempotency-key", "accept-encoding")
+"""What the ledger gets of the caller's headers."""
+
+
+class MoneyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An amount in minor units of a currency."""
+
+    amount_minor: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+    currency: Annotated[str, msgspec.Meta(min_length=3, max_length=8)]
+
+
+class DepositBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Money that came in for a user."""
+
+    email: Email
+    """Whose wallet."""
+    amount: MoneyBody
+    """How much."""
+    note: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
+    """What the treasury wants to remember."""
+
+
+class LedgerDepositBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the ledger is asked for."""
+
+    amount: MoneyBody
+    note: str | None = None
+
+
+def deposit_routes(*, proxy: Proxy, identities: Identities, ledger_url: str) -> list[HTTPRouteHandler]:
+    """Make the route."""
+
+    @post(
+        "/api/v1/wallet/deposits",
+        operation_id="deposit",
+        tags=["wallet"],
+        guards=[require_roles("treasury")],
+        include_in_schema=False,
+    )
+    async def deposit(
+        request: Request[Any, Any, Any],
+        data: DepositBody,
+        idempotency_key: str,  # noqa: ARG001 (asked for before anything is looked up; the header is passed on)
+    ) -> ASGIApp:
+        """Find the user, and let the ledger deposit with the caller's own token and key."""
+        user = await identities.find_user_by_email(data.email)
+        url = f"{ledger_url.rstrip('/')}/api/v1/wallets/{user.user_id}/deposits"
+        body = msgspec.json.encode(LedgerDepositBody(amount=data.amount, note=data.note))
+        return await proxy.send_own(request, url, body=body, passed_on=PASSED_ON)
+
+    return [deposit]

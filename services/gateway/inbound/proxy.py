@@ -1,0 +1,262 @@
+"""The streaming reverse proxy to orders and the ledger.
+
+Source: RFC 9110, section 7.6 (what a proxy passes on), RFC 9112, section 6 (message framing).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import httpx
+import structlog
+from litestar import Request
+from litestar.exceptions import InternalServerException
+from litestar.plugins.problem_details import ProblemDetailsException
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from services.gateway.inbound.client_address import Network, client_address, is_from_trusted_proxy
+from services.gateway.metrics import GatewayMetrics
+from services.runtime.errors import InvalidArgumentError, UnavailableError
+from services.runtime.http_errors import TYPE_PREFIX
+from services.runtime.tracing import HEADER as TRACEPARENT
+from services.runtime.tracing import current_traceparent
+
+logger = structlog.get_logger(__name__)
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Headers about one connection, not about the message; so is what `Connection` names (RFC 9110, section 7.6.1)."""
+
+WRITTEN_BY_US = frozenset(
+    {
+        b"host",
+        b"expect",
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-forwarded-port",
+        b"x-real-ip",
+        TRACEPARENT.encode(),
+    }
+)
+"""Request headers that a caller doesn't get to choose."""
+
+ANSWERED_BY_US = frozenset({b"date", b"server"})
+"""Response headers that our own server writes."""
+
+IDEMPOTENT_ATTEMPTS_MAX = 2
+"""A GET is sent once more when its connection broke: it may have been an idle one that the service closed."""
+
+CONNECT_SECONDS_MAX = 2.0
+"""How long making a connection may take, inside one network."""
+
+CONNECTIONS_MAX = 256
+"""To each service, by one replica; more calls than that wait."""
+
+KEEP_ALIVE_SECONDS = 30.0
+"""How long an idle connection is kept: less than the services keep theirs (75 s), so that we close first."""
+
+FIRST_VISIBLE = 0x20
+"""Bytes below are control characters."""
+
+RETRY_AFTER_SECONDS = 2.0
+"""What callers are told while a service is away."""
+
+
+def new_http_client(*, seconds_max: float) -> httpx.AsyncClient:
+    """Make the client that proxied calls share."""
+    limits = httpx.Limits(
+        max_connections=CONNECTIONS_MAX,
+        max_keepalive_connections=CONNECTIONS_MAX,
+        keepalive_expiry=KEEP_ALIVE_SECONDS,
+    )
+    timeout = httpx.Timeout(seconds_max, connect=min(CONNECT_SECONDS_MAX, seconds_max))
+    return httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False, follow_redirects=False)
+
+
+class Proxy:
+    """Sends requests on and their answers back."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        seconds_max: float,
+        trusted_proxies: Sequence[Network],
+        metrics: GatewayMetrics,
+    ) -> None:
+        """Send over `http`, which its owner closes."""
+        self._http = http
+        self._seconds_max = seconds_max
+        self._trusted_proxies = trusted_proxies
+        self._metrics = metrics
+
+    async def forward(self, request: Request[Any, Any, Any], base_url: str) -> ASGIApp:
+        """Send a request on as it is, and return what streams the answer back.
+
+        Raises:
+            InvalidArgumentError: The path has segments that servers read differently.
+            UnavailableError: The service can't be reached, or broke off.
+            ProblemDetailsException: 504, the service took too long.
+            RequestEntityTooLarge: The body is over the limit; the service didn't get all of it.
+        """
+        path = _safe_path(request.scope["raw_path"])
+        query = request.scope["query_string"]
+        url = httpx.URL(base_url).copy_with(raw_path=path + b"?" + query if query else path)
+        headers = self._request_headers(request)
+        body = _body_of(request) if _has_body(request) else None
+        return _streaming(await self._send(request.method, url, headers, body))
+
+    async def send_own(
+        self, request: Request[Any, Any, Any], url: str, *, body: bytes, passed_on: Sequence[str]
+    ) -> ASGIApp:
+        """Send a POST of our own on behalf of a caller, with some of the caller's headers; raises as `forward`."""
+        headers = [
+            (name.lower().encode(), request.headers[name].encode("latin-1"))
+            for name in passed_on
+            if name in request.headers
+        ]
+        framing = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        all_headers = [*headers, *framing, *self._own_headers(request)]
+        return _streaming(await self._send("POST", httpx.URL(url), all_headers, body))
+
+    async def _send(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes | AsyncIterator[bytes] | None,
+    ) -> httpx.Response:
+        extensions = {"timeout": self._http.timeout.as_dict()}
+        attempts_max = IDEMPOTENT_ATTEMPTS_MAX if method == "GET" and body is None else 1
+        for attempt in range(1, attempts_max + 1):
+            message = httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
+            try:
+                async with asyncio.timeout(self._seconds_max):
+                    return await self._http.send(message, stream=True)
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+                self._note("unreachable", url, error)
+                raise _unavailable() from error
+            except (TimeoutError, httpx.TimeoutException) as error:
+                self._note("timeout", url, error)
+                raise _timed_out() from error
+            except httpx.TransportError as error:
+                self._note("broken", url, error)
+                if attempt == attempts_max:
+                    raise _unavailable() from error
+        raise AssertionError("every attempt returns or raises")
+
+    def _request_headers(self, request: Request[Any, Any, Any]) -> list[tuple[bytes, bytes]]:
+        sent = list(request.scope["headers"])
+        dropped = WRITTEN_BY_US | _connection_headers(sent)
+        if any(name == b"transfer-encoding" for name, _ in sent):
+            dropped |= {b"content-length"}  # RFC 9112, section 6.1: of both, the former counts
+        kept = [(name, value) for name, value in sent if name not in dropped]
+        return [*kept, *self._own_headers(request)]
+
+    def _own_headers(self, request: Request[Any, Any, Any]) -> list[tuple[bytes, bytes]]:
+        believed = is_from_trusted_proxy(request.scope, self._trusted_proxies)
+        scheme = request.headers.get("x-forwarded-proto") if believed else None
+        host = request.headers.get("x-forwarded-host") if believed else None
+        headers: dict[str, str] = {
+            "x-forwarded-for": client_address(request.scope, self._trusted_proxies),
+            "x-forwarded-proto": scheme or request.scope["scheme"],
+            "x-forwarded-host": host or request.headers.get("host") or "",
+            TRACEPARENT: current_traceparent(),
+        }
+        return [(name.encode(), value.encode("latin-1")) for name, value in headers.items() if value]
+
+    def _note(self, reason: str, url: httpx.URL, error: Exception) -> None:
+        self._metrics.upstream_failures.labels(reason).inc()
+        logger.warning("upstream_failed", reason=reason, host=url.netloc.decode(), error=repr(error))
+
+
+def _streaming(response: httpx.Response) -> ASGIApp:
+    """Make what sends an answer on, piece by piece, as its bytes are: compressed ones stay so."""
+
+    async def stream(_scope: Scope, _receive: Receive, send: Send) -> None:
+        try:
+            headers = _response_headers(response.headers.raw)
+            await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+            async for piece in response.aiter_raw():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except httpx.TransportError as error:
+            # The status is out: all that is left is to break off, so that the caller doesn't take a part for the whole.
+            logger.warning("upstream_broke_off", error=repr(error))
+        finally:
+            await response.aclose()
+
+    return stream
+
+
+def _response_headers(received: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    lowered = [(name.lower(), value) for name, value in received]
+    dropped = ANSWERED_BY_US | _connection_headers(lowered)
+    return [(name, value) for name, value in lowered if name not in dropped]
+
+
+def _connection_headers(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """Tell which headers end here: the usual ones, and those that `Connection` names."""
+    named = [token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")]
+    return HOP_BY_HOP | frozenset(named)
+
+
+def _has_body(request: Request[Any, Any, Any]) -> bool:
+    headers: Mapping[str, str] = request.headers
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+async def _body_of(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
+    try:
+        async for piece in request.stream():
+            if piece:
+                yield piece
+    except InternalServerException as error:
+        raise InvalidArgumentError("The request ended in the middle.", reason="request_incomplete") from error
+
+
+def _safe_path(raw_path: bytes) -> bytes:
+    """Return the path as it was sent, unless servers would disagree about where it leads.
+
+    Raises:
+        InvalidArgumentError: It has dot segments, encoded slashes, backslashes or control characters.
+    """
+    decoded = unquote_to_bytes(raw_path)
+    slashes_are_plain = decoded.count(b"/") == raw_path.count(b"/")
+    is_plain = slashes_are_plain and b"\\" not in decoded and min(decoded, default=FIRST_VISIBLE) >= FIRST_VISIBLE
+    if not is_plain or {b".", b".."} & set(decoded.split(b"/")):
+        raise InvalidArgumentError("The path has segments that are not allowed here.", reason="path_malformed")
+    return raw_path
+
+
+def _unavailable() -> UnavailableError:
+    return UnavailableError(
+        "The service behind this route can't be reached.",
+        reason="upstream_unavailable",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    )
+
+
+def _timed_out() -> ProblemDetailsException:
+    return ProblemDetailsException(
+        status_code=504,
+        type_=f"{TYPE_PREFIX}upstream_timeout",
+        title="Upstream timeout",
+        detail="The service behind this route took too long; whether the call had an effect isn't known. Repeat it "
+        "with the same Idempotency-Key.",
+        extra={"reason": "upstream_timeout"},
+    )

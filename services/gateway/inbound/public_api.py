@@ -1,0 +1,295 @@
+"""Describes the public routes that other services answer, so that a client can be written from this one document."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from litestar import Litestar
+from litestar.openapi.spec import (
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    Operation,
+    Parameter,
+    PathItem,
+    Reference,
+    RequestBody,
+    Schema,
+)
+
+from services.gateway.inbound import public_bodies as bodies
+from services.gateway.inbound.deposits_api import DepositBody
+from services.runtime.http_errors import PROBLEM_MEDIA_TYPE
+from services.runtime.http_openapi import BEARER
+from services.runtime.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.runtime.idempotency import REPLAYED_HEADER
+
+REFERENCE = "#/components/schemas/{name}"
+"""Where the description keeps its types."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicRoute:
+    """One operation that is proxied."""
+
+    method: Literal["get", "post", "patch"]
+    path: str
+    operation_id: str
+    tag: str
+    summary: str
+    answer: type
+    status: int = 200
+    body: type | None = None
+    query: tuple[str, ...] = ()
+    """Names of query parameters, as in `QUERY_PARAMETERS`."""
+    idempotent_by_key: bool = False
+    public: bool = False
+    problems: tuple[str, ...] = ()
+    """Refusals of this route alone: the status and the reason."""
+
+
+QUERY_PARAMETERS = {
+    "cursor": ("From the page before: its next_cursor.", False),
+    "limit": ("1 to 200 items; 50 by default.", False),
+    "state": ("Only orders in this state.", False),
+    "role": ("`seller`: orders with lines that the caller sells.", False),
+    "currency": ("An ISO 4217 code.", True),
+}
+"""What each query parameter means, and whether it is required."""
+
+_ORDER_REFUSALS = (
+    "404 order_not_found",
+    "422 illegal_transition",
+    "409 request_in_flight",
+    "422 idempotency_key_reused",
+)
+
+ROUTES = (
+    PublicRoute(
+        method="get",
+        path="/api/v1/wallet/balance",
+        operation_id="getBalance",
+        tag="wallet",
+        summary="The caller's balance in one currency.",
+        query=("currency",),
+        answer=bodies.Balance,
+    ),
+    PublicRoute(
+        method="get",
+        path="/api/v1/wallet/statement",
+        operation_id="listStatement",
+        tag="wallet",
+        summary="The caller's postings in one currency, oldest first.",
+        query=("currency", "cursor", "limit"),
+        answer=bodies.StatementPage,
+        problems=("400 cursor_malformed",),
+    ),
+    PublicRoute(
+        method="post",
+        path="/api/v1/wallet/deposits",
+        operation_id="deposit",
+        tag="wallet",
+        summary="Bring money in for a user; role treasury.",
+        body=DepositBody,
+        answer=bodies.Deposited,
+        status=201,
+        idempotent_by_key=True,
+        problems=("403 role_required", "404 user_not_found", "422 idempotency_key_reused"),
+    ),
+    PublicRoute(
+        method="get",
+        path="/api/v1/products",
+        operation_id="listProducts",
+        tag="products",
+        summary="What is for sale.",
+        query=("cursor", "limit"),
+        answer=bodies.ProductPage,
+        public=True,
+        problems=("400 cursor_malformed",),
+    ),
+    PublicRoute(
+        method="get",
+        path="/api/v1/products/{sku}",
+        operation_id="getProduct",
+        tag="products",
+        summary="One product.",
+        answer=bodies.Product,
+        public=True,
+        problems=("404 product_not_found",),
+    ),
+    PublicRoute(
+        method="post",
+        path="/api/v1/products",
+        operation_id="addProduct",
+        tag="products",
+        summary="Offer a product; role merchant.",
+        body=bodies.NewProduct,
+        answer=bodies.Product,
+        status=201,
+        problems=("403 role_required", "409 sku_taken"),
+    ),
+    PublicRoute(
+        method="patch",
+        path="/api/v1/products/{sku}",
+        operation_id="changeProduct",
+        tag="products",
+        summary="Change a product; its merchant only.",
+        body=bodies.ProductChange,
+        answer=bodies.Product,
+        problems=("403 role_required", "404 product_not_found"),
+    ),
+    PublicRoute(
+        method="post",
+        path="/api/v1/orders",
+        operation_id="placeOrder",
+        tag="orders",
+        summary="Order and pay: the money is held, and captured at once or on confirmation.",
+        body=bodies.PlaceOrder,
+        answer=bodies.Order,
+        status=201,
+        idempotent_by_key=True,
+        problems=(
+            "400 duplicate_sku",
+            "400 currency_mismatch",
+            "422 unknown_sku",
+            "422 out_of_stock",
+            "422 insufficient_funds",
+            "409 request_in_flight",
+            "422 idempotency_key_reused",
+        ),
+    ),
+    PublicRoute(
+        method="get",
+        path="/api/v1/orders",
+        operation_id="listOrders",
+        tag="orders",
+        summary="The caller's orders, newest first.",
+        query=("cursor", "limit", "state", "role"),
+        answer=bodies.OrderPage,
+        problems=("400 cursor_malformed",),
+    ),
+    PublicRoute(
+        method="get",
+        path="/api/v1/orders/{order_id}",
+        operation_id="getOrder",
+        tag="orders",
+        summary="One order: for its buyer, its sellers and operators.",
+        answer=bodies.Order,
+        problems=("404 order_not_found",),
+    ),
+    PublicRoute(
+        method="post",
+        path="/api/v1/orders/{order_id}/confirm",
+        operation_id="confirmOrder",
+        tag="orders",
+        summary="Capture an order with manual capture; its buyer or a seller of it.",
+        body=bodies.Nothing,
+        answer=bodies.Order,
+        idempotent_by_key=True,
+        problems=_ORDER_REFUSALS,
+    ),
+    PublicRoute(
+        method="post",
+        path="/api/v1/orders/{order_id}/cancel",
+        operation_id="cancelOrder",
+        tag="orders",
+        summary="Cancel an order; after its capture this is a full refund.",
+        body=bodies.Nothing,
+        answer=bodies.Order,
+        idempotent_by_key=True,
+        problems=_ORDER_REFUSALS,
+    ),
+    PublicRoute(
+        method="post",
+        path="/api/v1/orders/{order_id}/refunds",
+        operation_id="refundOrder",
+        tag="orders",
+        summary="Give money back; a seller of those lines, or an operator.",
+        body=bodies.RefundOrder,
+        answer=bodies.Order,
+        idempotent_by_key=True,
+        problems=(*_ORDER_REFUSALS, "422 exceeds_captured"),
+    ),
+)
+"""The public routes that orders and the ledger answer."""
+
+
+class _JsonSchema(Schema):
+    """A type as msgspec describes it."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        super().__init__()
+        self._content = content
+
+    def to_schema(self) -> dict[str, Any]:
+        """Return the type as it is."""
+        return self._content
+
+
+def describe_public_api(app: Litestar) -> None:
+    """Add the proxied routes to the description at /schema."""
+    document = app.openapi_schema
+    paths = document.paths if document.paths is not None else {}
+    for route in ROUTES:
+        path_item = paths.setdefault(route.path, PathItem())
+        setattr(path_item, route.method, _operation(route))
+    document.paths = paths
+    _, components = msgspec.json.schema_components(bodies.BODIES, ref_template=REFERENCE)
+    schemas = dict(document.components.schemas or {})
+    document.components.schemas = {**schemas, **{name: _JsonSchema(content) for name, content in components.items()}}
+
+
+def _operation(route: PublicRoute) -> Operation:
+    return Operation(
+        operation_id=route.operation_id,
+        tags=[route.tag],
+        summary=route.summary,
+        parameters=list(_parameters(route)),
+        request_body=None if route.body is None else RequestBody(content=_content(route.body), required=True),
+        responses=_responses(route),
+        security=None if route.public else [{BEARER: []}],
+    )
+
+
+def _parameters(route: PublicRoute) -> list[Parameter | Reference]:
+    text = _JsonSchema({"type": "string"})
+    names_in_path = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
+    in_path = [Parameter(name=name, param_in="path", required=True, schema=text) for name in names_in_path]
+    in_query = [_query_parameter(name) for name in route.query]
+    key = Parameter(
+        name=IDEMPOTENCY_KEY,
+        param_in="header",
+        required=True,
+        schema=_JsonSchema({"type": "string", "minLength": 1, "maxLength": 128}),
+        description=f"Repeating a call with its key has its effect once; the answer then has {REPLAYED_HEADER}: true.",
+    )
+    return [*in_path, *in_query, *([key] if route.idempotent_by_key else [])]
+
+
+def _query_parameter(name: str) -> Parameter:
+    description, required = QUERY_PARAMETERS[name]
+    schema = {"type": "integer", "minimum": 1, "maximum": 200} if name == "limit" else {"type": "string"}
+    return Parameter(
+        name=name, param_in="query", required=required, schema=_JsonSchema(schema), description=description
+    )
+
+
+def _responses(route: PublicRoute) -> dict[str, OpenAPIResponse | Reference]:
+    reasons: dict[str, list[str]] = {"400": [], "503": ["upstream_unavailable"], "504": ["upstream_timeout"]}
+    reasons |= {"429": ["rate_limited"]} | ({} if route.public else {"401": ["token_missing", "token_expired"]})
+    for problem in route.problems:
+        status, _, reason = problem.partition(" ")
+        reasons.setdefault(status, []).append(reason)
+    problem_schema = Reference(ref=REFERENCE.format(name="Problem"))
+    refusals: dict[str, OpenAPIResponse | Reference] = {
+        status: OpenAPIResponse(
+            description=", ".join(words) or "The request can't be right.",
+            content={PROBLEM_MEDIA_TYPE: OpenAPIMediaType(schema=problem_schema)},
+        )
+        for status, words in sorted(reasons.items())
+    }
+    answer = OpenAPIResponse(description=route.summary, content=_content(route.answer))
+    return {str(route.status): answer, **refusals}
+
+
+def _content(body: type) -> dict[str, OpenAPIMediaType]:
+    return {"application/json": OpenAPIMediaType(schema=Reference(ref=REFERENCE.format(name=body.__name__)))}

@@ -1,0 +1,238 @@
+"""Puts the gateway together, starts it and stops it: the one place that knows all of its parts."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.middleware import DefineMiddleware
+from prometheus_client import CollectorRegistry
+
+from services.gateway.access_tokens import OWN_CLIENT_ID, OwnServiceTokens, TokenIssuer
+from services.gateway.door import DoorVerifier
+from services.gateway.inbound.auth_api import auth_routes
+from services.gateway.inbound.connection_door import ConnectionDoor
+from services.gateway.inbound.deposits_api import deposit_routes
+from services.gateway.inbound.jwks import jwks_routes
+from services.gateway.inbound.proxied_api import proxied_routes
+from services.gateway.inbound.proxy import Proxy, new_http_client
+from services.gateway.inbound.public_api import describe_public_api
+from services.gateway.inbound.rate_limits import RateLimits, RateLimitsMiddleware
+from services.gateway.inbound.token_api import ClientRegistry, token_routes
+from services.gateway.inbound.wallet_events import TOPIC, WalletEventsReader
+from services.gateway.inbound.wallet_socket import socket_routes
+from services.gateway.inbound.wallet_stream import stream_routes
+from services.gateway.keys import KeyRing
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.outbound.identity_client import IdentityClient
+from services.gateway.outbound.ledger_client import LedgerClient
+from services.gateway.outbound.redis_connection import RedisConnection
+from services.gateway.outbound.redis_rate_limiter import RedisRateLimiter
+from services.gateway.outbound.redis_revocations import RedisRevocations
+from services.gateway.outbound.redis_tickets import RedisTickets
+from services.gateway.outbound.redis_wallet_history import RedisWalletHistory
+from services.gateway.revocation import Revocations
+from services.gateway.settings import GatewaySettings
+from services.gateway.wallet_feed import WalletFeed
+from services.gateway.wallet_session import SessionParts
+from services.runtime.background import background
+from services.runtime.broker.opening import open_broker
+from services.runtime.broker.port import Broker
+from services.runtime.clock import Clock, SystemClock
+from services.runtime.grpc_channel import open_channel
+from services.runtime.health import Health
+from services.runtime.http_app import create_http_app
+from services.runtime.http_server import serving_http
+from services.runtime.jwt import JwtVerifier
+from services.runtime.metrics import new_registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningGateway:
+    """A gateway that accepts calls."""
+
+    http_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What is made from the settings before anything runs."""
+
+    settings: GatewaySettings
+    clock: Clock
+    registry: CollectorRegistry
+    metrics: GatewayMetrics
+    health: Health
+    keys: KeyRing
+    issuer: TokenIssuer
+    tokens: JwtVerifier
+    redis: RedisConnection
+    identities: IdentityClient
+    revocations: Revocations
+    feed: WalletFeed
+    session: SessionParts
+    proxy: Proxy
+
+
+@asynccontextmanager
+async def running(settings: GatewaySettings, *, clock: Clock | None = None) -> AsyncIterator[RunningGateway]:
+    """Run the gateway while the body runs.
+
+    At the end: connections for events are told to go elsewhere, calls under way finish, then loops and clients close.
+
+    Raises:
+        KeysError: No key can sign.
+        InvalidArgumentError: The broker's URL is of a kind that isn't supported.
+        OSError: The port is taken.
+    """
+    async with AsyncExitStack() as stack:
+        broker = open_broker(settings.broker_url)
+        stack.push_async_callback(broker.close)
+        await broker.ensure_topics([TOPIC])
+        parts = await _made(settings, clock or SystemClock(), stack)
+        reader = _reader(parts, broker)
+        await reader.start()
+        await parts.revocations.read_at_start()
+        loops = {"keys": parts.keys.watch, "wallet-events": reader.run}
+        await stack.enter_async_context(background(loops, registry=parts.registry))
+        http_url = await stack.enter_async_context(serving_http(_app(parts), settings.http_host, settings.http_port))
+        try:
+            yield RunningGateway(http_url=http_url)
+        finally:
+            parts.health.drain()
+            await parts.feed.drain(timeout_seconds=settings.drain_seconds_max)
+
+
+async def _made(settings: GatewaySettings, clock: Clock, stack: AsyncExitStack) -> _Parts:
+    """Make the parts; what has connections is closed by the stack."""
+    registry = new_registry()
+    metrics = GatewayMetrics(registry)
+    keys = KeyRing(settings.keys_folder, reload_seconds=settings.keys_reload_seconds)
+    issuer = TokenIssuer(
+        keys,
+        issuer=settings.issuer,
+        clock=clock,
+        user_token_seconds=settings.access_token_seconds,
+        service_token_seconds=settings.service_token_seconds,
+    )
+    redis = RedisConnection(settings.redis_url)
+    stack.push_async_callback(redis.close)
+    identities, ledger = _clients(settings, OwnServiceTokens(issuer, clock), stack)
+    http = await stack.enter_async_context(new_http_client(seconds_max=settings.upstream_seconds_max))
+    revocations = Revocations(
+        durable=identities,
+        cache=RedisRevocations(redis, clock),
+        clock=clock,
+        failure_mode=settings.revocation_failure_mode,
+    )
+    feed = WalletFeed(
+        queue_events_max=settings.connection_queue_events_max,
+        connections_max=settings.connections_max,
+        connections_per_wallet_max=settings.connections_per_wallet_max,
+    )
+    return _Parts(
+        settings=settings,
+        clock=clock,
+        registry=registry,
+        metrics=metrics,
+        health=_health(settings, redis),
+        keys=keys,
+        issuer=issuer,
+        tokens=JwtVerifier(keys, settings.issuer, OWN_CLIENT_ID, clock),
+        redis=redis,
+        identities=identities,
+        revocations=revocations,
+        feed=feed,
+        session=SessionParts(
+            feed=feed,
+            history=RedisWalletHistory(redis),
+            ledger=ledger,
+            clock=clock,
+            is_revoked=revocations.is_revoked,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        ),
+        proxy=Proxy(
+            http,
+            seconds_max=settings.upstream_seconds_max,
+            trusted_proxies=settings.trusted_proxies,
+            metrics=metrics,
+        ),
+    )
+
+
+def _clients(
+    settings: GatewaySettings, tokens: OwnServiceTokens, stack: AsyncExitStack
+) -> tuple[IdentityClient, LedgerClient]:
+    orders_channel = open_channel(settings.orders_grpc_target)
+    ledger_channel = open_channel(settings.ledger_grpc_target)
+    stack.push_async_callback(orders_channel.close)
+    stack.push_async_callback(ledger_channel.close)
+    identities = IdentityClient(orders_channel, tokens, call_seconds_max=settings.call_seconds_max)
+    return identities, LedgerClient(ledger_channel, tokens, call_seconds_max=settings.call_seconds_max)
+
+
+def _health(settings: GatewaySettings, redis: RedisConnection) -> Health:
+    """Ask for Redis only where the gateway can't do without it: else its loss would take all replicas out."""
+    health = Health()
+    if "closed" in {settings.rate_limit_failure_mode, settings.revocation_failure_mode}:
+        health.add("redis", redis.check_ready)
+    return health
+
+
+def _reader(parts: _Parts, broker: Broker) -> WalletEventsReader:
+    return WalletEventsReader(
+        broker, feed=parts.feed, history=parts.session.history, clock=parts.clock, metrics=parts.metrics
+    )
+
+
+def _app(parts: _Parts) -> Litestar:
+    settings = parts.settings
+    verifier = DoorVerifier(parts.tokens, parts.revocations, parts.clock)
+    tickets = RedisTickets(parts.redis)
+    limits = RateLimits(
+        RedisRateLimiter(parts.redis),
+        tuple(limit.policy() for limit in settings.rate_limits),
+        failure_mode=settings.rate_limit_failure_mode,
+        metrics=parts.metrics,
+    )
+    door = ConnectionDoor(verifier=verifier, tickets=tickets, limits=limits, trusted_proxies=settings.trusted_proxies)
+
+    def count_before_authentication(config: AppConfig) -> AppConfig:
+        counting = DefineMiddleware(
+            RateLimitsMiddleware, limits=limits, tokens=parts.tokens, trusted_proxies=settings.trusted_proxies
+        )
+        config.middleware.insert(0, counting)
+        return config
+
+    app = create_http_app(
+        title="TradeFlow",
+        description="Orders paid from wallets on a double-entry ledger, with live events for each wallet.",
+        route_handlers=[
+            *auth_routes(
+                identities=parts.identities,
+                issuer=parts.issuer,
+                revocations=parts.revocations,
+                tickets=tickets,
+                ticket_seconds=settings.ticket_seconds,
+            ),
+            *token_routes(issuer=parts.issuer, clients=ClientRegistry(settings.clients, settings.client_audiences)),
+            *jwks_routes(keys=parts.keys, max_age_seconds=settings.jwks_max_age_seconds),
+            *deposit_routes(proxy=parts.proxy, identities=parts.identities, ledger_url=settings.ledger_http_url),
+            *proxied_routes(
+                proxy=parts.proxy,
+                verifier=verifier,
+                orders_url=settings.orders_http_url,
+                ledger_url=settings.ledger_http_url,
+            ),
+            *stream_routes(parts=parts.session, door=door, metrics=parts.metrics),
+            *socket_routes(parts=parts.session, door=door, metrics=parts.metrics),
+        ],
+        verifier=verifier,
+        health=parts.health,
+        registry=parts.registry,
+        body_bytes_max=settings.body_bytes_max,
+        on_app_init=[count_before_authentication],
+    )
+    describe_public_api(app)
+    return app
