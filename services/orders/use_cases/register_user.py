@@ -30,7 +30,7 @@ async def register_user(wanted: RegisterUser, *, store: IdentityStore, passwords
     check_password(wanted.password)
     check_registrable(wanted.role)
     password_hash = await passwords.hash(wanted.password)
-    user = User(user_id=new_id(), email=email, roles=frozenset({wanted.role, Role.BUYER}), created_at=clock.now())
+    user = User(user_id=new_id(), email=email, roles=frozenset({wanted.role}), created_at=clock.now())
     async with store.transaction() as rows:
         await rows.users.add(user, password_hash)
     return user

@@ -1,0 +1,41 @@
+"""The door for time: now and then, somebody looks after what was left in the middle and what has expired."""
+
+from dataclasses import dataclass
+
+from services.orders.ports import IdentityStore, Ledger, Store
+from services.orders.use_cases.finish_orders import ORDERS_A_PASS_MAX, finish_orders
+from services.orders.use_cases.forget_expired import SESSIONS_A_PASS_MAX, forget_expired
+from services.runtime.clock import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishingLoop:
+    """Finishes orders; `pause_seconds` is between two looks when nothing is due."""
+
+    store: Store
+    ledger: Ledger
+    clock: Clock
+    pause_seconds: float
+
+    async def run(self) -> None:
+        """Look until cancelled; a full pass is followed by the next at once."""
+        while True:
+            looked_at = await finish_orders(store=self.store, ledger=self.ledger, clock=self.clock)
+            if looked_at < ORDERS_A_PASS_MAX:
+                await self.clock.sleep(self.pause_seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgettingLoop:
+    """Deletes sessions and revocations that time has ended."""
+
+    store: IdentityStore
+    clock: Clock
+    pause_seconds: float
+
+    async def run(self) -> None:
+        """Delete until cancelled; a full pass is followed by the next at once."""
+        while True:
+            forgotten = await forget_expired(store=self.store, clock=self.clock)
+            if forgotten < SESSIONS_A_PASS_MAX:
+                await self.clock.sleep(self.pause_seconds)

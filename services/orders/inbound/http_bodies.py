@@ -1,0 +1,177 @@
+"""The JSON that the HTTP doors speak."""
+
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
+from uuid import UUID
+
+from msgspec import UNSET, Struct, UnsetType
+
+from services.money import Money
+from services.orders.domain.actor import Actor
+from services.orders.domain.order import Order, OrderLine
+from services.orders.domain.product import Product
+
+Item = TypeVar("Item")
+
+
+class MoneyBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """An amount in minor units of an ISO 4217 currency."""
+
+    amount_minor: int
+    currency: str
+
+    def to_money(self) -> Money:
+        """Check it.
+
+        Raises:
+            InvalidArgumentError: `invalid_amount`, `unknown_asset`.
+        """
+        return Money(self.amount_minor, self.currency)
+
+
+class WishBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """So many pieces of a product."""
+
+    sku: str
+    quantity: int
+
+
+class PlaceOrderBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to order, and when the money moves."""
+
+    lines: list[WishBody]
+    capture: Literal["automatic", "manual"] = "automatic"
+
+
+class RefundLineBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """So many pieces of a line."""
+
+    line_number: int
+    quantity: int
+
+
+class RefundBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to refund; without lines, all that is left."""
+
+    lines: list[RefundLineBody] | None = None
+
+
+class NewProductBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to sell; `stock` null where nobody counts."""
+
+    sku: str
+    title: str
+    price: MoneyBody
+    stock: int | None
+
+
+class ProductChangesBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to change of a product; what is left out stays."""
+
+    title: str | UnsetType = UNSET
+    price: MoneyBody | UnsetType = UNSET
+    stock: int | UnsetType | None = UNSET
+
+
+class ProductBody(Struct, frozen=True, kw_only=True):
+    """A product."""
+
+    sku: str
+    title: str
+    price: MoneyBody
+    seller_id: UUID
+    stock: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class OrderLineBody(Struct, frozen=True, kw_only=True):
+    """A line of an order."""
+
+    line_number: int
+    sku: str
+    title: str
+    quantity: int
+    unit_price: MoneyBody
+    total: MoneyBody
+    seller_id: UUID
+    refunded_quantity: int
+
+
+class RejectionBody(Struct, frozen=True, kw_only=True):
+    """Why an order came to nothing."""
+
+    reason: str
+    message: str
+
+
+class OrderBody(Struct, frozen=True, kw_only=True):
+    """An order as it is now; sellers who aren't its buyer see their own lines."""
+
+    order_id: UUID
+    state: str
+    buyer_id: UUID
+    capture: str
+    total: MoneyBody
+    captured: MoneyBody
+    refunded: MoneyBody
+    lines: list[OrderLineBody]
+    rejection: RejectionBody | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class PageBody(Struct, Generic[Item], frozen=True, kw_only=True):
+    """A part of a list; `next_cursor` leads to the next one, null ends it."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+def order_body(order: Order, actor: Actor) -> OrderBody:
+    """Show an order to somebody who may see it."""
+    rejection = order.rejection
+    return OrderBody(
+        order_id=order.order_id,
+        state=order.state.value,
+        buyer_id=order.buyer_id,
+        capture=order.capture.value,
+        total=money_body(order.total),
+        captured=money_body(order.captured),
+        refunded=money_body(order.refunded),
+        lines=[_line_body(line) for line in actor.lines_seen(order)],
+        rejection=None if rejection is None else RejectionBody(reason=rejection.reason, message=rejection.message),
+        created_at=order.created_at,
+        updated_at=order.updated_at,
+    )
+
+
+def product_body(product: Product) -> ProductBody:
+    """Show a product."""
+    return ProductBody(
+        sku=product.sku,
+        title=product.title,
+        price=money_body(product.price),
+        seller_id=product.seller_id,
+        stock=product.stock,
+        created_at=product.created_at,
+        updated_at=product.updated_at,
+    )
+
+
+def money_body(money: Money) -> MoneyBody:
+    """Show an amount."""
+    return MoneyBody(amount_minor=money.amount_minor, currency=money.currency)
+
+
+def _line_body(line: OrderLine) -> OrderLineBody:
+    return OrderLineBody(
+        line_number=line.line_number,
+        sku=line.sku,
+        title=line.title,
+        quantity=line.quantity,
+        unit_price=money_body(line.unit_price),
+        total=money_body(line.total),
+        seller_id=line.seller_id,
+        refunded_quantity=line.refunded_quantity,
+    )

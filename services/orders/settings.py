@@ -1,0 +1,137 @@
+"""The settings of orders: environment variables with the prefix TRADEFLOW_ORDERS_."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from services.orders.domain.session import SessionTimes
+from services.orders.domain.terms import Terms
+from services.orders.domain.user import Role
+from services.orders.use_cases.bootstrap_users import BootstrapUser
+from services.runtime.settings import ServiceSettings
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class BootstrapUserSetting(BaseModel):
+    """A user that has to be there, such as the treasury's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    email: str
+    password: SecretStr
+    roles: Annotated[frozenset[Role], Field(min_length=1)]
+
+    def to_user(self) -> BootstrapUser:
+        """Hand it to the use case."""
+        return BootstrapUser(email=self.email, password=self.password.get_secret_value(), roles=self.roles)
+
+
+class OrdersSettings(ServiceSettings):
+    """What one orders process needs to know."""
+
+    model_config = SettingsConfigDict(env_prefix="TRADEFLOW_ORDERS_")
+
+    database_url: str
+    """Where orders and users are kept, such as sqlite:////data/orders.db"""
+
+    broker_url: str
+    """Where events are read and published, such as sqlite:////data/broker.db"""
+
+    issuer: str
+    """The exact `iss` of the tokens to trust."""
+
+    jwks_url: str
+    """Where the issuer's public keys are, such as http://gateway:8080/.well-known/jwks.json"""
+
+    ledger_grpc_target: str
+    """Where the ledger listens, such as ledger:9090"""
+
+    token_url: str
+    """Where this service gets its own tokens, such as http://gateway:8080/oauth/token"""
+
+    client_secret: SecretStr
+    """What proves to the token issuer who this service is."""
+
+    client_id: str = "orders"
+    """The name of this service at the token issuer, and in the ledger's keys: it never changes."""
+
+    http_host: str = "127.0.0.1"
+    """The address that the HTTP door listens on."""
+
+    http_port: Port = 8081
+    """The port of the HTTP door; 0 takes any free one."""
+
+    grpc_host: str = "127.0.0.1"
+    """The address that the gRPC door listens on."""
+
+    grpc_port: Port = 9091
+    """The port of the gRPC door; 0 takes any free one."""
+
+    fee_basis_points: Annotated[int, Field(ge=0, le=10_000)] = 250
+    """What the platform keeps of each sale, in 1/10,000; an order keeps the fee that it was placed with."""
+
+    order_lifetime_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 900
+    """How long an order waits to be confirmed before it expires; its hold lives four times as long."""
+
+    patience_seconds: Seconds = 10.0
+    """How long a step of an order may take before the reconciler looks after it."""
+
+    finish_every_seconds: Seconds = 1.0
+    """How often the reconciler looks for orders that are due."""
+
+    request_lease_seconds: Seconds = 30.0
+    """How long a request that died keeps its Idempotency-Key; longer than any request takes."""
+
+    ledger_deadline_seconds: Seconds = 5.0
+    """How long one call on the ledger may take, repetitions included."""
+
+    session_idle_days: Annotated[int, Field(ge=1, le=365)] = 30
+    """How long a session lives that nobody refreshes."""
+
+    session_longest_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """After how long everybody signs in again."""
+
+    refresh_grace_seconds: Annotated[float, Field(ge=0, le=60)] = 10.0
+    """How long a used refresh token still gets a successor: for lost answers and second tabs."""
+
+    password_memory_kibibytes: Annotated[int, Field(ge=8)] = 19_456
+    """The memory of one argon2id hash. OWASP's least is 19,456; tests lower it."""
+
+    password_passes: Annotated[int, Field(ge=1)] = 2
+    """The passes of one argon2id hash. OWASP's least is 2."""
+
+    password_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """How many passwords are hashed at once."""
+
+    bootstrap_users: tuple[BootstrapUserSetting, ...] = ()
+    """Users to make at the start if they are absent, as JSON: [{"email": …, "password": …, "roles": ["treasury"]}]"""
+
+    migrate_on_start: bool = True
+    """Whether the tables are brought up to date before anything else."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least level that is logged."""
+
+    log_format: Literal["json", "console"] = "json"
+    """One JSON object a line, or lines for people."""
+
+    def to_terms(self) -> Terms:
+        """Pick what the use cases of commerce need."""
+        return Terms(
+            fee_basis_points=self.fee_basis_points,
+            order_lifetime=timedelta(seconds=self.order_lifetime_seconds),
+            request_lease=timedelta(seconds=self.request_lease_seconds),
+            patience=timedelta(seconds=self.patience_seconds),
+        )
+
+    def to_session_times(self) -> SessionTimes:
+        """Pick what the use cases of identity need."""
+        return SessionTimes(
+            idle=timedelta(days=self.session_idle_days),
+            longest=timedelta(days=self.session_longest_days),
+            grace=timedelta(seconds=self.refresh_grace_seconds),
+        )
