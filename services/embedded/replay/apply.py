@@ -24,6 +24,15 @@ class Accounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """A platform that runs, and who acts there."""
+
+    visitor: TradeFlowClient
+    """Signed out; everybody else's client is made from it."""
+    accounts: Accounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """What the platform made of a plan."""
 
@@ -52,8 +61,7 @@ class _Stopwatch:
 async def apply_plan(
     plan: Plan,
     *,
-    visitor: TradeFlowClient,
-    accounts: Accounts,
+    access: Access,
     secret: bytes,
     memory: Memory,
     concurrency: int,
@@ -63,8 +71,7 @@ async def apply_plan(
 
     Args:
         plan: What to do.
-        visitor: A client of the platform, not signed in.
-        accounts: The retailer who sells, and the treasury that brings the customers' money.
+        access: The platform, the retailer who sells, and the treasury that brings the customers' money.
         secret: What the customers' passwords are derived from.
         memory: What earlier runs of the same plan left; only a cache.
         concurrency: How many customers are served at once.
@@ -75,7 +82,7 @@ async def apply_plan(
         ReplayFailedError: The platform isn't what an earlier run made of it.
     """
     stopwatch = _Stopwatch()
-    shop = await _open_shop(visitor, accounts, plan.currency)
+    shop = await _open_shop(access, plan.currency)
     stopwatch.lap("sign_in")
     await offer_products(shop, plan.products, concurrency=concurrency, meter=meter)
     stopwatch.lap("products")
@@ -85,7 +92,7 @@ async def apply_plan(
     run = Run(
         run_id=plan.run_id,
         shop=shop,
-        visitor=visitor,
+        visitor=access.visitor,
         secret=secret,
         memory=memory,
         known_orders=known,
@@ -105,8 +112,8 @@ async def apply_plan(
     )
 
 
-async def _open_shop(visitor: TradeFlowClient, accounts: Accounts, currency: str) -> Shop:
-    retailer, treasury = visitor.another(), visitor.another()
+async def _open_shop(access: Access, currency: str) -> Shop:
+    accounts, retailer, treasury = access.accounts, access.visitor.another(), access.visitor.another()
     await retailer.login(accounts.retailer.email, accounts.retailer.password)
     await treasury.login(accounts.treasury.email, accounts.treasury.password)
     # A wallet has its owner's id, and the API tells a user no other way who they are.

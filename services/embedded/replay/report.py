@@ -14,7 +14,6 @@ from services.embedded.replay.apply import Applied
 from services.embedded.replay.outcome import Outcome
 from services.embedded.replay.plan import FileForm, Plan
 from services.embedded.replay.reading import decode, read_records
-from services.embedded.replay.rejects import Reject
 
 PART_REFUNDS_SHOWN_MAX = 20
 """On a terminal; the JSON has all of them."""
@@ -25,7 +24,8 @@ class Report:
     """All that is told at the end of a run."""
 
     file: Path
-    rejects_file: Path
+    content: bytes
+    form: FileForm
     plan: Plan
     outcome: Outcome
     applied: Applied
@@ -37,23 +37,23 @@ class Report:
         return round(self.outcome.orders_settled / self.elapsed_seconds, 2)
 
 
-def write_rejects(path: Path, content: bytes, form: FileForm, rejects: tuple[Reject, ...]) -> None:
+def write_rejects(path: Path, report: Report) -> None:
     """Write the rejected rows, each with its line in the file, its reason and its columns; whole or not at all."""
-    header, records = read_records(decode(content, form.encoding), form.delimiter)
+    header, records = read_records(decode(report.content, report.form.encoding), report.form.delimiter)
     fields_by_row = {record.row: record.fields or (record.text,) for record in records}
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("row", "reason", "message", *header))
-        for reject in rejects:
+        for reject in report.outcome.rejects:
             writer.writerow((reject.row, reject.reason.value, reject.message, *fields_by_row[reject.row]))
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_data(report: Report, rejects_file: Path) -> dict[str, Any]:
     """Say it for programs; amounts are in minor units."""
     outcome = report.outcome
     return {
@@ -81,7 +81,7 @@ def as_json(report: Report) -> dict[str, Any]:
             }
             for part in outcome.part_refunds
         ],
-        "rejects_file": str(report.rejects_file),
+        "rejects_file": str(rejects_file),
         "orders_remembered": report.applied.orders_remembered,
         "elapsed_seconds": round(report.elapsed_seconds, 3),
         "seconds_by_phase": report.applied.seconds_by_phase,
@@ -89,12 +89,12 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def show_table(report: Report, console: Console) -> None:
+def show_table(report: Report, rejects_file: Path, console: Console) -> None:
     """Say it for people."""
     table = Table(title=f"Replay of {report.file.name}", show_header=False)
     table.add_column(overflow="fold")
     table.add_column(justify="right", overflow="fold")
-    for name, figure in _figures(report):
+    for name, figure in (*_figures(report), ("rejects file", str(rejects_file))):
         table.add_row(name, figure)
     console.print(table)
     parts = report.outcome.part_refunds
@@ -121,4 +121,3 @@ def _figures(report: Report) -> Iterator[tuple[str, str]]:
     yield "money in", outcome.money_in.format()
     yield "money out", outcome.money_out.format()
     yield "orders per second", f"{report.orders_per_second:.2f}"
-    yield "rejects file", str(report.rejects_file)
