@@ -52,14 +52,20 @@ async def serving_http(
     listener = _listen(host, port)
     url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     server = _Server(_config(app, stop_seconds_max))
-    async with app.lifespan():
-        serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http {url}")
-        try:
-            await _started(server, serving)
-            yield url
-        finally:
-            server.should_exit = True
-            await _stop(server, serving, stop_seconds_max)
+    serving = asyncio.create_task(_serve(app, server, listener), name=f"http {url}")
+    try:
+        await _started(server, serving)
+        yield url
+    finally:
+        server.should_exit = True
+        await _stop(server, serving, stop_seconds_max)
+
+
+async def _serve(app: Litestar, server: uvicorn.Server, listener: socket.socket) -> None:
+    """Serve in a task of its own, which also leaves the lifespan: anyio's scopes end in the task that began them."""
+    with listener:
+        async with app.lifespan():
+            await server.serve(sockets=[listener])
 
 
 def _config(app: Litestar, stop_seconds_max: int) -> uvicorn.Config:
