@@ -8,7 +8,7 @@ from uuid import UUID
 
 from litestar import Response, get, post
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from services.ledger.commands.deposit import Deposit
 from services.ledger.inbound import fields
@@ -26,8 +26,8 @@ from services.ledger.queries.balance import wallet_account
 from services.ledger.queries.book import Book
 from services.ledger.queries.statement import statement_page
 from services.runtime.errors import ForbiddenError, InvalidArgumentError
-from services.runtime.http_auth import require_roles
-from services.runtime.idempotency import REPLAYED_HEADER
+from services.runtime.http_auth import Caller, require_roles
+from services.runtime.idempotency import REPLAYED_HEADER, IdempotencyKey
 from services.runtime.jwt import Principal
 from services.runtime.tracing import current_traceparent
 
@@ -38,15 +38,16 @@ LINES_OF_PAGE_MAX = 200
 CURSOR_DIGITS_MAX = 18
 """Keeps a cursor within what the database's integers hold."""
 
-Limit = Annotated[int, Parameter(ge=1, le=LINES_OF_PAGE_MAX, description="How many lines at most.")]
-Currency = Annotated[str, Parameter(description="An ISO 4217 code in capitals.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=LINES_OF_PAGE_MAX, description="How many lines at most.")]
+Cursor = Annotated[str, QueryParameter(description="Where the page before ended: its `next_cursor`.")]
+Currency = Annotated[str, QueryParameter(description="An ISO 4217 code in capitals.")]
 
 
 def wallet_routes(book: Book) -> list[BaseRouteHandler]:
     """Make the routes that read the caller's own wallet."""
 
     @get("/api/v1/wallet/balance", operation_id="GetWalletBalance", tags=["wallet"])
-    async def get_balance(principal: Principal, currency: Currency) -> BalanceBody:
+    async def get_balance(principal: Caller, currency: Currency) -> BalanceBody:
         """Read the wallet's balance in one currency; zeros where no account was opened."""
         wallet_id = _own_wallet(principal)
         account = await wallet_account(book, wallet_id, fields.currency_of(currency))
@@ -54,7 +55,7 @@ def wallet_routes(book: Book) -> list[BaseRouteHandler]:
 
     @get("/api/v1/wallet/statement", operation_id="GetWalletStatement", tags=["wallet"])
     async def get_statement(
-        principal: Principal, currency: Currency, cursor: str = "", limit: Limit = LINES_OF_PAGE_DEFAULT
+        principal: Caller, currency: Currency, cursor: Cursor = "", limit: Limit = LINES_OF_PAGE_DEFAULT
     ) -> StatementBody:
         """Read the wallet's postings in one currency, oldest first."""
         page = await statement_page(
@@ -83,7 +84,7 @@ def treasury_routes(committer: Submitter) -> list[BaseRouteHandler]:
         guards=[require_roles(TREASURY_ROLE)],
     )
     async def deposit(
-        principal: Principal, idempotency_key: str, wallet_id: str, data: DepositBody
+        principal: Caller, idempotency_key: IdempotencyKey, wallet_id: FromPath[str], data: JSONBody[DepositBody]
     ) -> Response[DepositedBody]:
         """Bring money in for a wallet; its account is opened if need be."""
         command = _deposit_command(principal, idempotency_key, wallet_id, data)
