@@ -5,12 +5,14 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody
 from litestar.types import ASGIApp
 
 from services.gateway.inbound.auth_api import Email
 from services.gateway.inbound.proxy import Proxy
 from services.gateway.ports import Identities
 from services.runtime.http_auth import require_roles
+from services.runtime.idempotency import IdempotencyKey
 
 PASSED_ON = ("authorization", "idempotency-key", "accept-encoding")
 """What the ledger gets of the caller's headers."""
@@ -53,8 +55,8 @@ def deposit_routes(*, proxy: Proxy, identities: Identities, ledger_url: str) -> 
     )
     async def deposit(
         request: Request[Any, Any, Any],
-        data: DepositBody,
-        idempotency_key: str,  # noqa: ARG001 (asked for before anything is looked up; the header is passed on)
+        data: JSONBody[DepositBody],
+        idempotency_key: IdempotencyKey,  # noqa: ARG001 (asked for before anything is looked up; the header is passed on)
     ) -> ASGIApp:
         """Find the user, and let the ledger deposit with the caller's own token and key."""
         user = await identities.find_user_by_email(data.email)

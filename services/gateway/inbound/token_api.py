@@ -8,13 +8,12 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from litestar import Request, post
-from litestar.enums import RequestEncodingType
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Body
+from litestar.params import URLEncodedBody
 from litestar.plugins.problem_details import ProblemDetailsException
 
 from services.gateway.access_tokens import TokenIssuer
@@ -94,7 +93,7 @@ def token_routes(*, issuer: TokenIssuer, clients: ClientRegistry) -> list[HTTPRo
     )
     async def issue_service_token(
         request: Request[Any, Any, Any],
-        data: Annotated[TokenRequest, Body(media_type=RequestEncodingType.URL_ENCODED)],
+        data: URLEncodedBody[TokenRequest],
     ) -> ServiceTokenBody:
         """Issue a token for one service to a client that shows its secret by HTTP Basic."""
         client_id = clients.authenticate(request.headers.get("authorization"))

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.inbound.connection_door import ConnectionDoor
@@ -100,9 +100,9 @@ def stream_routes(*, parts: SessionParts, door: ConnectionDoor, metrics: Gateway
     )
     async def stream_wallet_events(
         request: Request[Any, Any, Any],
-        last_sequence: Annotated[str | None, Parameter(description="The last sequence the client has.")] = None,
+        last_sequence: Annotated[str | None, QueryParameter(description="The last sequence the client has.")] = None,
         ticket: Annotated[  # noqa: ARG001 (here for the description; the door reads it)
-            str | None, Parameter(description="From POST /auth/ticket, where no Authorization header can be sent.")
+            str | None, QueryParameter(description="From POST /auth/ticket, where no Authorization header can be sent.")
         ] = None,
     ) -> ASGIApp:
         """Stream the wallet's events: hello, what was missed after `last_sequence` or Last-Event-ID, then live ones."""

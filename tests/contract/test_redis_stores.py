@@ -1,0 +1,311 @@
+"""What the gateway keeps in Redis: on fakeredis over TCP and, where TRADEFLOW_TEST_REDIS_URL names one, on a real one.
+
+The real one is emptied by each test.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from services.gateway.outbound.redis_connection import RedisConnection, Script
+from services.gateway.outbound.redis_rate_limiter import RedisRateLimiter
+from services.gateway.outbound.redis_revocations import RedisRevocations
+from services.gateway.outbound.redis_tickets import RedisTickets
+from services.gateway.outbound.redis_wallet_history import RedisWalletHistory
+from services.gateway.ports import RevokedToken, WalletNotice
+from services.gateway.rate_policies import Quota, RatePolicy
+from services.runtime.clock import SystemClock
+from services.runtime.errors import UnavailableError
+from tests.support.redis import FakeRedisServer, serving_redis
+from tests.support.waiting import eventually
+
+REAL_URL = os.environ.get("TRADEFLOW_TEST_REDIS_URL")
+KINDS = ["fakeredis", *(["redis"] if REAL_URL else [])]
+CALLERS = 64
+
+
+@pytest.fixture(params=KINDS)
+async def url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    if request.param == "redis":
+        assert REAL_URL is not None
+        connection = RedisConnection(REAL_URL)
+        await connection.command("FLUSHDB")
+        await connection.close()
+        yield REAL_URL
+        return
+    async with serving_redis() as server:
+        yield server.url
+
+
+@pytest.fixture
+async def redis(url: str) -> AsyncIterator[RedisConnection]:
+    connection = RedisConnection(url)
+    yield connection
+    await connection.close()
+
+
+def a_policy(*, limit: int, window_seconds: int = 3600, name: str = "writes") -> RatePolicy:
+    return RatePolicy(name=name, route_class="any", per="user", limit=limit, window_seconds=window_seconds)
+
+
+def a_quota(*, limit: int, window_seconds: int = 3600, name: str = "writes", caller: str = "u1") -> Quota:
+    return Quota(policy=a_policy(limit=limit, window_seconds=window_seconds, name=name), caller=caller)
+
+
+def notices(first: int, last: int, *, wallet_id: str = "w1") -> list[WalletNotice]:
+    return [
+        WalletNotice(wallet_id=wallet_id, sequence=sequence, payload=b"\x00\r\n$" + str(sequence).encode())
+        for sequence in range(first, last + 1)
+    ]
+
+
+async def test_a_script_runs_also_after_redis_forgot_it(redis: RedisConnection) -> None:
+    script = Script("return {KEYS[1], tonumber(ARGV[1]) + 1}")
+
+    assert await redis.script(script, ["k"], [41]) == [b"k", 42]
+    await redis.command("SCRIPT", "FLUSH")
+    assert await redis.script(script, ["k"], [1]) == [b"k", 2]
+
+
+async def test_a_refused_command_leaves_the_connection_good(redis: RedisConnection) -> None:
+    await redis.command("SET", "text", "x")
+
+    with pytest.raises(UnavailableError):
+        await redis.command("INCR", "text")
+    assert await redis.command("GET", "text") == b"x"
+
+
+async def test_a_burst_of_many_callers_gets_exactly_the_limit(url: str) -> None:
+    limit = 20
+    connections = [RedisConnection(url) for _ in range(2)]
+    limiters = [RedisRateLimiter(connection) for connection in connections]
+
+    answers = await asyncio.gather(*(limiters[caller % 2].take([a_quota(limit=limit)]) for caller in range(CALLERS)))
+
+    allowed = [answer[0] for answer in answers if answer[0].allowed]
+    assert len(allowed) == limit
+    assert sorted(state.remaining for state in allowed) == list(range(limit))
+    for connection in connections:
+        await connection.close()
+
+
+async def test_a_refused_call_is_told_when_the_next_one_fits(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+    quota = a_quota(limit=2, window_seconds=3600)
+
+    for _ in range(2):
+        await limiter.take([quota])
+    (state,) = await limiter.take([quota])
+
+    assert not state.allowed
+    assert state.remaining == 0
+    assert 1795 < state.retry_after_seconds <= 1800
+    assert 3595 < state.reset_seconds <= 3600
+
+
+async def test_a_call_comes_free_after_its_interval(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+    quota = a_quota(limit=5, window_seconds=1)
+    for _ in range(5):
+        assert (await limiter.take([quota]))[0].allowed
+    assert not (await limiter.take([quota]))[0].allowed
+
+    async def one_fits() -> bool:
+        return (await limiter.take([quota]))[0].allowed
+
+    await eventually(one_fits)
+
+
+async def test_a_refused_call_counts_nowhere(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+    narrow, wide = a_quota(limit=1, name="narrow"), a_quota(limit=10, name="wide")
+    await limiter.take([narrow, wide])
+
+    refused = await limiter.take([narrow, wide])
+    (after,) = await limiter.take([wide])
+
+    assert [state.allowed for state in refused] == [False, True]
+    assert refused[1].remaining == 9
+    assert after.remaining == 8
+
+
+async def test_callers_do_not_use_up_each_others_quota(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+
+    states = [await limiter.take([a_quota(limit=1, caller=caller)]) for caller in ("a", "b", "a")]
+
+    assert [state[0].allowed for state in states] == [True, True, False]
+
+
+async def test_a_limit_that_does_not_divide_its_window_is_exact_too(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+
+    states = [(await limiter.take([a_quota(limit=7, window_seconds=3600)]))[0] for _ in range(9)]
+
+    assert [state.allowed for state in states] == [True] * 7 + [False] * 2
+
+
+async def test_a_ticket_is_good_once_however_many_try_at_the_same_time(redis: RedisConnection) -> None:
+    tickets = RedisTickets(redis)
+    ticket = await tickets.issue("token.of.alice", lifetime_seconds=30)
+
+    redeemed = await asyncio.gather(*(tickets.redeem(ticket) for _ in range(CALLERS)))
+
+    assert [token for token in redeemed if token is not None] == ["token.of.alice"]
+
+
+async def test_a_ticket_ends_by_itself(redis: RedisConnection) -> None:
+    tickets = RedisTickets(redis)
+    ticket = await tickets.issue("token", lifetime_seconds=1)
+
+    async def redis_is_empty() -> bool:
+        return not await redis.command("DBSIZE")
+
+    await eventually(redis_is_empty)
+
+    assert await tickets.redeem(ticket) is None
+
+
+@pytest.mark.parametrize("ticket", ["", "unknown", "x" * 65, "ü", "*"])
+async def test_a_ticket_that_was_never_issued_is_worth_nothing(redis: RedisConnection, ticket: str) -> None:
+    assert await RedisTickets(redis).redeem(ticket) is None
+
+
+async def test_redis_holds_neither_tickets_nor_tokens(redis: RedisConnection) -> None:
+    ticket = await RedisTickets(redis).issue("eyJhbGciOi.secret.token", lifetime_seconds=30)
+
+    (key,) = await redis.command("KEYS", "*")
+    value = await redis.command("GET", key)
+
+    assert ticket.encode() not in key
+    assert b"secret" not in value
+
+
+async def test_a_cache_of_revocations_that_was_never_filled_does_not_know(redis: RedisConnection) -> None:
+    revocations = RedisRevocations(redis, SystemClock())
+
+    assert await revocations.look_up("t1") is None
+    await revocations.mark_complete()
+    assert await revocations.look_up("t1") is False
+
+
+async def test_an_emptied_cache_of_revocations_says_that_it_does_not_know(redis: RedisConnection) -> None:
+    revocations = RedisRevocations(redis, SystemClock())
+    expires_at = SystemClock().now() + timedelta(minutes=5)
+    await revocations.add([RevokedToken(token_id="t1", expires_at=expires_at)])
+    await revocations.mark_complete()
+    assert await revocations.look_up("t1") is True
+
+    await redis.command("FLUSHDB")
+
+    assert await revocations.look_up("t1") is None
+
+
+async def test_a_revocation_is_kept_until_the_token_ends_and_its_leeway_is_over(redis: RedisConnection) -> None:
+    revocations = RedisRevocations(redis, SystemClock())
+    now = SystemClock().now()
+
+    await revocations.add(
+        [
+            RevokedToken(token_id="young", expires_at=now + timedelta(seconds=300)),
+            RevokedToken(token_id="old", expires_at=now - timedelta(seconds=60)),
+        ]
+    )
+
+    (key,) = await redis.command("KEYS", "*revoked:*")
+    assert b"young" in key
+    assert 300 < await redis.command("TTL", key) <= 330
+
+
+async def test_a_history_keeps_events_in_order_whatever_order_they_came_in(redis: RedisConnection) -> None:
+    history = RedisWalletHistory(redis)
+
+    await history.append([*notices(3, 4), *notices(1, 2)])
+    page = await history.read("w1", after_sequence=1)
+
+    assert page.newest_sequence == 4
+    assert list(page.notices) == notices(2, 4)
+
+
+async def test_an_event_that_is_written_by_several_replicas_is_in_the_history_once(redis: RedisConnection) -> None:
+    history = RedisWalletHistory(redis)
+
+    await asyncio.gather(*(history.append(notices(1, 5)) for _ in range(3)))
+
+    assert list((await history.read("w1", after_sequence=0)).notices) == notices(1, 5)
+
+
+async def test_a_history_keeps_only_the_newest_events(redis: RedisConnection) -> None:
+    history = RedisWalletHistory(redis, events_max=10)
+
+    for first in range(1, 100, 7):
+        await history.append(notices(first, first + 6))
+
+    page = await history.read("w1", after_sequence=0)
+    assert [notice.sequence for notice in page.notices] == list(range(96, 106))
+
+
+async def test_a_batch_larger_than_the_history_leaves_its_newest_events(redis: RedisConnection) -> None:
+    history = RedisWalletHistory(redis, events_max=10)
+
+    await history.append(notices(1, 50))
+
+    page = await history.read("w1", after_sequence=45)
+    assert list(page.notices) == notices(46, 50)
+
+
+async def test_an_unknown_wallet_has_an_empty_history(redis: RedisConnection) -> None:
+    history = RedisWalletHistory(redis)
+
+    assert (await history.read("w1", after_sequence=None)).newest_sequence == 0
+    assert (await history.read("w1", after_sequence=5)).notices == ()
+
+
+async def test_a_history_ends_by_itself(redis: RedisConnection) -> None:
+    await RedisWalletHistory(redis, lifetime_seconds=100).append(notices(1, 2))
+
+    (key,) = await redis.command("KEYS", "*")
+    assert 90 < await redis.command("TTL", key) <= 100
+
+
+async def test_a_redis_that_is_away_is_noticed_at_once_and_found_again() -> None:
+    async with serving_redis() as server:
+        redis = RedisConnection(server.url, pause_seconds=0.05)
+        await redis.command("SET", "a", 1)
+
+        await stopped(server)
+        with pytest.raises(UnavailableError):
+            await redis.command("GET", "a")
+        server.start()
+
+        await eventually(lambda: answers(redis))
+        await redis.close()
+
+
+async def test_while_redis_is_away_callers_are_refused_without_waiting() -> None:
+    redis = RedisConnection("redis://127.0.0.1:1/0", pause_seconds=60)
+    with pytest.raises(UnavailableError):
+        await redis.command("PING")
+
+    began = asyncio.get_running_loop().time()
+    for _ in range(100):
+        with pytest.raises(UnavailableError):
+            await redis.command("PING")
+
+    assert asyncio.get_running_loop().time() - began < 0.5
+    await redis.close()
+
+
+async def stopped(server: FakeRedisServer) -> None:
+    await asyncio.to_thread(server.stop)
+
+
+async def answers(redis: RedisConnection) -> bool:
+    try:
+        await redis.command("PING")
+    except UnavailableError:
+        return False
+    return True
