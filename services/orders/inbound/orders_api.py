@@ -43,7 +43,8 @@ TAGS = ["orders"]
 Side = Annotated[
     Literal["buyer", "seller"], QueryParameter(description="The orders that you bought, or those you sell in.")
 ]
-State = Annotated[str, QueryParameter(description="Only orders in this state.")]
+State = Annotated[str, QueryParameter(name="state", description="Only orders in this state.")]
+"""The type of a parameter `wanted_state`: Litestar keeps the name `state` for itself."""
 
 
 def order_routes(commerce: Commerce) -> list[BaseRouteHandler]:
@@ -54,14 +55,18 @@ def order_routes(commerce: Commerce) -> list[BaseRouteHandler]:
 def _reading_routes(commerce: Commerce) -> list[BaseRouteHandler]:
     @get("/api/v1/orders", operation_id="listOrders", tags=TAGS)
     async def list_orders(
-        principal: Caller, cursor: Cursor = "", limit: Limit = ITEMS_A_PAGE, state: State = "", role: Side = "buyer"
+        principal: Caller,
+        cursor: Cursor = "",
+        limit: Limit = ITEMS_A_PAGE,
+        wanted_state: State = "",
+        role: Side = "buyer",
     ) -> PageBody[OrderBody]:
         """List your orders, newest first."""
         actor = actor_of(principal)
         orders = await show_orders(
             actor=actor,
             as_seller=role == "seller",
-            state=state_of(state),
+            state=state_of(wanted_state),
             before=order_cursor_of(cursor),
             orders_max=limit,
             reads=commerce.reads,

@@ -33,7 +33,7 @@ from tradeflow.ledger.v1.ledger_service_pb2 import (
     ReserveFundsRequest,
     VoidHoldRequest,
 )
-from tradeflow.ledger.v1.ledger_service_pb2_grpc import LedgerServiceAsyncStub, LedgerServiceStub
+from tradeflow.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 
 AUDIENCE: Final = "ledger"
 """Whom the service's tokens are for."""
@@ -76,7 +76,7 @@ class GrpcLedger:
         calls_at_once_max: int = CALLS_AT_ONCE_MAX,
     ) -> None:
         """Speak over a channel, which its owner closes; `deadline_seconds` bounds a call with all its repetitions."""
-        self._stub: LedgerServiceAsyncStub = LedgerServiceStub(channel)
+        self._stub = LedgerServiceStub(channel)
         self._tokens = tokens
         self._deadline_seconds = deadline_seconds
         self._free = asyncio.Semaphore(calls_at_once_max)
