@@ -14,6 +14,9 @@ PAGE_ROWS = 500
 OUTBOX_EXTENT = "SELECT MIN(sequence), MAX(sequence), COUNT(*) FROM outbox WHERE stream = $1"
 """Which events of the book are kept: old ones are pruned from the front."""
 
+PUBLISHED_EXTENT = "SELECT cursor_sequence FROM outbox_relays WHERE stream = $1"
+"""Up to where events were published; only those may be pruned."""
+
 WALLETS_PAGE = """
 SELECT wallet_id, event_sequence FROM wallets WHERE book_id = $1 AND wallet_id > $2 ORDER BY wallet_id LIMIT $3
 """
@@ -49,6 +52,12 @@ async def check_events(connection: Connection, findings: Findings, *, book_id: i
     """Check the wallets' sequences and the outbox; return the number of wallets."""
     stream = stream_of(book_id)
     first, last, count = (await connection.fetch(OUTBOX_EXTENT, stream.encode()))[0]
+    published = await connection.fetch(PUBLISHED_EXTENT, stream.encode())
+    pruned = first - 1 if count else last_event_sequence
+    if pruned > (published[0][0] if published else 0):
+        findings.add(
+            "outbox", f"stream {stream}", "sequence", f"{pruned} are gone, and not all of them were published."
+        )
     if count and (last != last_event_sequence or last - first + 1 != count):
         findings.add(
             "outbox", f"stream {stream}", "sequence", f"runs to {last} of {last_event_sequence}, or has a gap."
