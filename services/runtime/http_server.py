@@ -102,7 +102,7 @@ async def _started(server: uvicorn.Server, serving: asyncio.Task[None]) -> None:
 
 
 async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], stop_seconds_max: int) -> None:
-    """Wait for the graceful end, and cut what is still open after it."""
+    """Wait for the graceful end, cut what is still open after it, and raise what the lifespan's end raised."""
     await asyncio.wait([serving], timeout=stop_seconds_max + CLOSE_SECONDS_MAX)
     for connection in list(server.server_state.connections):
         connection.transport.abort()
@@ -110,3 +110,5 @@ async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], stop_second
         serving.cancel()
     tasks = [serving, *server.server_state.tasks]
     await asyncio.wait(tasks, timeout=CLOSE_SECONDS_MAX)
+    if serving.done() and not serving.cancelled():
+        serving.result()
