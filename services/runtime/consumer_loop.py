@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.runtime.backoff import jittered_seconds
 from services.runtime.broker.port import (
@@ -26,11 +26,6 @@ from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import TradeFlowError, UnavailableError
 
 _log = structlog.get_logger(__name__)
-
-_HANDLED = Counter("tradeflow_consumer_handled_total", "Messages handled.", ["consumer"])
-_RETRIES = Counter("tradeflow_consumer_retries_total", "Attempts that are made again.", ["consumer"])
-_DEAD_LETTERS = Counter("tradeflow_consumer_dead_letters_total", "Messages put aside.", ["consumer", "reason"])
-_HEALTHY = Gauge("tradeflow_consumer_healthy", "0 once the consumer stopped over its dead letters.", ["consumer"])
 
 PARKED_REASON = "parked"
 """`dlq-reason` of a message that could be handled, but came after one of the same key that couldn't."""
@@ -60,6 +55,26 @@ class LoopSettings:
     dead_letters_max: int = 100
 
 
+class ConsumerMetrics:
+    """What the consumer loops of one service count."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the metrics; once for a registry."""
+        self.handled = Counter("tradeflow_consumer_handled", "Messages handled.", ["consumer"], registry=registry)
+        self.retries = Counter(
+            "tradeflow_consumer_retries", "Attempts that are made again.", ["consumer"], registry=registry
+        )
+        self.dead_letters = Counter(
+            "tradeflow_consumer_dead_letters", "Messages put aside.", ["consumer", "reason"], registry=registry
+        )
+        self.healthy = Gauge(
+            "tradeflow_consumer_healthy",
+            "0 once the consumer stopped over its dead letters.",
+            ["consumer"],
+            registry=registry,
+        )
+
+
 class _TooManyDeadLettersError(Exception):
     """The limit is reached: stop, and leave what isn't handled uncommitted."""
 
@@ -76,6 +91,7 @@ class ConsumerLoop:
         name: str,
         clock: Clock | None = None,
         settings: LoopSettings | None = None,
+        metrics: ConsumerMetrics | None = None,
     ) -> None:
         """Prepare a loop.
 
@@ -86,6 +102,7 @@ class ConsumerLoop:
             name: Who handles them, in metrics, logs and dead letters.
             clock: Waits follow it.
             settings: How it works.
+            metrics: What it counts; several loops may share it.
         """
         self._consumer = consumer
         self._handle = handle
@@ -93,10 +110,11 @@ class ConsumerLoop:
         self._name = name
         self._clock = clock or SystemClock()
         self._settings = settings or LoopSettings()
+        self._metrics = metrics or ConsumerMetrics(CollectorRegistry())
         self._dead_letter_count = 0
         self._parked_keys: set[tuple[str, bytes]] = set()
         self._healthy = True
-        _HEALTHY.labels(name).set(1)
+        self._metrics.healthy.labels(name).set(1)
 
     @property
     def healthy(self) -> bool:
@@ -110,7 +128,7 @@ class ConsumerLoop:
                 await self._handle_next()
         except _TooManyDeadLettersError:
             self._healthy = False
-            _HEALTHY.labels(self._name).set(0)
+            self._metrics.healthy.labels(self._name).set(0)
             _log.error("consumer_stopped", consumer=self._name, dead_letters=self._dead_letter_count)
             await asyncio.Event().wait()
 
@@ -140,7 +158,7 @@ class ConsumerLoop:
             await self._handle_or_bisect(messages[:middle])
             await self._handle_or_bisect(messages[middle:])
         else:
-            _HANDLED.labels(self._name).inc(len(messages))
+            self._metrics.handled.labels(self._name).inc(len(messages))
 
     async def _park_followers(self, messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
         """Put those aside whose key has a dead letter already, and return the others."""
@@ -183,7 +201,7 @@ class ConsumerLoop:
         )
         await self._persist(lambda: self._dead_letters.publish([letter]))
         self._dead_letter_count += 1
-        _DEAD_LETTERS.labels(self._name, reason).inc()
+        self._metrics.dead_letters.labels(self._name, reason).inc()
 
     async def _commit(self, messages: list[ReceivedMessage]) -> None:
         try:
@@ -202,7 +220,7 @@ class ConsumerLoop:
                 if error.reason == given_up_reason:
                     raise
                 _log.warning("consumer_retries", consumer=self._name, reason=error.reason, error=error.message)
-            _RETRIES.labels(self._name).inc()
+            self._metrics.retries.labels(self._name).inc()
             await self._clock.sleep(
                 jittered_seconds(
                     attempt,

@@ -11,11 +11,12 @@ from services.runtime.outbox_events import (
     append_numbered,
     read_by_key,
 )
-from services.runtime.outbox_relay import OutboxRelay, RelaySettings
+from services.runtime.outbox_relay import OutboxRelay, RelayMetrics, RelaySettings
 
 __all__ = [
     "OutboxEvent",
     "OutboxRelay",
+    "RelayMetrics",
     "RelaySettings",
     "StoredEvent",
     "append",

@@ -12,68 +12,25 @@ of each event comes after the first copies of all before it. Consumers drop the 
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.runtime.backoff import jittered_seconds
 from services.runtime.broker.port import Producer
-from services.runtime.clock import Clock, SystemClock, from_micros, to_micros
-from services.runtime.database.port import Connection, Database
+from services.runtime.clock import Clock, SystemClock
+from services.runtime.database.port import Database
 from services.runtime.errors import UnavailableError
-from services.runtime.ids import new_id
 from services.runtime.outbox_events import COLUMNS, StoredEvent, event_of_row
+from services.runtime.outbox_lease import RelayLease
+from services.runtime.outbox_pruning import prune_step
 
 _log = structlog.get_logger(__name__)
-
-_PUBLISHED = Counter("tradeflow_outbox_published_total", "Events published from the outbox.", ["stream"])
-_FAILURES = Counter("tradeflow_outbox_failures_total", "Attempts to publish that failed.", ["stream"])
-_LAG_SECONDS = Gauge("tradeflow_outbox_lag_seconds", "Age of the oldest event that isn't published yet.", ["stream"])
-
-# Reads who publishes, and up to where it is published. Locks nothing.
-_READ_RELAY = """
-    SELECT cursor_sequence, lease_holder, lease_expires_at, fencing_token FROM outbox_relays WHERE stream = $1
-"""
-
-# The same, and locks the stream's row against other relays.
-_LOCK_RELAY = f"{_READ_RELAY} FOR UPDATE"
-
-# Begins a stream with nothing published and nobody publishing.
-_BEGIN_RELAY = """
-    INSERT INTO outbox_relays (stream, cursor_sequence, lease_holder, lease_expires_at, fencing_token)
-    VALUES ($1, 0, $2, 0, 0)
-    ON CONFLICT (stream) DO NOTHING
-"""
-
-# Takes or extends the lease; the row is locked.
-_TAKE_LEASE = """
-    UPDATE outbox_relays SET lease_holder = $1, lease_expires_at = $2, fencing_token = $3 WHERE stream = $4
-"""
-
-# Moves the cursor and extends the lease, unless another relay took over.
-_ADVANCE = """
-    UPDATE outbox_relays SET cursor_sequence = $1, lease_expires_at = $2
-    WHERE stream = $3 AND lease_holder = $4 AND fencing_token = $5
-"""
-
-# Lets go of the lease, so that another relay need not wait for its end.
-_RELEASE_LEASE = """
-    UPDATE outbox_relays SET lease_expires_at = 0 WHERE stream = $1 AND lease_holder = $2 AND fencing_token = $3
-"""
 
 # The next events to publish.
 _READ_NEXT = f"""
     SELECT {COLUMNS} FROM outbox WHERE stream = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
 """  # noqa: S608 - the columns are a constant
-
-# The oldest events, published or not.
-_READ_OLDEST = """
-    SELECT sequence, recorded_at FROM outbox WHERE stream = $1 AND sequence <= $2 ORDER BY sequence LIMIT $3
-"""
-
-# Deletes the oldest events; locks a range of the primary key.
-_DELETE_OLDEST = "DELETE FROM outbox WHERE stream = $1 AND sequence <= $2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +50,7 @@ class RelaySettings:
 
     batch_events_max: int = 500
     poll_seconds: float = 0.5
-    lease_seconds: float = 10.0
+    lease_seconds: float = 5.0
     retry_first_seconds: float = 0.1
     retry_longest_seconds: float = 5.0
     retention: timedelta | None = timedelta(days=7)
@@ -101,10 +58,23 @@ class RelaySettings:
     prune_step_events: int = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Lease:
-    fencing_token: int
-    expires_at: datetime
+class RelayMetrics:
+    """What the relays of one service count."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the metrics; once for a registry."""
+        self.published = Counter(
+            "tradeflow_outbox_published", "Events published from the outbox.", ["stream"], registry=registry
+        )
+        self.failures = Counter(
+            "tradeflow_outbox_failures", "Attempts to publish that failed.", ["stream"], registry=registry
+        )
+        self.lag_seconds = Gauge(
+            "tradeflow_outbox_lag_seconds",
+            "Age of the oldest event that isn't published yet.",
+            ["stream"],
+            registry=registry,
+        )
 
 
 class OutboxRelay:
@@ -117,6 +87,7 @@ class OutboxRelay:
         stream: str,
         clock: Clock | None = None,
         settings: RelaySettings | None = None,
+        metrics: RelayMetrics | None = None,
     ) -> None:
         """Prepare a relay.
 
@@ -126,16 +97,15 @@ class OutboxRelay:
             stream: The stream's name.
             clock: Leases and waits follow it.
             settings: How it works.
+            metrics: What it counts; several relays may share it.
         """
         self._database = database
         self._producer = producer
         self._stream = stream
-        self._name = stream.encode()
         self._clock = clock or SystemClock()
         self._settings = settings or RelaySettings()
-        self._holder: UUID = new_id()
-        self._lease: _Lease | None = None
-        self._cursor_sequence: int | None = None
+        self._metrics = metrics or RelayMetrics(CollectorRegistry())
+        self._lease = RelayLease(database, stream, self._clock, self._settings.lease_seconds)
         self._woken = asyncio.Event()
         self._prune_at = self._clock.now()
 
@@ -151,24 +121,26 @@ class OutboxRelay:
                 self._woken.clear()
                 try:
                     published = await self.publish_next()
+                    pruned_all = await self._prune_when_due()
                     failures = 0
                 except UnavailableError as error:
-                    _FAILURES.labels(self._stream).inc()
-                    _log.warning("outbox_publish_failed", stream=self._stream, reason=error.reason, error=error.message)
-                    await self._clock.sleep(self._retry_seconds(failures))
+                    await self._after_failure(error, failures)
                     failures += 1
                     continue
-                pruned_all = await self._prune_when_due()
                 if not published and pruned_all:
                     await self._wait()
         finally:
             await self._release()
 
-    def _retry_seconds(self, failures: int) -> float:
-        return jittered_seconds(
-            failures,
-            first_seconds=self._settings.retry_first_seconds,
-            longest_seconds=self._settings.retry_longest_seconds,
+    async def _after_failure(self, error: UnavailableError, failures: int) -> None:
+        self._metrics.failures.labels(self._stream).inc()
+        _log.warning("outbox_publish_failed", stream=self._stream, reason=error.reason, error=error.message)
+        await self._clock.sleep(
+            jittered_seconds(
+                failures,
+                first_seconds=self._settings.retry_first_seconds,
+                longest_seconds=self._settings.retry_longest_seconds,
+            )
         )
 
     async def publish_next(self) -> int:
@@ -180,95 +152,34 @@ class OutboxRelay:
         events = await self._next_events()
         self._note_lag(events)
         if not events:
+            # Nothing is written while nothing happens: the lease may run out, and is taken again when it is needed.
             return 0
-        if not self._lease_is_fresh():
-            # Others may have moved the cursor meanwhile: what was read is worth nothing unless the lease was ours.
-            if not await self._take_lease():
+        if not self._lease.is_fresh:
+            if not await self._lease.take():
                 return 0
+            # Others may have moved the cursor before the lease was taken.
             events = await self._next_events()
         if events:
-            await self._producer.publish([event.to_message() for event in events])
-            await self._advance(events[-1].sequence)
-            _PUBLISHED.labels(self._stream).inc(len(events))
+            await self._publish(events)
         return len(events)
 
     async def _next_events(self) -> list[StoredEvent]:
+        cursor_sequence = await self._lease.cursor_sequence()
         async with self._database.snapshot() as connection:
-            if self._cursor_sequence is None:
-                relay = await connection.fetch(_READ_RELAY, self._name)
-                self._cursor_sequence = relay[0][0] if relay else 0
             rows = await connection.fetch(
-                _READ_NEXT, self._name, self._cursor_sequence, self._settings.batch_events_max
+                _READ_NEXT, self._stream.encode(), cursor_sequence, self._settings.batch_events_max
             )
         return [event_of_row(row) for row in rows]
 
     def _note_lag(self, events: list[StoredEvent]) -> None:
         age = self._clock.now() - events[0].recorded_at if events else timedelta(0)
-        _LAG_SECONDS.labels(self._stream).set(max(age.total_seconds(), 0.0))
+        self._metrics.lag_seconds.labels(self._stream).set(max(age.total_seconds(), 0.0))
 
-    def _lease_is_fresh(self) -> bool:
-        # Half of it must be left, so that a batch usually ends before it does.
-        margin = timedelta(seconds=self._settings.lease_seconds / 2)
-        return self._lease is not None and self._clock.now() + margin < self._lease.expires_at
-
-    async def _take_lease(self) -> bool:
-        if await self._other_publishes():
-            return False
-        async with self._database.transaction() as connection:
-            rows = await connection.fetch(_LOCK_RELAY, self._name)
-            if not rows:
-                await connection.execute(_BEGIN_RELAY, self._name, bytes(16))
-                rows = await connection.fetch(_LOCK_RELAY, self._name)
-            cursor_sequence, holder, expires_at_micros, fencing_token = rows[0]
-            now, mine = self._clock.now(), holder == self._holder.bytes
-            if not mine and expires_at_micros > to_micros(now):
-                return False
-            lease = _Lease(
-                # Its own lease goes on, even past its end, when nobody took it; any other is a new one.
-                fencing_token=fencing_token if mine else fencing_token + 1,
-                expires_at=now + timedelta(seconds=self._settings.lease_seconds),
-            )
-            await connection.execute(
-                _TAKE_LEASE, self._holder.bytes, to_micros(lease.expires_at), lease.fencing_token, self._name
-            )
-        self._lease, self._cursor_sequence = lease, cursor_sequence
-        return True
-
-    async def _other_publishes(self) -> bool:
-        """Look without a lock, so that a relay that stands by writes nothing; follow the cursor meanwhile."""
-        async with self._database.snapshot() as connection:
-            rows = await connection.fetch(_READ_RELAY, self._name)
-        if not rows:
-            return False
-        cursor_sequence, holder, expires_at_micros, _ = rows[0]
-        self._cursor_sequence = cursor_sequence
-        return holder != self._holder.bytes and from_micros(expires_at_micros) > self._clock.now()
-
-    async def _advance(self, sequence: int) -> None:
-        lease = self._lease
-        if lease is None:
-            return
-        expires_at = self._clock.now() + timedelta(seconds=self._settings.lease_seconds)
-        async with self._database.transaction() as connection:
-            moved = await connection.execute(
-                _ADVANCE, sequence, to_micros(expires_at), self._name, self._holder.bytes, lease.fencing_token
-            )
-        if moved:
-            self._lease = _Lease(fencing_token=lease.fencing_token, expires_at=expires_at)
-            self._cursor_sequence = sequence
-        else:
+    async def _publish(self, events: list[StoredEvent]) -> None:
+        await self._producer.publish([event.to_message() for event in events])
+        if not await self._lease.advance(events[-1].sequence):
             _log.warning("outbox_lease_lost", stream=self._stream)
-            self._lease = self._cursor_sequence = None
-
-    async def _release(self) -> None:
-        lease, self._lease = self._lease, None
-        if lease is None:
-            return
-        try:
-            async with self._database.transaction() as connection:
-                await connection.execute(_RELEASE_LEASE, self._name, self._holder.bytes, lease.fencing_token)
-        except UnavailableError:
-            _log.info("outbox_lease_kept", stream=self._stream)
+        self._metrics.published.labels(self._stream).inc(len(events))
 
     async def _wait(self) -> None:
         """Wait for a wake or for the next look, whichever is first."""
@@ -282,16 +193,20 @@ class OutboxRelay:
             for wait in waits:
                 wait.cancel()
 
+    async def _release(self) -> None:
+        try:
+            await self._lease.release()
+        except UnavailableError:
+            _log.info("outbox_lease_kept", stream=self._stream)
+
     async def _prune_when_due(self) -> bool:
         """Delete one step's worth, so that publishing goes on in between; tell whether nothing is left to delete."""
         now = self._clock.now()
         if self._settings.retention is None or now < self._prune_at:
             return True
-        try:
-            if await self._prune_step(now - self._settings.retention) == self._settings.prune_step_events:
-                return False
-        except UnavailableError as error:
-            _log.info("outbox_prune_failed", stream=self._stream, reason=error.reason)
+        deleted = await self._prune_step(now - self._settings.retention)
+        if deleted == self._settings.prune_step_events:
+            return False
         self._prune_at = now + timedelta(seconds=self._settings.prune_every_seconds)
         return True
 
@@ -303,18 +218,9 @@ class OutboxRelay:
         return deleted
 
     async def _prune_step(self, recorded_before: datetime) -> int:
-        async with self._database.transaction() as connection:
-            return await self._delete_oldest(connection, to_micros(recorded_before))
-
-    async def _delete_oldest(self, connection: Connection, before_micros: int) -> int:
-        relay = await connection.fetch(_READ_RELAY, self._name)
-        if not relay:
-            return 0
-        oldest = await connection.fetch(_READ_OLDEST, self._name, relay[0][0], self._settings.prune_step_events)
-        # Numbers and instants rise together but for clocks that were set back: stop at the first that stays.
-        last_sequence = 0
-        for sequence, recorded_at_micros in oldest:
-            if recorded_at_micros >= before_micros:
-                break
-            last_sequence = sequence
-        return await connection.execute(_DELETE_OLDEST, self._name, last_sequence) if last_sequence else 0
+        return await prune_step(
+            self._database,
+            self._stream,
+            recorded_before=recorded_before,
+            events_max=self._settings.prune_step_events,
+        )

@@ -142,11 +142,9 @@ class SqliteBroker:
     async def _prune(self) -> None:
         while self._retention is not None:
             try:
-                deleted = await self.prune(older_than=self._retention)
+                await self.prune(older_than=self._retention)
             except UnavailableError as error:
                 _log.info("broker_prune_failed", reason=error.reason)
-            else:
-                _log.debug("broker_pruned", messages=deleted)
             await self._clock.sleep(_PRUNE_EVERY.total_seconds())
 
     async def prune(self, *, older_than: timedelta) -> int:

@@ -1,0 +1,115 @@
+"""Which relay publishes a stream, and up to where it is published: one row for each stream.
+
+The lease keeps two relays from publishing at once as long as clocks and pauses behave; the fencing token, which changes
+with every new holder, keeps the cursor right when they don't.
+"""
+
+from datetime import datetime, timedelta
+
+from services.runtime.clock import Clock, from_micros, to_micros
+from services.runtime.database.port import Database
+from services.runtime.ids import new_id
+
+# Reads who publishes, and up to where it is published. Locks nothing.
+_READ = """
+    SELECT cursor_sequence, lease_holder, lease_expires_at, fencing_token FROM outbox_relays WHERE stream = $1
+"""
+
+# The same, and locks the stream's row against other relays.
+_LOCK = f"{_READ} FOR UPDATE"
+
+# Begins a stream with nothing published and nobody publishing.
+_BEGIN = """
+    INSERT INTO outbox_relays (stream, cursor_sequence, lease_holder, lease_expires_at, fencing_token)
+    VALUES ($1, 0, $2, 0, 0)
+    ON CONFLICT (stream) DO NOTHING
+"""
+
+# Takes or extends the lease; the row is locked.
+_TAKE = "UPDATE outbox_relays SET lease_holder = $1, lease_expires_at = $2, fencing_token = $3 WHERE stream = $4"
+
+# Moves the cursor and extends the lease, unless another relay took over.
+_ADVANCE = """
+    UPDATE outbox_relays SET cursor_sequence = $1, lease_expires_at = $2
+    WHERE stream = $3 AND lease_holder = $4 AND fencing_token = $5
+"""
+
+# Lets go of the lease, so that another relay need not wait for its end.
+_RELEASE = """
+    UPDATE outbox_relays SET lease_expires_at = 0 WHERE stream = $1 AND lease_holder = $2 AND fencing_token = $3
+"""
+
+
+class RelayLease:
+    """One relay's view of its stream's row."""
+
+    def __init__(self, database: Database, stream: str, clock: Clock, lease_seconds: float) -> None:
+        """Hold nothing yet."""
+        self._database = database
+        self._stream = stream.encode()
+        self._clock = clock
+        self._span = timedelta(seconds=lease_seconds)
+        self._holder = new_id().bytes
+        self._fencing_token: int | None = None
+        self._expires_at: datetime | None = None
+        self._cursor_sequence: int | None = None
+
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether it is held with half of it left, so that a batch that begins now usually ends before it does."""
+        return self._expires_at is not None and self._clock.now() + self._span / 2 < self._expires_at
+
+    async def cursor_sequence(self) -> int:
+        """Tell the number of the last event that was published, as far as this relay knows."""
+        if self._cursor_sequence is None:
+            await self._is_anothers()
+        return self._cursor_sequence or 0
+
+    async def take(self) -> bool:
+        """Take the lease or extend it; False when another relay holds it."""
+        if await self._is_anothers():
+            return False
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(_LOCK, self._stream)
+            if not rows:
+                await connection.execute(_BEGIN, self._stream, bytes(16))
+                rows = await connection.fetch(_LOCK, self._stream)
+            cursor_sequence, holder, expires_at_micros, fencing_token = rows[0]
+            now = self._clock.now()
+            mine = holder == self._holder
+            if not mine and from_micros(expires_at_micros) > now:
+                return False
+            # Its own lease goes on, even past its end, when nobody took it meanwhile; any other is a new one.
+            token = fencing_token if mine else fencing_token + 1
+            await connection.execute(_TAKE, self._holder, to_micros(now + self._span), token, self._stream)
+        self._fencing_token, self._expires_at, self._cursor_sequence = token, now + self._span, cursor_sequence
+        return True
+
+    async def _is_anothers(self) -> bool:
+        """Look without a lock, so that a relay that stands by writes nothing; follow the cursor meanwhile."""
+        async with self._database.snapshot() as connection:
+            rows = await connection.fetch(_READ, self._stream)
+        if not rows:
+            return False
+        self._cursor_sequence, holder, expires_at_micros, _ = rows[0]
+        return bool(holder != self._holder) and from_micros(expires_at_micros) > self._clock.now()
+
+    async def advance(self, sequence: int) -> bool:
+        """Move the cursor and extend the lease; False when another relay has taken over."""
+        expires_at = self._clock.now() + self._span
+        async with self._database.transaction() as connection:
+            moved = await connection.execute(
+                _ADVANCE, sequence, to_micros(expires_at), self._stream, self._holder, self._fencing_token
+            )
+        if moved:
+            self._expires_at, self._cursor_sequence = expires_at, sequence
+        else:
+            self._expires_at = self._cursor_sequence = None
+        return bool(moved)
+
+    async def release(self) -> None:
+        """Let another relay take over at once."""
+        held, self._expires_at = self._expires_at is not None, None
+        if held:
+            async with self._database.transaction() as connection:
+                await connection.execute(_RELEASE, self._stream, self._holder, self._fencing_token)

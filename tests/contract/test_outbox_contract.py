@@ -1,0 +1,492 @@
+"""What the outbox does on every database: nothing is lost, nothing is overtaken."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from piccolo.engine.base import Engine
+
+from services.runtime.broker.port import Message
+from services.runtime.database.opening import open_database
+from services.runtime.database.port import Connection, Database
+from services.runtime.errors import UnavailableError
+from services.runtime.ids import new_id
+from services.runtime.outbox import (
+    OutboxEvent,
+    OutboxRelay,
+    RelaySettings,
+    append,
+    append_numbered,
+    read_by_key,
+)
+from tests.support.clock import START, VirtualClock
+from tests.support.fake_producer import FakeProducer
+from tests.support.plumbing_tables import create_plumbing_tables
+
+STREAM = "stream"
+
+SETTINGS = RelaySettings(batch_events_max=4, lease_seconds=10, retention=None)
+
+
+@pytest.fixture(params=["sqlite"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    database = open_database({"sqlite": f"sqlite:///{tmp_path}/outbox.db"}[request.param])
+    await create_plumbing_tables(database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def an_event(payload: str = "payload", *, key: str = "key", key_sequence: int = 0) -> OutboxEvent:
+    return OutboxEvent(
+        topic="topic",
+        key=key.encode(),
+        key_sequence=key_sequence,
+        event_id=new_id(),
+        event_type="ThingHappened",
+        payload=payload.encode(),
+        recorded_at=START,
+    )
+
+
+async def write(database: Database, *events: OutboxEvent) -> None:
+    async with database.transaction() as connection:
+        await append_numbered(connection, STREAM, events)
+
+
+async def write_numbers(database: Database, numbers: range) -> None:
+    await write(database, *(an_event(str(number), key=f"key-{number % 3}") for number in numbers))
+
+
+def payloads(messages: list[Message]) -> list[str]:
+    return [message.value.decode() for message in messages]
+
+
+def first_copies(messages: list[Message]) -> list[str]:
+    return list(dict.fromkeys(payloads(messages)))
+
+
+async def cursor_of(database: Database) -> int:
+    async with database.snapshot() as connection:
+        rows = await connection.fetch("SELECT cursor_sequence FROM outbox_relays")
+    return int(rows[0][0]) if rows else 0
+
+
+async def publish_all(relay: OutboxRelay) -> None:
+    while await relay.publish_next():
+        pass
+
+
+class CountingDatabase:
+    """Counts the transactions that write."""
+
+    def __init__(self, database: Database) -> None:
+        self.engine: Engine[Any] = database.engine
+        self.transactions = 0
+        self._database = database
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        self.transactions += 1
+        return self._database.transaction()
+
+    def snapshot(self) -> AbstractAsyncContextManager[Connection]:
+        return self._database.snapshot()
+
+    async def close(self) -> None:
+        await self._database.close()
+
+
+async def test_an_event_arrives_with_its_headers(database: Database, clock: VirtualClock) -> None:
+    producer = FakeProducer()
+    traced = replace(an_event("traced"), traceparent="00-aa-bb-01")
+    plain = an_event("plain")
+    await write(database, traced, plain)
+
+    await publish_all(OutboxRelay(database, producer, STREAM, clock, SETTINGS))
+
+    assert producer.log == [
+        Message(
+            topic="topic",
+            key=b"key",
+            value=b"traced",
+            headers={"event-id": str(traced.event_id), "event-type": "ThingHappened", "traceparent": "00-aa-bb-01"},
+        ),
+        Message(
+            topic="topic",
+            key=b"key",
+            value=b"plain",
+            headers={"event-id": str(plain.event_id), "event-type": "ThingHappened"},
+        ),
+    ]
+
+
+async def test_events_leave_in_the_order_of_their_numbers(database: Database, clock: VirtualClock) -> None:
+    producer = FakeProducer()
+    for start in range(0, 30, 3):
+        await write_numbers(database, range(start, start + 3))
+
+    await publish_all(OutboxRelay(database, producer, STREAM, clock, SETTINGS))
+
+    assert payloads(producer.log) == [str(number) for number in range(30)]
+    assert await cursor_of(database) == 30
+
+
+async def test_numbers_have_no_gap_whoever_writes_and_fails(database: Database) -> None:
+    async def write_some(count: int) -> None:
+        await write(database, *(an_event() for _ in range(count)))
+
+    async def write_and_fail() -> None:
+        async with database.transaction() as connection:
+            await append_numbered(connection, STREAM, [an_event(), an_event()])
+            raise KeyError
+
+    tasks = [write_some(count) for count in (1, 2, 3, 4)] + [write_and_fail() for _ in range(3)]
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    async with database.snapshot() as connection:
+        numbers = [row[0] for row in await connection.fetch("SELECT sequence FROM outbox ORDER BY sequence")]
+    assert numbers == list(range(1, 11))
+
+
+async def test_the_last_number_is_told(database: Database) -> None:
+    async with database.transaction() as connection:
+        assert await append_numbered(connection, STREAM, [an_event(), an_event()]) == 2
+        assert await append_numbered(connection, STREAM, []) == 0
+        assert await append_numbered(connection, STREAM, [an_event()]) == 3
+        assert await append_numbered(connection, "another", [an_event()]) == 1
+
+
+async def test_streams_do_not_mix(database: Database, clock: VirtualClock) -> None:
+    producer = FakeProducer()
+    async with database.transaction() as connection:
+        await append(connection, "one", [an_event("one")], first_sequence=1)
+        await append(connection, "two", [an_event("two")], first_sequence=1)
+
+    await publish_all(OutboxRelay(database, producer, "two", clock, SETTINGS))
+
+    assert payloads(producer.log) == ["two"]
+
+
+async def test_the_next_relay_goes_on_behind_the_cursor(database: Database, clock: VirtualClock) -> None:
+    first, second = FakeProducer(), FakeProducer()
+    await write_numbers(database, range(3))
+    await publish_all(OutboxRelay(database, first, STREAM, clock, SETTINGS))
+    await write_numbers(database, range(3, 5))
+    await clock.advance(60)
+
+    await publish_all(OutboxRelay(database, second, STREAM, clock, SETTINGS))
+
+    assert payloads(second.log) == ["3", "4"]
+
+
+async def test_a_broker_that_fails_halfway_gets_everything_again(database: Database, clock: VirtualClock) -> None:
+    producer = FakeProducer()
+    await write_numbers(database, range(10))
+    relay = OutboxRelay(database, producer, STREAM, clock, SETTINGS)
+    await relay.publish_next()
+    producer.on_publish = fail_after_two(producer)
+
+    with pytest.raises(UnavailableError):
+        await relay.publish_next()
+    await publish_all(relay)
+
+    assert payloads(producer.log) == ["0", "1", "2", "3", "4", "5", "4", "5", "6", "7", "8", "9"]
+
+
+def fail_after_two(producer: FakeProducer) -> Callable[[], Awaitable[None]]:
+    async def arrange() -> None:
+        producer.on_publish = None
+        producer.publishes_left = 2
+
+    return arrange
+
+
+async def test_a_running_relay_survives_a_broker_that_is_away(database: Database, clock: VirtualClock) -> None:
+    producer = FakeProducer()
+    producer.publishes_left = 3
+    await write_numbers(database, range(10))
+    relay = OutboxRelay(database, producer, STREAM, clock, SETTINGS)
+
+    running = asyncio.create_task(relay.run())
+    await advance_until(clock, lambda: len(first_copies(producer.log)) == 10)
+    await stopped(running)
+
+    assert first_copies(producer.log) == [str(number) for number in range(10)]
+
+
+async def advance_until(clock: VirtualClock, reached: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < give_up_at
+        await clock.advance(1)
+        await asyncio.sleep(0.001)
+
+
+async def stopped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_no_transaction_is_open_while_the_broker_is_called(database: Database, clock: VirtualClock) -> None:
+    producer = FakeProducer()
+    written: list[str] = []
+
+    async def write_meanwhile() -> None:
+        if not written:
+            written.append("meanwhile")
+            await write(database, an_event("meanwhile"))
+
+    producer.on_publish = write_meanwhile
+    await write(database, an_event("first"))
+
+    await publish_all(OutboxRelay(database, producer, STREAM, clock, SETTINGS))
+
+    assert payloads(producer.log) == ["first", "meanwhile"]
+
+
+async def test_a_second_relay_stands_by_and_writes_nothing(database: Database, clock: VirtualClock) -> None:
+    first, second = FakeProducer(), FakeProducer()
+    counting = CountingDatabase(database)
+    publishing = OutboxRelay(database, first, STREAM, clock, SETTINGS)
+    standing_by = OutboxRelay(counting, second, STREAM, clock, SETTINGS)
+    for start in range(0, 20, 4):
+        await write_numbers(database, range(start, start + 4))
+        first.hold_up()
+        under_way = asyncio.create_task(publishing.publish_next())
+        await first.held_up.wait()
+        assert await standing_by.publish_next() == 0
+        first.let_go()
+        await under_way
+
+    assert payloads(first.log) == [str(number) for number in range(20)]
+    assert second.log == []
+    assert counting.transactions == 0
+
+
+async def test_an_idle_relay_writes_nothing(database: Database, clock: VirtualClock) -> None:
+    counting = CountingDatabase(database)
+    producer = FakeProducer()
+    await write(database, an_event())
+    running = asyncio.create_task(OutboxRelay(counting, producer, STREAM, clock, SETTINGS).run())
+    await advance_until(clock, lambda: producer.log)
+    before = counting.transactions
+
+    for _ in range(200):
+        await clock.advance(1)
+    after = counting.transactions
+    await stopped(running)
+
+    assert after == before
+
+
+async def test_a_relay_that_was_paused_past_its_lease_changes_no_order(database: Database, clock: VirtualClock) -> None:
+    log: list[Message] = []
+    paused_producer, producer = FakeProducer(log), FakeProducer(log)
+    paused = OutboxRelay(database, paused_producer, STREAM, clock, SETTINGS)
+    successor = OutboxRelay(database, producer, STREAM, clock, SETTINGS)
+    await write_numbers(database, range(10))
+    paused_producer.hold_up()
+    under_way = asyncio.create_task(paused.publish_next())
+    await paused_producer.held_up.wait()
+    await clock.advance(11)
+    await publish_all(successor)
+    cursor_before = await cursor_of(database)
+    paused_producer.let_go()
+    await under_way
+    cursor_after = await cursor_of(database)
+    await write_numbers(database, range(10, 20))
+    await clock.advance(11)
+    await publish_all(paused)
+    await publish_all(successor)
+
+    assert first_copies(log) == [str(number) for number in range(20)]
+    assert cursor_before == cursor_after == 10
+    assert await cursor_of(database) == 20
+
+
+async def test_a_relay_that_takes_over_publishes_nothing_again(database: Database, clock: VirtualClock) -> None:
+    log: list[Message] = []
+    first = OutboxRelay(database, FakeProducer(log), STREAM, clock, SETTINGS)
+    second = OutboxRelay(database, FakeProducer(log), STREAM, clock, SETTINGS)
+    await second.publish_next()
+    await write_numbers(database, range(6))
+    await publish_all(first)
+    await clock.advance(11)
+    await write_numbers(database, range(6, 9))
+    await publish_all(second)
+
+    assert payloads(log) == [str(number) for number in range(9)]
+
+
+class RoughSea:
+    """Two relays on one stream, with pauses, failures and time that passes, all by a seed."""
+
+    def __init__(self, database: Database, clock: VirtualClock, seed: int) -> None:
+        self.dice = random.Random(seed)  # noqa: S311 - a seed makes it repeatable
+        self.database = database
+        self.clock = clock
+        self.log: list[Message] = []
+        self.producers = [FakeProducer(self.log), FakeProducer(self.log)]
+        self.relays = [OutboxRelay(database, producer, STREAM, clock, SETTINGS) for producer in self.producers]
+        self.tasks: list[asyncio.Task[int] | None] = [None, None]
+        self.written = 0
+
+    async def step(self) -> None:
+        which = self.dice.randrange(2)
+        await self.dice.choice([self.write, self.write, self.pause, self.resume, self.fail, self.let_time_pass])(which)
+        self.start(which)
+        for _ in range(self.dice.randrange(10)):
+            await asyncio.sleep(0)
+
+    async def write(self, _which: int) -> None:
+        count = self.dice.randrange(1, 6)
+        await write_numbers(self.database, range(self.written, self.written + count))
+        self.written += count
+
+    async def pause(self, which: int) -> None:
+        self.producers[which].hold_up()
+
+    async def resume(self, which: int) -> None:
+        self.producers[which].let_go()
+
+    async def fail(self, which: int) -> None:
+        self.producers[which].publishes_left = self.dice.randrange(4)
+
+    async def let_time_pass(self, _which: int) -> None:
+        await self.clock.advance(self.dice.choice([1, 4, 6, 11]))
+
+    def start(self, which: int) -> None:
+        task = self.tasks[which]
+        if task is not None and task.done():
+            with suppress(UnavailableError):
+                task.result()
+        if task is None or task.done():
+            self.tasks[which] = asyncio.create_task(self.relays[which].publish_next())
+
+    async def calm(self) -> None:
+        for producer in self.producers:
+            producer.publishes_left = None
+            producer.let_go()
+        await asyncio.gather(*(task for task in self.tasks if task), return_exceptions=True)
+        for relay in self.relays * 2:
+            await self.clock.advance(11)
+            await publish_all(relay)
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_two_relays_with_pauses_and_failures_keep_the_order_and_lose_nothing(
+    database: Database, clock: VirtualClock, seed: int
+) -> None:
+    sea = RoughSea(database, clock, seed)
+    for _ in range(60):
+        await sea.step()
+    await sea.calm()
+
+    assert first_copies(sea.log) == [str(number) for number in range(sea.written)]
+    assert await cursor_of(database) == sea.written
+
+
+async def test_a_woken_relay_publishes_at_once(database: Database) -> None:
+    producer = FakeProducer()
+    relay = OutboxRelay(database, producer, STREAM, settings=replace(SETTINGS, poll_seconds=30))
+    running = asyncio.create_task(relay.run())
+    delays: list[float] = []
+    for number in range(5):
+        await asyncio.sleep(0.02)
+        published = asyncio.Event()
+        producer.on_publish = told(published)
+        await write_numbers(database, range(number, number + 1))
+        began = time.monotonic()
+        relay.wake()
+        async with asyncio.timeout(5):
+            await published.wait()
+        delays.append(time.monotonic() - began)
+    await stopped(running)
+
+    assert sorted(delays)[2] < 0.05
+
+
+def told(event: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def tell() -> None:
+        event.set()
+
+    return tell
+
+
+async def test_a_relay_that_nobody_wakes_looks_by_itself(database: Database, clock: VirtualClock) -> None:
+    producer = FakeProducer()
+    running = asyncio.create_task(OutboxRelay(database, producer, STREAM, clock, SETTINGS).run())
+    await clock.advance(5)
+    await write(database, an_event("late"))
+
+    await advance_until(clock, lambda: producer.log)
+    await stopped(running)
+
+    assert payloads(producer.log) == ["late"]
+
+
+async def test_a_relay_that_stops_lets_the_next_go_on_at_once(database: Database, clock: VirtualClock) -> None:
+    first, second = FakeProducer(), FakeProducer()
+    await write_numbers(database, range(2))
+    running = asyncio.create_task(OutboxRelay(database, first, STREAM, clock, SETTINGS).run())
+    await advance_until(clock, lambda: len(first.log) == 2)
+    await stopped(running)
+    await write_numbers(database, range(2, 4))
+
+    await publish_all(OutboxRelay(database, second, STREAM, clock, SETTINGS))
+
+    assert payloads(second.log) == ["2", "3"]
+
+
+async def test_only_published_events_that_are_old_are_deleted(database: Database, clock: VirtualClock) -> None:
+    relay = OutboxRelay(
+        database, FakeProducer(), STREAM, clock, replace(SETTINGS, batch_events_max=50, prune_step_events=20)
+    )
+    await write(database, *(an_event() for _ in range(90)))
+    await write(database, *(replace(an_event(), recorded_at=START + timedelta(days=5)) for _ in range(5)))
+    await relay.publish_next()
+
+    assert await relay.prune(recorded_before=START + timedelta(days=1)) == 50
+    await publish_all(relay)
+    assert await relay.prune(recorded_before=START + timedelta(days=1)) == 40
+    assert await relay.prune(recorded_before=START + timedelta(days=1)) == 0
+
+
+async def test_a_running_relay_deletes_what_is_past_its_retention(database: Database, clock: VirtualClock) -> None:
+    settings = replace(SETTINGS, retention=timedelta(days=1), prune_step_events=10)
+    await write(database, *(an_event() for _ in range(35)))
+    running = asyncio.create_task(OutboxRelay(database, FakeProducer(), STREAM, clock, settings).run())
+    await clock.advance(60)
+    clock._now += timedelta(days=2)
+    left = 35
+    give_up_at = time.monotonic() + 10
+    while left:
+        assert time.monotonic() < give_up_at
+        await clock.advance(1)
+        async with database.snapshot() as connection:
+            ((left,),) = await connection.fetch("SELECT COUNT(*) FROM outbox")
+    await stopped(running)
+
+    assert await cursor_of(database) == 35
+
+
+async def test_the_history_of_one_key_is_read_behind_a_number(database: Database) -> None:
+    await write(database, *(an_event(f"{key}-{n}", key=key, key_sequence=n) for n in range(1, 6) for key in "ab"))
+
+    async with database.snapshot() as connection:
+        events = await read_by_key(connection, STREAM, b"b", after_key_sequence=2, events_max=2)
+
+    assert [(event.payload, event.key_sequence, event.sequence) for event in events] == [(b"b-3", 3, 6), (b"b-4", 4, 8)]
+    assert events[0].recorded_at == START
