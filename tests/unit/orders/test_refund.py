@@ -1,0 +1,120 @@
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.money import Money
+from services.orders.domain.order import CaptureMode, Order, OrderLine, begin_order
+from services.orders.domain.order_state import OrderState
+from services.orders.domain.refund import ExceedsCapturedError, everything_left, plan_refund, quantities_of
+from services.runtime.errors import InvalidArgumentError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BY = UUID(int=9)
+
+
+def a_settled_order(*lines: tuple[int, int, int], captured_minor: int | None = None) -> Order:
+    """Lines are (unit price, quantity, seller)."""
+    order = begin_order(
+        order_id=UUID(int=1),
+        buyer_id=UUID(int=2),
+        capture=CaptureMode.AUTOMATIC,
+        lines=[
+            OrderLine(
+                line_number=number,
+                sku=f"sku-{number}",
+                title="A thing",
+                quantity=quantity,
+                unit_price=Money(unit_minor, "EUR"),
+                seller_id=UUID(int=seller),
+                stock_tracked=True,
+            )
+            for number, (unit_minor, quantity, seller) in enumerate(lines, start=1)
+        ],
+        fee_basis_points=250,
+        now=NOW,
+        expires_at=NOW + timedelta(minutes=15),
+    )
+    captured = order.total if captured_minor is None else Money(captured_minor, "EUR")
+    return order.reserve(NOW).confirm(NOW).settle(captured, NOW)
+
+
+def refunded(order: Order, quantities: dict[int, int]) -> tuple[Order, int]:
+    refund = plan_refund(order, quantities, refund_id=UUID(int=3), requested_by=BY, now=NOW)
+    after = order.begin_refunding(NOW).finish_refunding(refund.amount, refund.quantities, NOW)
+    return after, refund.amount.amount_minor
+
+
+def test_pieces_bring_back_what_they_cost() -> None:
+    order, amount_minor = refunded(a_settled_order((500, 3, 1), (70, 2, 2)), {1: 2, 2: 1})
+
+    assert amount_minor == 1_070
+    assert order.state is OrderState.PARTIALLY_REFUNDED
+    assert everything_left(order) == {1: 1, 2: 1}
+
+
+def test_the_last_piece_makes_it_refunded() -> None:
+    order, _ = refunded(a_settled_order((500, 2, 1)), {1: 1})
+    order, _ = refunded(order, {1: 1})
+
+    assert order.state is OrderState.REFUNDED
+    assert order.refunded == order.captured
+    assert everything_left(order) == {}
+
+
+def test_a_sellers_rest_is_the_sellers_own() -> None:
+    assert everything_left(a_settled_order((500, 2, 1), (70, 1, 2)), seller_id=UUID(int=2)) == {2: 1}
+
+
+def test_legs_are_summed_by_seller() -> None:
+    order = a_settled_order((500, 1, 2), (70, 1, 1), (30, 1, 2))
+    refund = plan_refund(order, everything_left(order), refund_id=UUID(int=3), requested_by=BY, now=NOW)
+
+    assert [(seller.int, gross_minor) for seller, gross_minor in refund.legs()] == [(1, 70), (2, 530)]
+
+
+@pytest.mark.parametrize("quantities", [{1: 3}, {}], ids=["too many", "nothing"])
+def test_more_than_is_left_is_refused(quantities: dict[int, int]) -> None:
+    with pytest.raises(ExceedsCapturedError):
+        refunded(a_settled_order((500, 2, 1)), quantities)
+
+
+@pytest.mark.parametrize(("quantities", "reason"), [({2: 1}, "unknown_line"), ({1: 0}, "invalid_quantity")])
+def test_what_makes_no_sense_is_invalid(quantities: dict[int, int], reason: str) -> None:
+    with pytest.raises(InvalidArgumentError) as invalid:
+        refunded(a_settled_order((500, 2, 1)), quantities)
+
+    assert invalid.value.reason == reason
+
+
+def test_a_line_is_named_once() -> None:
+    with pytest.raises(InvalidArgumentError) as invalid:
+        quantities_of([(1, 1), (1, 2)])
+
+    assert invalid.value.reason == "duplicate_line"
+
+
+lines = st.lists(st.tuples(st.integers(1, 10**9), st.integers(1, 20), st.integers(1, 3)), min_size=1, max_size=5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lines, st.data())
+def test_any_split_of_refunds_gives_back_exactly_what_was_captured(
+    wanted: list[tuple[int, int, int]], data: st.DataObject
+) -> None:
+    total = sum(unit * quantity for unit, quantity, _ in wanted)
+    order = a_settled_order(*wanted, captured_minor=data.draw(st.integers(total // 2 + 1, total)))
+    given_back = 0
+
+    while left := everything_left(order):
+        number = data.draw(st.sampled_from(sorted(left)))
+        try:
+            order, amount_minor = refunded(order, {number: data.draw(st.integers(1, left[number]))})
+        except ExceedsCapturedError:
+            order, amount_minor = refunded(order, left)
+        given_back += amount_minor
+
+    assert given_back == order.captured.amount_minor
+    assert order.state is OrderState.REFUNDED
