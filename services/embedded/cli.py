@@ -23,9 +23,9 @@ tradeflow replay history.csv    [dim]# a shop's order history through the public
 tradeflow verify    [dim]# every invariant, on the data folder, running or not[/dim]
 """
 
-EPILOG = """[bold]Data[/bold] lie in .tradeflow/ (or --data, or TRADEFLOW_DATA): ledger.db, orders.db, broker.db, keys/, \
-and secrets.json with the passwords of treasury@tradeflow.example and operator@tradeflow.example. Only their owner may \
-read them. `demo` uses a temporary folder unless told otherwise.
+EPILOG = """[bold]Data[/bold] lie in .tradeflow/ (or --data, or TRADEFLOW_DATA): ledger.db, orders.db, broker.db, \
+keys/, and secrets.json with the passwords of treasury@tradeflow.example and operator@tradeflow.example. Only their \
+owner may read them. `demo` uses a temporary folder unless told otherwise.
 
 [bold]Exit codes[/bold] 0 done, every invariant holds · 1 an invariant is violated, or the command failed on the way · \
 2 it could not begin: wrong options or settings, a port or a data folder that is taken · 130 Ctrl-C"""

@@ -122,14 +122,17 @@ class Page(Struct, Generic[Item], frozen=True, kw_only=True):
 
 
 class WalletEvent(Struct, frozen=True, kw_only=True):
-    """A fact about the caller's wallet; sequences of one wallet have no gaps."""
+    """A fact about the caller's wallet; sequences of one wallet have no gaps.
+
+    `balance` is the account's after it; None where no account was touched.
+    """
 
     event_id: UUID
     wallet_id: UUID
     sequence: int
     recorded_at: datetime
     journal_sequence: int
-    balance: Balance
+    balance: Balance | None
     kind: str
     fact: dict[str, Any]
 

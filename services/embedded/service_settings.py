@@ -6,14 +6,16 @@ What is not given here comes from the services' own environment variables and de
 import hashlib
 import socket
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import quote
+
+from pydantic import SecretStr
 
 from services.embedded.data_folder import OPERATOR_EMAIL, TREASURY_EMAIL, DataFolder, Secrets
 from services.embedded.options import PlatformOptions
+from services.embedded.sqlite_url import sqlite_url
 from services.gateway.settings import GatewaySettings
 from services.ledger.settings import LedgerSettings
-from services.orders.settings import OrdersSettings
+from services.orders.domain.user import Role
+from services.orders.settings import BootstrapUserSetting, OrdersSettings
 
 ISSUER = "https://tradeflow.example"
 """A name, not an address: tokens outlive a restart on another port."""
@@ -59,16 +61,16 @@ class Plan:
             issuer=ISSUER,
             jwks_url=self.jwks_url,
             token_url=f"{self.gateway_url}/oauth/token",
-            client_secret=self.secrets.orders_client_secret,
+            client_secret=SecretStr(self.secrets.orders_client_secret),
             ledger_grpc_target=ledger_grpc_target,
             http_host=self.options.host,
             http_port=self.options.orders_port,
             grpc_host=self.options.host,
             grpc_port=self.options.orders_grpc_port,
-            bootstrap_users=[
-                {"email": TREASURY_EMAIL, "password": self.secrets.treasury_password, "roles": ["treasury"]},
-                {"email": OPERATOR_EMAIL, "password": self.secrets.operator_password, "roles": ["operator"]},
-            ],
+            bootstrap_users=(
+                _bootstrap_user(TREASURY_EMAIL, self.secrets.treasury_password, Role.TREASURY),
+                _bootstrap_user(OPERATOR_EMAIL, self.secrets.operator_password, Role.OPERATOR),
+            ),
         )
 
     def gateway(
@@ -102,9 +104,8 @@ def free_port(host: str) -> int:
         return int(listener.getsockname()[1])
 
 
-def sqlite_url(file: Path) -> str:
-    """Name a SQLite file."""
-    return f"sqlite:///{quote(str(file.resolve()))}"
+def _bootstrap_user(email: str, password: str, role: Role) -> BootstrapUserSetting:
+    return BootstrapUserSetting(email=email, password=SecretStr(password), roles=frozenset({role}))
 
 
 def _sha256(secret: str) -> str:

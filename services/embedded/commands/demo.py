@@ -21,7 +21,7 @@ from services.embedded.story.scenes import StoryError
 from services.embedded.story.stage import Stage, new_console
 from services.embedded.story.telling import tell_story
 from services.embedded.story.wallet_watch import EventMissingError
-from services.embedded.verification import verify_folder
+from services.embedded.verification.folder import verify_folder
 from services.runtime.errors import TradeFlowError
 
 

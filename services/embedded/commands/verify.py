@@ -14,7 +14,7 @@ from services.embedded.commands.report import print_report, report_as_data
 from services.embedded.data_folder import BadDataFolderError, DataFolder
 from services.embedded.invariants import CheckedInvariant, all_hold
 from services.embedded.story.stage import new_console
-from services.embedded.verification import PHASES, verify_folder
+from services.embedded.verification.folder import verify_folder
 
 
 def verify(*, data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> None:
@@ -51,9 +51,9 @@ async def _verify_with_progress(folder: DataFolder) -> list[CheckedInvariant]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("verifying", total=PHASES)
+        task = progress.add_task("verifying", total=None)
 
-        def on_phase(name: str) -> None:
-            progress.update(task, advance=1, description=name)
+        def on_progress(phase: str, done: int, total: int) -> None:
+            progress.update(task, description=phase, completed=done, total=total or None)
 
-        return await verify_folder(folder, on_phase=on_phase)
+        return await verify_folder(folder, on_progress)

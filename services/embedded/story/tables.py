@@ -72,15 +72,15 @@ def statement_table(lines: Sequence[StatementLine]) -> Table:
 
 def event_line(name: str, event: WalletEvent) -> Text:
     """Show a live event as one line: whose, which, and the balance after it."""
-    balance = event.balance
     text = Text.assemble(
         ("⚡ ", "yellow"),
         (f"{name:<8}", "bold"),
         (f"#{event.sequence:<3}", "dim"),
         (f"{event.kind:<16}", "green" if event.kind in KINDS_OF_GAIN else "cyan"),
-        f" posted {balance.posted!s:>12}",
-        f"   held {balance.pending_outgoing!s:>11}",
-        f"   available {balance.available!s:>12}",
     )
+    if event.balance is not None:
+        text.append(f" posted {event.balance.posted!s:>12}")
+        text.append(f"   held {event.balance.pending_outgoing!s:>11}")
+        text.append(f"   available {event.balance.available!s:>12}")
     text.no_wrap = True
     return text

@@ -1,0 +1,130 @@
+"""Invariant 5: what orders believes of each order is what the ledger did with its hold.
+
+Both are read in the order of their ids, which are the same, and compared pair by pair. On a platform that runs, the two
+are not read in the same instant; what looks wrong is looked at again until it is right or the stated lag is over.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from services.embedded.sqlite_url import sqlite_url
+from services.ledger.domain.hold import Hold, HoldState
+from services.ledger.queries.hold_totals import hold_totals
+from services.orders.outbound.order_totals import OrderTotals, order_totals
+
+LAG_SECONDS_MAX = 10.0
+"""How long after its capture an order may still wait to be SETTLED, on a platform that runs."""
+
+LOOK_AGAIN_SECONDS = 0.5
+"""Between two looks."""
+
+DIFFERENCES_MAX = 1_000
+"""Kept of one look; more of them say nothing new."""
+
+CAPTURED_STATES = frozenset({"SETTLED", "PARTIALLY_REFUNDED", "REFUNDED", "REFUNDING"})
+"""The order knows what was captured."""
+
+WAITING_STATES = frozenset({"CONFIRMED", "CANCELLING", "EXPIRING"})
+"""The ledger may be ahead of the order, which has not heard of it yet."""
+
+HOLDLESS_STATES = frozenset({"PENDING", "REJECTED", "CANCELLED", "EXPIRED", "CANCELLING", "EXPIRING"})
+"""The ledger may never have held anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An order and its hold disagree; one that is `under_way` ends by itself when the platform runs."""
+
+    order_id: UUID
+    message: str
+    under_way: bool = False
+
+    def __str__(self) -> str:
+        return f"order {self.order_id}: {self.message}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Look:
+    """One comparison of everything."""
+
+    orders: int = 0
+    holds: int = 0
+    differences: set[Difference]
+
+
+async def check_settlement(orders_database: Path, ledger_database: Path, *, is_running: bool) -> tuple[str, list[str]]:
+    """Compare each order with its hold.
+
+    Returns:
+        What was looked at, and what is wrong.
+    """
+    look = await _look(orders_database, ledger_database)
+    differences = look.differences
+    deadline = time.monotonic() + LAG_SECONDS_MAX
+    while is_running and differences and time.monotonic() < deadline:
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        look = await _look(orders_database, ledger_database)
+        differences &= look.differences
+    wrong = [difference for difference in differences if is_running or not difference.under_way]
+    waiting = len(look.differences) - len(wrong)
+    looked_at = f"{look.orders:,} orders against {look.holds:,} holds" + (f", {waiting:,} under way" if waiting else "")
+    return looked_at, sorted(str(difference) for difference in wrong)
+
+
+async def _look(orders_database: Path, ledger_database: Path) -> Look:
+    look = Look(differences=set())
+    orders, holds = order_totals(sqlite_url(orders_database)), hold_totals(sqlite_url(ledger_database))
+    async for order, hold in pairs_of(orders, holds):
+        look.orders += order is not None
+        look.holds += hold is not None
+        difference = difference_of(order, hold)
+        if difference is not None and len(look.differences) < DIFFERENCES_MAX:
+            look.differences.add(difference)
+    return look
+
+
+async def pairs_of(
+    orders: AsyncIterator[OrderTotals], holds: AsyncIterator[Hold]
+) -> AsyncIterator[tuple[OrderTotals | None, Hold | None]]:
+    """Pair two streams in the order of ids; what has no counterpart comes with None."""
+    order, hold = await anext(orders, None), await anext(holds, None)
+    while order is not None or hold is not None:
+        takes_order = order is not None and (hold is None or order.order_id <= hold.hold_id)
+        takes_hold = hold is not None and (order is None or hold.hold_id <= order.order_id)
+        yield (order if takes_order else None), (hold if takes_hold else None)
+        order = await anext(orders, None) if takes_order else order
+        hold = await anext(holds, None) if takes_hold else hold
+
+
+def difference_of(order: OrderTotals | None, hold: Hold | None) -> Difference | None:
+    """Compare one pair."""
+    if hold is not None and hold.state is HoldState.TOMBSTONE:
+        hold = None
+    if order is None:
+        return Difference(hold.hold_id, "the ledger holds money for an order that isn't there") if hold else None
+    if hold is None:
+        if order.state in HOLDLESS_STATES:
+            return None
+        return Difference(order.order_id, f"it is {order.state}, and the ledger has no hold")
+    if (order.buyer_id, order.currency) != (hold.wallet_id, hold.currency):
+        return Difference(order.order_id, "its hold is of another wallet or currency")
+    return _difference_of_sums(order, hold)
+
+
+def _difference_of_sums(order: OrderTotals, hold: Hold) -> Difference | None:
+    if order.captured_minor != hold.captured_minor:
+        message = f"it is {order.state} with {order.captured_minor} captured, and the ledger captured "
+        waits = order.state in WAITING_STATES and order.captured_minor == 0
+        return Difference(order.order_id, f"{message}{hold.captured_minor}", under_way=waits)
+    if (order.state in CAPTURED_STATES) != (hold.captured_minor > 0):
+        return Difference(order.order_id, f"it is {order.state}, and the ledger captured {hold.captured_minor}")
+    refunding = order.state == "REFUNDING"
+    if order.refunded_minor != hold.refunded_minor:
+        message = f"{order.refunded_minor} are refunded, and in the ledger {hold.refunded_minor}"
+        waits = refunding and order.refunded_minor < hold.refunded_minor
+        return Difference(order.order_id, message, under_way=waits)
+    return None

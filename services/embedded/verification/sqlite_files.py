@@ -1,0 +1,82 @@
+"""What can be said of a SQLite file without knowing what it is for."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from services.money import AMOUNT_MINOR_MAX
+
+DAMAGES_MAX = 10
+"""Sentences about one damaged file."""
+
+FRACTION_WORDS = ("REAL", "FLOA", "DOUB", "DEC", "NUMERIC")
+"""Types that would keep parts of a minor unit."""
+
+
+async def damage_of(file: Path) -> list[str]:
+    """Let SQLite check its own structure: pages, rows, indexes."""
+    return await asyncio.to_thread(_damage_of, file)
+
+
+async def odd_numbers_of(file: Path) -> tuple[int, list[str]]:
+    """Look at every large-number column of every table: whole numbers within 2^53 - 1 only.
+
+    Returns:
+        How many columns there are, and what is wrong with them. Instants in microseconds fit too, until the year 2255.
+    """
+    return await asyncio.to_thread(_odd_numbers_of, file)
+
+
+async def tables_of(file: Path) -> set[str]:
+    """List the tables."""
+    return await asyncio.to_thread(_tables_of, file)
+
+
+def _damage_of(file: Path) -> list[str]:
+    try:
+        with closing(_open(file)) as connection:
+            rows = connection.execute(f"PRAGMA integrity_check({DAMAGES_MAX})").fetchall()
+    except sqlite3.DatabaseError as error:
+        return [f"{file.name} is damaged: {error}"]
+    return [f"{file.name} is damaged: {sentence}" for (sentence,) in rows if sentence != "ok"]
+
+
+def _odd_numbers_of(file: Path) -> tuple[int, list[str]]:
+    columns, odd = 0, []
+    try:
+        with closing(_open(file)) as connection:
+            for table in sorted(_table_names(connection)):
+                for _, name, declared, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
+                    columns += declared.upper() == "BIGINT"
+                    odd += _odd_numbers(connection, table, name, declared.upper())
+    except sqlite3.DatabaseError as error:
+        odd.append(f"{file.name} can't be read: {error}")
+    return columns, odd
+
+
+def _odd_numbers(connection: sqlite3.Connection, table: str, column: str, declared: str) -> list[str]:
+    if any(word in declared for word in FRACTION_WORDS):
+        return [f"{table}.{column} is declared {declared}"]
+    if declared != "BIGINT":
+        return []
+    ((count,),) = connection.execute(
+        f"SELECT COUNT(*) FROM \"{table}\" WHERE typeof(\"{column}\") NOT IN ('integer', 'null') "  # noqa: S608 - names from the file's own catalogue
+        f'OR abs("{column}") > {AMOUNT_MINOR_MAX}'
+    ).fetchall()
+    return [f"{table}.{column} has {count} values that are no whole numbers within 2^53 - 1"] if count else []
+
+
+def _tables_of(file: Path) -> set[str]:
+    with closing(_open(file)) as connection:
+        return _table_names(connection)
+
+
+def _table_names(connection: sqlite3.Connection) -> set[str]:
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+    return {name for (name,) in rows.fetchall()}
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro", uri=True)
