@@ -320,14 +320,12 @@ async def test_a_relay_that_takes_over_publishes_nothing_again(database: Databas
     log: list[Message] = []
     first = OutboxRelay(database, FakeProducer(log), STREAM, clock, SETTINGS)
     second = OutboxRelay(database, FakeProducer(log), STREAM, clock, SETTINGS)
-    await second.publish_next()
-    await write_numbers(database, range(6))
-    await publish_all(first)
-    await clock.advance(11)
-    await write_numbers(database, range(6, 9))
-    await publish_all(second)
+    for start, relay in enumerate([second, first, second, first]):
+        await write_numbers(database, range(start * 3, start * 3 + 3))
+        await publish_all(relay)
+        await clock.advance(11)
 
-    assert payloads(log) == [str(number) for number in range(9)]
+    assert payloads(log) == [str(number) for number in range(12)]
 
 
 class RoughSea:
