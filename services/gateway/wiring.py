@@ -93,10 +93,10 @@ async def running(settings: GatewaySettings, *, clock: Clock | None = None) -> A
         parts = await _made(settings, clock or SystemClock(), stack)
         reader = _reader(parts, broker)
         await reader.start()
-        await parts.revocations.read_at_start()
         loops = {"keys": parts.keys.watch, "wallet-events": reader.run}
         await stack.enter_async_context(background(loops, registry=parts.registry))
         http_url = await stack.enter_async_context(serving_http(_app(parts), settings.http_host, settings.http_port))
+        await parts.revocations.read_at_start()  # orders checks our token by the keys that are served from here
         try:
             yield RunningGateway(http_url=http_url)
         finally:
