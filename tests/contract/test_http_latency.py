@@ -2,7 +2,6 @@
 
 import socket
 
-
 from services.runtime.http_server import _listen
 
 
