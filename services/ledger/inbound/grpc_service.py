@@ -54,7 +54,7 @@ PAGE_SIZE_MAX = 1000
 """Bounds one answer to about 1 MiB."""
 
 CALL_SECONDS_MAX = 30.0
-"""How long a call without a deadline of its own may take."""
+"""How long a call may take that has no deadline of its own, or a later one."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -119,7 +119,7 @@ class LedgerGrpcService(LedgerServiceServicer):
         async with self._called(context) as caller:
             if not 1 <= len(request.commands) <= COMMANDS_OF_BATCH_MAX:
                 raise InvalidArgumentError(
-                    f"A batch has 1 to {COMMANDS_OF_BATCH_MAX} commands.", reason="invalid_batch_size"
+                    f"A batch has 1 to {COMMANDS_OF_BATCH_MAX} commands.", reason="batch_size_malformed"
                 )
             checked = [_checked_item(item, caller) for item in request.commands]
             commands = [command for command in checked if not isinstance(command, TradeFlowError)]
@@ -195,14 +195,12 @@ class LedgerGrpcService(LedgerServiceServicer):
 
     @asynccontextmanager
     async def _called(self, context: Context) -> AsyncIterator[Caller]:
-        """Let a caller in, and bound the call by its own deadline or ours.
+        """Let a caller in, and bound the call by ours; gRPC itself ends it at the caller's deadline.
 
         What the committer has taken goes on when the wait for it ends: the same key gets the answer later.
         """
-        # No deadline is None, which the type stubs don't say; none left is 0, and gRPC itself ends such a call.
-        bound_seconds = min(context.time_remaining() or CALL_SECONDS_MAX, CALL_SECONDS_MAX)
         try:
-            async with asyncio.timeout(bound_seconds):
+            async with asyncio.timeout(CALL_SECONDS_MAX):
                 service = await principal_of(context, self._verifier)
                 yield caller_of(service, await user_of(context, self._verifier))
         except TimeoutError as error:
