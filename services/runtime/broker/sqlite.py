@@ -111,7 +111,9 @@ class SqliteBroker:
             self._start(self._prune(), "prune")
 
     def _start(self, loop: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(loop, name=f"broker-{name}"))
+        task = asyncio.create_task(loop, name=f"broker-{name}")
+        task.add_done_callback(_log_unexpected_end)
+        self._tasks.append(task)
 
     async def _watch(self) -> None:
         """Wake this process's consumers when any process has written."""
@@ -161,6 +163,12 @@ class SqliteBroker:
                 await consumer.close()
         await self._file.close()
         self._wakes.notify()
+
+
+def _log_unexpected_end(task: asyncio.Task[None]) -> None:
+    """Say so when a task dies of a bug: consumers go on without it, and only notice later what happens."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("broker_task_died", task=task.get_name(), exc_info=error)
 
 
 class SqliteProducer:

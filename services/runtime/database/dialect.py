@@ -35,6 +35,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 
+_WRITING_WORD = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
+
 _ROW_OF_VALUES = re.compile(r"\bVALUES\s*(\([^()]*\))", re.IGNORECASE)
 
 
@@ -123,6 +125,10 @@ def row_counts(total: int, parameters_per_row: int) -> list[int]:
     return counts
 
 
+@lru_cache(maxsize=SHAPES_MAX)
 def reads_only(sql: str) -> bool:
-    """Tell whether a statement only reads, by its first word."""
-    return sql.lstrip()[:6].upper().startswith(("SELECT", "WITH", "PRAGMA"))
+    """Tell whether a statement only reads, by its first word; after WITH, by having none that writes."""
+    first_word = sql.split(maxsplit=1)[0].upper() if sql.strip() else ""
+    if first_word == "WITH":
+        return _WRITING_WORD.search(sql) is None
+    return first_word in {"SELECT", "PRAGMA", "EXPLAIN"}

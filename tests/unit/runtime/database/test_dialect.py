@@ -106,3 +106,20 @@ def test_rows_are_split_without_a_rest(total: int) -> None:
 
 def test_rows_of_many_columns_stay_below_the_limit_of_parameters() -> None:
     assert max(dialect.row_counts(1_000, 1_000)) * 1_000 <= dialect.PARAMETERS_MAX
+
+
+@pytest.mark.parametrize(
+    ("sql", "reads"),
+    [
+        ("  select a from t", True),
+        ("SELECT\na FROM t", True),
+        ("PRAGMA data_version", True),
+        ("WITH n AS (SELECT updated_at FROM t) SELECT * FROM n", True),
+        ("WITH n AS (SELECT 1) INSERT INTO t SELECT * FROM n", False),
+        ("UPDATE t SET a = 1", False),
+        ("SELECTION", False),
+        ("", False),
+    ],
+)
+def test_statements_that_read_are_told_from_those_that_write(sql: str, *, reads: bool) -> None:
+    assert dialect.reads_only(sql) is reads
