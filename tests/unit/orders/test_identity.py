@@ -1,0 +1,324 @@
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.orders.domain.session import SessionTimes
+from services.orders.domain.user import Role, User, normalise_email
+from services.orders.outbound.passwords import Argon2Passwords
+from services.orders.outbound.store import SqlIdentityStore
+from services.orders.use_cases.authenticate import authenticate
+from services.orders.use_cases.bootstrap_users import BootstrapUser, bootstrap_users
+from services.orders.use_cases.end_session import end_session
+from services.orders.use_cases.find_user import find_user
+from services.orders.use_cases.forget_expired import forget_expired
+from services.orders.use_cases.refresh_token import IssuedToken
+from services.orders.use_cases.register_user import RegisterUser, register_user
+from services.orders.use_cases.revoke_access_token import list_revoked_access_tokens, revoke_access_token
+from services.orders.use_cases.rotate_session import rotate_session
+from services.orders.use_cases.start_session import start_session
+from services.runtime.database.migrations import migrate
+from services.runtime.database.sqlite import SqliteDatabase
+from services.runtime.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidArgumentError,
+    NotFoundError,
+    RejectedError,
+    UnauthenticatedError,
+)
+from services.runtime.ids import new_id
+from tests.support.clock import VirtualClock
+
+TIMES = SessionTimes(idle=timedelta(days=30), longest=timedelta(days=90), grace=timedelta(seconds=10))
+PASSWORD = "correct horse battery"
+DAY_SECONDS = 24 * 3600
+
+
+@dataclass(kw_only=True)
+class People:
+    """The identity use cases on a real database, with cheap hashes."""
+
+    database: SqliteDatabase
+    store: SqlIdentityStore
+    passwords: Argon2Passwords
+    clock: VirtualClock
+
+    async def register(
+        self, email: str = "ann@example.org", *, password: str = PASSWORD, role: Role = Role.BUYER
+    ) -> User:
+        wanted = RegisterUser(email=email, password=password, role=role)
+        return await register_user(wanted, store=self.store, passwords=self.passwords, clock=self.clock)
+
+    async def authenticate(self, email: str, password: str) -> User:
+        return await authenticate(email, password, store=self.store, passwords=self.passwords)
+
+    async def start(self, user: User) -> IssuedToken:
+        return await start_session(user.user_id, store=self.store, clock=self.clock, times=TIMES)
+
+    async def rotate(self, refresh_token: str) -> IssuedToken:
+        return await rotate_session(refresh_token, store=self.store, clock=self.clock, times=TIMES)
+
+
+@pytest.fixture
+async def people(tmp_path: Path) -> AsyncIterator[People]:
+    database = SqliteDatabase(tmp_path / "orders.db")
+    await migrate(database, "services.orders.migrations")
+    passwords = Argon2Passwords(memory_kibibytes=8, passes=1)
+    yield People(database=database, store=SqlIdentityStore(database), passwords=passwords, clock=VirtualClock())
+    passwords.close()
+    await database.close()
+
+
+async def test_who_registered_can_sign_in_however_the_address_is_written(people: People) -> None:
+    registered = await people.register(" Ann@Example.ORG ")
+
+    assert registered.email == "ann@example.org"
+    assert registered.roles == frozenset({Role.BUYER})
+    assert await people.authenticate("ANN@example.org", PASSWORD) == registered
+    assert await find_user(email="Ann@example.org", store=people.store) == registered
+    assert await find_user(user_id=registered.user_id, store=people.store) == registered
+
+
+async def test_an_address_is_registered_once(people: People) -> None:
+    await people.register()
+
+    with pytest.raises(ConflictError) as taken:
+        await people.register("ANN@EXAMPLE.ORG")
+
+    assert taken.value.reason == "email_taken"
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [("ann@example.org", "wrong password"), ("bob@example.org", PASSWORD), ("no address", PASSWORD), ("", "")],
+)
+async def test_a_wrong_password_and_an_unknown_address_are_told_the_same(
+    people: People, email: str, password: str
+) -> None:
+    await people.register()
+
+    with pytest.raises(UnauthenticatedError) as refused:
+        await people.authenticate(email, password)
+
+    assert refused.value.reason == "bad_credentials"
+    assert refused.value.message == "The address or the password is wrong."
+
+
+@pytest.mark.parametrize("role", [Role.TREASURY, Role.OPERATOR])
+async def test_powerful_roles_are_never_given_by_registration(people: People, role: Role) -> None:
+    with pytest.raises(ForbiddenError):
+        await people.register(role=role)
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "",
+        "ann",
+        "@example.org",
+        "ann@",
+        "a b@example.org",
+        "ann@exa mple.org",
+        "a@b@c",
+        "ann@.org",
+        "x" * 250 + "@e.org",
+        "ann\x00@example.org",
+    ],
+)
+def test_what_is_no_address_is_refused(email: str) -> None:
+    with pytest.raises(InvalidArgumentError) as invalid:
+        normalise_email(email)
+
+    assert invalid.value.reason == "invalid_email"
+
+
+@pytest.mark.parametrize("password", ["seven77", "x" * 257])
+async def test_passwords_have_a_length(people: People, password: str) -> None:
+    with pytest.raises(InvalidArgumentError) as invalid:
+        await people.register(password=password)
+
+    assert invalid.value.reason == "invalid_password"
+
+
+async def test_nobody_is_found_where_nobody_is(people: People) -> None:
+    with pytest.raises(NotFoundError):
+        await find_user(email="nobody@example.org", store=people.store)
+    with pytest.raises(NotFoundError):
+        await find_user(user_id=new_id(), store=people.store)
+
+
+async def test_passwords_are_kept_as_hashes_of_the_owasp_strength() -> None:
+    passwords = Argon2Passwords()
+
+    kept = await passwords.hash(PASSWORD)
+
+    assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert await passwords.matches(kept, PASSWORD)
+    assert not await passwords.matches(kept, "wrong")
+    passwords.close()
+
+
+async def test_an_unknown_address_costs_as_much_work_as_a_wrong_password() -> None:
+    passwords = Argon2Passwords(memory_kibibytes=64, passes=3)
+
+    compared_with = passwords._hash_of_nobody
+
+    assert compared_with.startswith("$argon2id$v=19$m=64,t=3,p=1$")
+    assert not await passwords.matches(None, "nobody has this password")
+    passwords.close()
+
+
+async def test_an_old_hash_is_renewed_when_its_owner_signs_in(people: People) -> None:
+    user = await people.register()
+    stronger = Argon2Passwords(memory_kibibytes=16, passes=1)
+
+    await authenticate(user.email, PASSWORD, store=people.store, passwords=stronger)
+
+    async with people.store.transaction() as rows:
+        renewed = await rows.users.password_hash_of(user.user_id)
+    assert "m=16," in renewed
+    assert await people.authenticate(user.email, PASSWORD) == user
+    stronger.close()
+
+
+async def test_bootstrap_makes_who_is_absent_and_leaves_who_is_there(people: People) -> None:
+    wanted = [BootstrapUser(email="Till@example.org", password=PASSWORD, roles=frozenset({Role.TREASURY}))]
+    await bootstrap_users(wanted, store=people.store, passwords=people.passwords, clock=people.clock)
+    till = await people.authenticate("till@example.org", PASSWORD)
+
+    await bootstrap_users(wanted, store=people.store, passwords=people.passwords, clock=people.clock)
+
+    assert till.roles == frozenset({Role.TREASURY})
+    assert await people.authenticate("till@example.org", PASSWORD) == till
+
+
+async def test_a_refresh_token_has_a_successor(people: People) -> None:
+    user = await people.register()
+    first = await people.start(user)
+
+    second = await people.rotate(first.refresh_token)
+    third = await people.rotate(second.refresh_token)
+
+    assert len({first.refresh_token, second.refresh_token, third.refresh_token}) == 3
+    assert third.user == user
+
+
+async def test_only_hashes_of_refresh_tokens_are_stored(people: People) -> None:
+    issued = await people.start(await people.register())
+
+    assert issued.refresh_token.encode() not in people.database.path.read_bytes()
+
+
+async def test_a_lost_answer_is_forgiven_for_a_moment(people: People) -> None:
+    first = await people.start(await people.register())
+    await people.rotate(first.refresh_token)
+    await people.clock.advance(10)
+
+    again = await people.rotate(first.refresh_token)
+
+    assert (await people.rotate(again.refresh_token)).user == again.user
+
+
+async def test_a_token_used_again_later_ends_the_whole_family(people: People) -> None:
+    first = await people.start(await people.register())
+    second = await people.rotate(first.refresh_token)
+    await people.clock.advance(11)
+
+    for token in (first, second, first):
+        with pytest.raises(UnauthenticatedError) as reused:
+            await people.rotate(token.refresh_token)
+        assert reused.value.reason == "refresh_token_reused"
+
+
+async def test_another_session_of_the_same_user_lives_on(people: People) -> None:
+    user = await people.register()
+    stolen, other = await people.start(user), await people.start(user)
+    await people.rotate(stolen.refresh_token)
+    await people.clock.advance(11)
+    with pytest.raises(UnauthenticatedError):
+        await people.rotate(stolen.refresh_token)
+
+    assert (await people.rotate(other.refresh_token)).user == user
+
+
+async def test_an_ended_session_has_no_successors(people: People) -> None:
+    first = await people.start(await people.register())
+    second = await people.rotate(first.refresh_token)
+
+    await end_session(first.refresh_token, store=people.store, clock=people.clock)
+
+    with pytest.raises(UnauthenticatedError) as ended:
+        await people.rotate(second.refresh_token)
+    assert ended.value.reason == "session_ended"
+
+
+async def test_unknown_tokens_end_nothing_and_get_nothing(people: People) -> None:
+    await end_session("never given", store=people.store, clock=people.clock)
+
+    with pytest.raises(UnauthenticatedError) as unknown:
+        await people.rotate("never given")
+    assert unknown.value.reason == "refresh_token_unknown"
+
+
+async def test_a_session_that_nobody_refreshes_runs_out(people: People) -> None:
+    issued = await people.start(await people.register())
+    await people.clock.advance(30 * DAY_SECONDS)
+
+    with pytest.raises(UnauthenticatedError) as ended:
+        await people.rotate(issued.refresh_token)
+
+    assert issued.expires_at == people.clock.now()
+    assert ended.value.reason == "session_ended"
+
+
+async def test_a_session_ends_in_the_end_however_often_it_is_refreshed(people: People) -> None:
+    issued = await people.start(await people.register())
+    for _ in range(4):
+        await people.clock.advance(20 * DAY_SECONDS)
+        issued = await people.rotate(issued.refresh_token)
+    await people.clock.advance(10 * DAY_SECONDS)
+
+    with pytest.raises(UnauthenticatedError):
+        await people.rotate(issued.refresh_token)
+
+
+async def test_a_session_belongs_to_somebody(people: People) -> None:
+    with pytest.raises(NotFoundError):
+        await start_session(new_id(), store=people.store, clock=people.clock, times=TIMES)
+
+
+async def test_revocations_are_remembered_until_they_expire(people: People) -> None:
+    now = people.clock.now()
+    for name, seconds in (("old", 5), ("one", 60), ("one", 60), ("past", -1)):
+        await revoke_access_token(name, now + timedelta(seconds=seconds), store=people.store, clock=people.clock)
+    await people.clock.advance(10)
+    await revoke_access_token("two", now + timedelta(seconds=60), store=people.store, clock=people.clock)
+
+    listed = await list_revoked_access_tokens(store=people.store, clock=people.clock)
+
+    assert [token.token_id for token in listed] == ["two", "one"]
+
+
+async def test_a_token_id_has_a_length(people: People) -> None:
+    with pytest.raises(RejectedError):
+        await revoke_access_token("", people.clock.now() + timedelta(1), store=people.store, clock=people.clock)
+
+
+async def test_what_has_expired_is_forgotten_and_the_rest_is_not(people: People) -> None:
+    user = await people.register()
+    old = await people.start(user)
+    await revoke_access_token("t", people.clock.now() + timedelta(1), store=people.store, clock=people.clock)
+    await people.clock.advance(29 * DAY_SECONDS)
+    young = await people.start(user)
+    await people.clock.advance(DAY_SECONDS)
+
+    forgotten = await forget_expired(store=people.store, clock=people.clock)
+
+    assert forgotten == 2
+    with pytest.raises(UnauthenticatedError) as unknown:
+        await people.rotate(old.refresh_token)
+    assert unknown.value.reason == "refresh_token_unknown"
+    assert (await people.rotate(young.refresh_token)).user == user
