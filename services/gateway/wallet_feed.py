@@ -69,7 +69,7 @@ class WalletFeed:
 
     def __init__(self, *, queue_events_max: int, connections_max: int, connections_per_wallet_max: int) -> None:
         """Begin without connections."""
-        self._queue_events_max = queue_events_max
+        self.queue_events_max = queue_events_max
         self._connections_max = connections_max
         self._connections_per_wallet_max = connections_per_wallet_max
         self._subscriptions: defaultdict[str, set[Subscription]] = defaultdict(set)
@@ -95,7 +95,7 @@ class WalletFeed:
             UnavailableError: This replica stops or is full: another one may do.
         """
         self._admit(wallet_id)
-        subscription = Subscription(wallet_id, self._queue_events_max)
+        subscription = Subscription(wallet_id, self.queue_events_max)
         self._subscriptions[wallet_id].add(subscription)
         self._count += 1
         self._empty.clear()

@@ -25,10 +25,9 @@ from services.runtime.grpc_server import serving_grpc
 from services.runtime.jwt import JwtVerifier
 from tests.support.http_upstream import HttpUpstream, serving_upstream
 from tests.support.identity_stand_in import IdentityStandIn
-from tests.support.ledger_stand_in import LedgerStandIn
+from tests.support.ledger_stand_in import SERVICE_NAME, LedgerStandIn
 from tests.support.redis import FakeRedisServer, serving_redis
 from tradeflow.events.v1.wallet_event_pb2 import WalletEvent
-from tradeflow.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
 from tradeflow.orders.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 
 ISSUER = "https://tradeflow.test"
@@ -156,8 +155,8 @@ async def gateway_world(folder: Path, *, clock: Clock | None = None, **changes: 
             serving_grpc(
                 "127.0.0.1",
                 0,
-                register=lambda server: add_LedgerServiceServicer_to_server(ledger, server),
-                service_names=["tradeflow.ledger.v1.LedgerService"],
+                register=ledger.register,
+                service_names=[SERVICE_NAME],
                 stop_seconds_max=0.1,
             )
         )

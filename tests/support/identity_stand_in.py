@@ -1,4 +1,5 @@
 """An IdentityService for the gateway's tests: a real gRPC server whose users and sessions live in memory."""
+# ruff: noqa: N802 - the contract names the methods
 
 import secrets
 from datetime import timedelta

@@ -23,6 +23,10 @@ TOPIC = "wallet-events"
 BATCH_MESSAGES_MAX = 500
 """Messages handled at once: one round trip to Redis for each batch."""
 
+QUEUE_SHARE = 2
+"""A batch takes at most one part of so many of a connection's queue: all of it may be one wallet's, and a reader that
+keeps up must not overflow before it had its turn."""
+
 POLL_SECONDS = 1.0
 """How long one poll waits for messages."""
 
@@ -39,13 +43,14 @@ class WalletEventsReader:
         self._history = history
         self._clock = clock
         self._metrics = metrics
+        self._messages_max = max(1, min(BATCH_MESSAGES_MAX, feed.queue_events_max // QUEUE_SHARE))
         self._consumer: Consumer | None = None
 
     async def start(self) -> None:
         """Take the place in the log from which everything is seen; connections may be accepted after this."""
         consumer = self._broker.tailing_consumer(topics=[TOPIC])
         self._consumer = consumer
-        await self._handle(await consumer.poll(messages_max=BATCH_MESSAGES_MAX, timeout_seconds=0.0))
+        await self._handle(await consumer.poll(messages_max=self._messages_max, timeout_seconds=0.0))
 
     async def run(self) -> None:
         """Read until cancelled; whatever ends this, the next run begins with a new place and a broken continuity."""
@@ -66,7 +71,7 @@ class WalletEventsReader:
         if self._consumer is None:
             raise RuntimeError("the reader was not started")
         try:
-            messages = await self._consumer.poll(messages_max=BATCH_MESSAGES_MAX, timeout_seconds=POLL_SECONDS)
+            messages = await self._consumer.poll(messages_max=self._messages_max, timeout_seconds=POLL_SECONDS)
         except UnavailableError as error:
             logger.warning("wallet_events_not_read", error=error.message)
             return False
