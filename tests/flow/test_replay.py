@@ -1,6 +1,7 @@
 """`tradeflow replay` on the real platform: what the file says is what the ledger says, to the minor unit."""
 
 import csv
+import json
 import signal
 import subprocess
 import time
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from services.embedded.client import TradeFlowClient
+from services.embedded.data_folder import TREASURY_EMAIL
 from services.embedded.replay.access import CREDENTIALS_VARIABLES
 from services.embedded.replay.rejects import Reason
 from tests.support.csv_orders import HEADER, generated_history, online_retail
-from tests.support.platform import REPOSITORY, command, platform_process, run_command
+from tests.support.platform import REPOSITORY, assert_invariants_hold, command, platform_process, run_command
 from tests.support.recomputed_history import recompute
 from tests.support.replayed_platform import assert_ledger_says, assert_report_says, replay
 
@@ -99,6 +102,23 @@ async def test_a_replay_into_a_running_platform_needs_its_accounts(tmp_path: Pat
     assert ended.returncode == 2
     for name in CREDENTIALS_VARIABLES:
         assert name in ended.stderr
+
+
+async def test_a_history_goes_into_a_platform_that_runs(tmp_path: Path) -> None:
+    content = generated_history(seed=27, steps=12, customers=2)
+    file, expected = a_file(tmp_path, content), recompute(content)
+    with platform_process(tmp_path / "platform") as running:
+        async with TradeFlowClient(running.gateway_url) as visitor:
+            await visitor.register("shop@x.example", "a long password", "merchant")
+        accounts = (TREASURY_EMAIL, running.folder.secrets().treasury_password, "shop@x.example", "a long password")
+        ended = run_command(
+            *("replay", str(file), "--data", str(tmp_path / "data"), "--url", running.gateway_url, "--json"),
+            environment=dict(zip(CREDENTIALS_VARIABLES, accounts, strict=True)),
+        )
+
+    assert ended.returncode == 0, ended.stderr
+    assert_report_says(json.loads(ended.stdout), expected)
+    await assert_invariants_hold(tmp_path / "platform")
 
 
 def test_a_platform_that_runs_on_the_folder_is_left_alone(tmp_path: Path) -> None:

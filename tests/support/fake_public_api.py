@@ -34,6 +34,8 @@ class Faults:
     """A status and a reason, instead of doing anything."""
     next_orders_refused: list[str] = field(default_factory=list)
     """Reasons for which the next orders are refused for good."""
+    next_deposits_refused: list[str] = field(default_factory=list)
+    """The same of deposits."""
 
 
 @dataclass
@@ -175,6 +177,8 @@ class FakePublicApi:
         }
 
     def _deposit(self, _user: Json, body: Json) -> Callable[[], Json]:
+        if self.faults.next_deposits_refused:
+            return refused(self.faults.next_deposits_refused.pop())
         wallet_id, amount = self.user_of(body["email"]), body["amount"]
         self.balances[wallet_id] += amount["amount_minor"]
         self.deposited[wallet_id] += amount["amount_minor"]

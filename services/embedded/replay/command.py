@@ -125,19 +125,24 @@ _REASONS = "\n\n".join(f"- {reason.value}: {reason.sentence}" for reason in Reas
 
 replay.__doc__ = f"""Replay a shop's order history through the public API.
 
-An invoice is an order of its customer, a stock code at its price a product. An invoice whose number begins with C is a
-return: money goes back for that customer's earlier purchases of the same stock code, newest first, as far as they go.
+An invoice is an order of its customer, a stock code at its price a product.
+An invoice whose number begins with C is a return: money goes back for that customer's
+earlier purchases of the same stock code, newest first, as far as they go.
 Run it again, after a crash or just so: it goes on from where it was, and nothing happens twice.
 
-What can't be an order goes to the rejects file, row by row, with its line in the file and the first of these reasons:
+What can't be an order goes to the rejects file, row by row, with its line in the file
+and the first of these reasons:
 
 {_REASONS}
 
-With --url these environment variables say who acts there: {", ".join(CREDENTIALS_VARIABLES)}.
+With --url these environment variables say who acts there:
+{", ".join(CREDENTIALS_VARIABLES)}.
 
 [bold]Examples[/bold]
 
 tradeflow replay online_retail.csv
+
+tradeflow replay online_retail.csv --no-customer 0.0    [dim]# rejects what nobody in particular bought[/dim]
 
 tradeflow replay sales.csv --currency EUR --column-invoice order --column-customer client --json
 """

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 from services.embedded.client import TradeFlowClient
@@ -31,7 +32,7 @@ NOTE_CHARACTERS_MAX = 100
 FAILURES = (ConflictError, ForbiddenError, NotFoundError, RateLimitedError, UnauthenticatedError)
 """Rejections that say something about the run or the platform, not about the order."""
 
-Answer = Order | Rejection
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +81,14 @@ async def _place(
     """Bring the money and place the order; what the platform refuses for good is an answer too."""
     buyer = await customer()
     key = order_key(run.run_id, order.key)
-    await run.shop.treasury.deposit(email, order.total, _note(order), idempotency_key=f"{key}:deposit")
+    deposit = run.shop.treasury.deposit(email, order.total, _note(order), idempotency_key=f"{key}:deposit")
+    if isinstance(refused := await _answer(deposit), Rejection):
+        return refused
     quantities = {line.sku: line.quantity for line in order.lines}
     for placing in range(1, PLACINGS_MAX + 1):
-        try:
-            placed = await buyer.place_order(quantities, idempotency_key=f"{key}:{placing}")
-        except FAILURES:
-            raise
-        except RejectedError as error:
-            return Rejection(reason=error.reason, message=error.message)
+        placed = await _answer(buyer.place_order(quantities, idempotency_key=f"{key}:{placing}"))
+        if isinstance(placed, Rejection):
+            return placed
         if placed.state == "EXPIRING":
             placed = await run.shop.order_when_final(placed.order_id)
         # A run that was killed may leave an order that expired before anybody came back; its money is free again.
@@ -109,14 +109,20 @@ async def _give_back(refund: PlannedRefund, run: Run) -> None:
         return
     key = refund.key
     names = (key.invoice, key.customer, key.order.invoice, key.order.customer, str(key.order.part))
+    call_key = idempotency_key(run.run_id, "refund", *names)
+    answer = await _answer(run.shop.retailer.refund(order_id, refund.quantities, idempotency_key=call_key))
+    if isinstance(answer, Rejection):
+        run.refunds_refused[key] = answer
+
+
+async def _answer(call: Awaitable[Answer]) -> Answer | Rejection:
+    """Take what the platform refuses for good as an answer."""
     try:
-        await run.shop.retailer.refund(
-            order_id, refund.quantities, idempotency_key=idempotency_key(run.run_id, "refund", *names)
-        )
+        return await call
     except FAILURES:
         raise
     except RejectedError as error:
-        run.refunds_refused[key] = Rejection(reason=error.reason, message=error.message)
+        return Rejection(reason=error.reason, message=error.message)
 
 
 def _is_given_back(refund: PlannedRefund, order: Order | None) -> bool:

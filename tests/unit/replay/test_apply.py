@@ -228,9 +228,16 @@ async def killed_after_placing(api: FakePublicApi, data: Path, content: bytes) -
     raise AssertionError("no order was ever placed")
 
 
-async def test_what_the_platform_refuses_for_good_goes_to_the_rejects_with_its_returns(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "faults", [{"next_orders_refused": ["out_of_stock"]}, {"next_deposits_refused": ["balance_overflow"]}]
+)
+async def test_what_the_platform_refuses_for_good_goes_to_the_rejects_with_its_returns(
+    tmp_path: Path, faults: dict[str, list[str]]
+) -> None:
     content = a_file(a_row("1", 5, 1), a_row("C2", -5, 2), a_row("3", 1, 3))
-    api = a_platform(Faults(next_orders_refused=["out_of_stock"]))
+    api = a_platform()
+    api.faults.next_orders_refused = faults.get("next_orders_refused", [])
+    api.faults.next_deposits_refused = faults.get("next_deposits_refused", [])
 
     await replayed(api, tmp_path, content)
     report = await replayed(api, tmp_path, content)
