@@ -61,8 +61,8 @@ class Principal:
 
     @property
     def is_service(self) -> bool:
-        """Tell whether a service calls for itself."""
-        return SERVICE_ROLE in self.roles
+        """Tell whether a service calls for itself; a token for everyone is a user's, whatever roles it claims."""
+        return SERVICE_ROLE in self.roles and self.audience != SHARED_AUDIENCE
 
 
 class PublicKeys(Protocol):

@@ -1,5 +1,6 @@
 """Everything that can go wrong with a request is an RFC 9457 problem, over real HTTP."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import pytest_asyncio
 from litestar import Request, Response, get, post
 from litestar.exceptions import ServiceUnavailableException, TooManyRequestsException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, URLEncodedBody
+from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from services.money_json import PositiveMoneyBody
@@ -33,8 +35,10 @@ from services.runtime.http_app import create_http_app
 from services.runtime.http_errors import PROBLEM_MEDIA_TYPE, problem_of
 from services.runtime.http_server import serving_http
 from services.runtime.idempotency import IdempotencyKey
+from tests.support.waiting import eventually
 
 BODY_BYTES_MAX = 10_000
+REGISTRY = CollectorRegistry()
 
 
 class TransferBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,7 +113,12 @@ async def redirect() -> Response[None]:
 async def url() -> AsyncIterator[str]:
     routes = [fail, transfer, form, raw, list_, number_, keyed, redirect]
     app = create_http_app(
-        title="Problems", route_handlers=routes, verifier=None, health=Health(), body_bytes_max=BODY_BYTES_MAX
+        title="Problems",
+        route_handlers=routes,
+        verifier=None,
+        health=Health(),
+        registry=REGISTRY,
+        body_bytes_max=BODY_BYTES_MAX,
     )
     async with serving_http(app, "127.0.0.1", 0) as served:
         yield served
@@ -325,6 +334,28 @@ async def test_a_body_that_streams_too_much_is_refused(client: httpx.AsyncClient
     parts = [b" " * 1000] * (BODY_BYTES_MAX // 1000 + 1)
 
     problem(await client.post(path, content=chunks(*parts), headers=JSON), 413, "body_too_large")
+
+
+async def test_a_client_that_leaves_in_the_middle_is_no_bug_of_ours(url: str) -> None:
+    def answered() -> float:
+        return metric(REGISTRY, route="/transfers", status="400")
+
+    before = answered()
+    with capture_logs() as logs:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"POST /transfers HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        await eventually(lambda: answered() == before + 1)
+
+    assert logs == []
+
+
+def metric(registry: CollectorRegistry, **labels: str) -> float:
+    name = "tradeflow_http_request_duration_seconds_count"
+    return registry.get_sample_value(name, {"method": "POST", **labels}) or 0.0
 
 
 async def test_a_body_of_the_largest_size_passes(client: httpx.AsyncClient) -> None:

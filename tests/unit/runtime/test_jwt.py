@@ -88,6 +88,12 @@ async def test_a_services_token_for_this_audience_is_a_services(world: World) ->
     assert principal.audience == "ledger"
 
 
+async def test_a_user_with_a_services_role_is_no_service(world: World) -> None:
+    principal = await world.verifier.verify(world.issuer.user_token("user-1", roles=("service",)))
+
+    assert not principal.is_service
+
+
 async def test_one_audience_of_several_is_enough(world: World) -> None:
     principal = await world.verifier.verify(world.issuer.user_token("user-1", aud=["elsewhere", "ledger"]))
 
