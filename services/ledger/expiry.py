@@ -9,7 +9,7 @@ from services.ledger.commands.expire_hold import ExpireHold
 from services.ledger.ports import Submitter
 from services.ledger.queries.book import Book
 from services.runtime.clock import Clock, to_micros
-from services.runtime.errors import TradeFlowError
+from services.runtime.errors import TradeFlowError, UnavailableError
 
 logger = structlog.get_logger(__name__)
 
@@ -40,13 +40,21 @@ class HoldExpiry:
     async def run(self) -> None:
         """Expire until cancelled; a step that found no more than it could do is followed by a pause."""
         while True:
-            if await self.expire_due() < STEP_HOLDS_MAX:
+            try:
+                expired = await self.expire_due()
+            except UnavailableError as error:
+                logger.warning("hold_expiry_waits", reason=error.reason, error=error.message)
+                expired = 0
+            if expired < STEP_HOLDS_MAX:
                 await self._clock.sleep(PAUSE_SECONDS)
 
     async def expire_due(self) -> int:
         """Take one step and return how many holds it expired.
 
         A hold that can't be expired now is left for the next step, and the pause before it.
+
+        Raises:
+            UnavailableError: Neither the database nor the committer has room now.
         """
         due = await self._due_holds(self._clock.now())
         outcomes = await self._committer.submit_many([ExpireHold(hold_id=hold_id) for hold_id in due])

@@ -1,0 +1,68 @@
+"""Who may ask the ledger for what, as pure rules."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from services.ledger.commands.command import Command
+from services.ledger.commands.expire_hold import ExpireHold
+from services.ledger.inbound.authorisation import Caller, caller_of, check_may_command, check_may_read_wallet
+from services.runtime.errors import ForbiddenError
+from services.runtime.jwt import Principal
+from tests.support import ledger_commands as a
+from tests.support.ledger_commands import BUYER, NOW, SELLER
+
+ORDERS = Caller(service="orders")
+EVERYTHING: list[Callable[[], Command]] = [a.open_account, a.deposit, a.reserve, a.commit, a.capture, a.void, a.refund]
+
+
+def principal(subject: str, *roles: str, audience: str = "ledger") -> Principal:
+    return Principal(
+        subject=subject, roles=frozenset(roles), audience=audience, token_id="1", expires_at=NOW, token="secret"
+    )
+
+
+def test_a_service_calls_for_itself_or_for_a_user() -> None:
+    orders = principal("orders", "service")
+
+    assert caller_of(orders, None) == ORDERS
+    assert caller_of(orders, principal(str(BUYER), "buyer", audience="tradeflow")).user_id == str(BUYER)
+
+
+@pytest.mark.parametrize("stranger", [principal("orders"), principal("orders", "service", audience="tradeflow")])
+def test_who_is_no_service_of_the_ledger_is_kept_out(stranger: Principal) -> None:
+    with pytest.raises(ForbiddenError) as refusal:
+        caller_of(stranger, None)
+
+    assert refusal.value.reason == "service_token_required"
+
+
+@pytest.mark.parametrize("command", EVERYTHING, ids=lambda command: command.__name__)
+def test_orders_may_send_every_command(command: Callable[[], Command]) -> None:
+    check_may_command(ORDERS, command())
+
+
+@pytest.mark.parametrize("command", EVERYTHING[2:], ids=lambda command: command.__name__)
+@pytest.mark.parametrize("service", ["treasury", "gateway", "order-events", f"user:{BUYER}"])
+def test_nobody_else_moves_held_money(service: str, command: Callable[[], Command]) -> None:
+    with pytest.raises(ForbiddenError):
+        check_may_command(Caller(service=service, user_id=str(BUYER)), command())
+
+
+def test_a_user_reserves_only_the_own_money() -> None:
+    check_may_command(Caller(service="orders", user_id=str(BUYER)), a.reserve(wallet=BUYER))
+
+    with pytest.raises(ForbiddenError) as refusal:
+        check_may_command(Caller(service="orders", user_id=str(SELLER)), a.reserve(wallet=BUYER))
+    assert refusal.value.reason == "not_wallet_owner"
+
+
+def test_a_user_whose_id_is_no_uuid_owns_nothing() -> None:
+    with pytest.raises(ForbiddenError):
+        check_may_read_wallet(Caller(service="gateway", user_id="admin"), UUID(int=0))
+
+
+def test_no_service_but_orders_could_expire_holds_and_no_message_says_so() -> None:
+    with pytest.raises(ForbiddenError):
+        check_may_command(Caller(service="treasury"), ExpireHold(hold_id=BUYER))
