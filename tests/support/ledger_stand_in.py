@@ -51,6 +51,8 @@ class LedgerStandIn:
         """The oldest sequence that is still kept, by wallet."""
         self.calls: list[ListWalletEventsRequest] = []
         self.is_down = False
+        self.refused_calls = 0
+        """How many came while it was down."""
 
     def record(self, wallet_id: str, count: int = 1) -> list[WalletEvent]:
         """Remember new events of a wallet."""
@@ -61,6 +63,7 @@ class LedgerStandIn:
 
     async def list_wallet_events(self, request: ListWalletEventsRequest, context: Context) -> ListWalletEventsResponse:
         if self.is_down:
+            self.refused_calls += 1
             raise UnavailableError("Away.")
         service = await service_of(context, self._verifier)
         user = await user_of(context, self._verifier)
