@@ -241,7 +241,7 @@ async def test_a_gap_waits_for_a_ledger_that_is_away_for_a_moment(tmp_path: Path
         events = world.ledger.record(world.wallet_id, 3)
         world.ledger.is_down = True
         await world.publish(events[2])
-        await asyncio.sleep(0.1)
+        await eventually(lambda: world.ledger.refused_calls > 0)
         world.ledger.is_down = False
 
         assert await sequences_of(socket, 3) == [1, 2, 3]
