@@ -140,9 +140,13 @@ class BookMachine(RuleBasedStateMachine):
         self.expect(refund(hold, sellers, an_id(wallet), number=number), expected)
 
     @rule(
-        seller=people, parts=st.lists(st.integers(1, 99), min_size=2, max_size=4), rate=rates, back=st.integers(1, 99)
+        seller=people,
+        parts=st.lists(st.integers(1, 99), min_size=2, max_size=4),
+        rate=rates,
+        back=st.integers(1, 99),
+        expires=st.booleans(),
     )
-    def sell_in_parts(self, seller: str, parts: list[int], rate: int, back: int) -> None:
+    def sell_in_parts(self, seller: str, parts: list[int], rate: int, back: int, *, expires: bool) -> None:
         """Walk the happy path, which random steps seldom reach the end of."""
         hold = f"hold-{len(self.model.holds)}"
         total = sum(parts) + 1
