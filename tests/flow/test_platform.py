@@ -35,7 +35,7 @@ async def test_a_restart_keeps_people_products_orders_money_and_events(tmp_path:
         buyer, seller = await shop.person(funds_minor=5_000), await shop.person("merchant")
         sku = await shop.product(seller, price_minor=1_000, stock=5)
         order = await until_state(buyer, await buyer.client.place_order({sku: 2}), "SETTLED")
-        events, product = await next_events(buyer, 4), await shop.root.get_product(sku)
+        events, product = await next_events(buyer, 4), await shop.operator.get_product(sku)
 
     async with platform_here(data) as running, TradeFlowClient(running.gateway_url) as client:
         await client.login(buyer.email, PASSWORD)
@@ -61,8 +61,8 @@ async def test_two_platforms_never_share_a_folder(tmp_path: Path) -> None:
         assert second.returncode == 2
         assert f"process id {process.process_id}" in second.stderr
         assert refused.value.details == {"process_id": str(process.process_id)}
-        async with TradeFlowClient(process.gateway_url) as client:
-            assert (await client.list_products()).items == []
+        async with public_shop(process.gateway_url, data) as shop:
+            assert (await shop.operator.list_products()).items == []
 
 
 def test_a_killed_platform_locks_nobody_out(tmp_path: Path) -> None:

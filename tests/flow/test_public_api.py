@@ -54,7 +54,7 @@ async def test_an_order_of_two_sellers_is_held_paid_out_seen_live_and_refunded(s
     assert (await buyer.balance()).posted == eur(6_300)
     assert (await until(baker.balance, lambda seen: seen.posted.amount_minor > 0, "pay")).posted == eur(878)
     assert (await potter.balance()).posted == eur(2_730)
-    assert (await shop.root.get_product(bread)).stock == 18
+    assert (await shop.operator.get_product(bread)).stock == 18
     kinds = [event.kind for event in await next_events(buyer, 4)]
     assert kinds == ["account_opened", "funds_deposited", "funds_reserved", "funds_captured"]
 
@@ -165,7 +165,7 @@ async def test_a_repeated_post_is_answered_again_and_moves_nothing(shop: PublicS
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
     assert (await buyer.balance()).posted == eur(3_000)
-    assert (await shop.root.get_product(sku)).stock == 3
+    assert (await shop.operator.get_product(sku)).stock == 3
 
 
 async def test_the_same_key_with_other_content_is_refused(shop: PublicShop) -> None:
@@ -195,7 +195,7 @@ async def test_ten_calls_at_once_with_one_key_place_one_order(shop: PublicShop) 
     assert len({order.order_id for order in orders}) == 1
     await until_state(buyer, orders[0], "SETTLED")
     assert (await buyer.balance()).posted == eur(4_000)
-    assert (await shop.root.get_product(sku)).stock == 9
+    assert (await shop.operator.get_product(sku)).stock == 9
 
 
 async def test_the_last_piece_is_sold_once(shop: PublicShop) -> None:
@@ -206,7 +206,7 @@ async def test_the_last_piece_is_sold_once(shop: PublicShop) -> None:
 
     refusals = [outcome for outcome in outcomes if isinstance(outcome, TradeFlowError)]
     assert [refusal.reason for refusal in refusals] == ["out_of_stock"] * 3
-    assert (await shop.root.get_product(sku)).stock == 0
+    assert (await shop.operator.get_product(sku)).stock == 0
 
 
 async def test_orders_at_once_spend_no_more_than_there_is(shop: PublicShop) -> None:
@@ -221,7 +221,7 @@ async def test_orders_at_once_spend_no_more_than_there_is(shop: PublicShop) -> N
     for order in placed:
         await until_state(buyer, order, "SETTLED")
     assert (await buyer.balance()).posted == eur(500)
-    assert (await shop.root.get_product(sku)).stock == 98
+    assert (await shop.operator.get_product(sku)).stock == 98
 
 
 async def test_an_overdraft_is_refused_the_same_way_each_time(shop: PublicShop) -> None:
@@ -241,7 +241,7 @@ async def test_an_overdraft_is_refused_the_same_way_each_time(shop: PublicShop) 
     assert order.state == "REJECTED"
     assert order.rejection is not None
     assert order.rejection.reason == "insufficient_funds"
-    assert (await shop.root.get_product(sku)).stock == 3
+    assert (await shop.operator.get_product(sku)).stock == 3
 
 
 async def test_a_refund_gives_back_no_more_than_was_captured(shop: PublicShop) -> None:
@@ -347,7 +347,7 @@ async def test_only_its_merchant_changes_a_product(shop: PublicShop) -> None:
 
     assert (changed.price, changed.stock) == (eur(1_200), None)
     assert taken.value.reason == "sku_taken"
-    assert (await shop.root.get_product(sku)) == changed
+    assert (await shop.operator.get_product(sku)) == changed
 
 
 async def test_a_price_that_changes_leaves_placed_orders_alone(shop: PublicShop) -> None:
@@ -399,7 +399,7 @@ async def test_orders_of_unknown_and_sold_out_products_are_refused_and_leave_not
 
     assert reasons == ["unknown_sku", "out_of_stock"]
     assert not (await buyer.client.list_orders()).items
-    assert (await shop.root.get_product(sku)).stock == 1
+    assert (await shop.operator.get_product(sku)).stock == 1
 
 
 async def test_every_service_says_that_it_is_ready(process: PlatformProcess) -> None:

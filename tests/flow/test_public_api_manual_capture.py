@@ -43,7 +43,7 @@ async def test_a_reserved_order_holds_the_money_and_pays_nobody(shop: PublicShop
     assert order.state == "RESERVED"
     assert await held_and_available(buyer) == (2_000, 3_000)
     assert (await seller.balance()).posted == eur(0)
-    assert (await shop.root.get_product(sku)).stock == 3
+    assert (await shop.operator.get_product(sku)).stock == 3
 
 
 @pytest.mark.parametrize("by", ["buyer", "seller"])
@@ -68,7 +68,7 @@ async def test_a_cancelled_order_frees_money_and_stock(shop: PublicShop) -> None
 
     assert (cancelled.state, again.state) == ("CANCELLED", "CANCELLED")
     assert await held_and_available(buyer) == (0, 5_000)
-    assert (await shop.root.get_product(sku)).stock == 5
+    assert (await shop.operator.get_product(sku)).stock == 5
 
 
 async def test_a_cancelled_order_can_not_be_confirmed(shop: PublicShop) -> None:
@@ -106,7 +106,7 @@ async def test_an_order_that_nobody_confirms_expires_and_frees_money_and_stock(t
             await until_state(buyer, order, "EXPIRED")
 
             await until(lambda: held_and_available(buyer), lambda seen: seen == (0, 5_000), "the money")
-            assert (await shop.root.get_product(sku)).stock == 5
+            assert (await shop.operator.get_product(sku)).stock == 5
         await assert_invariants_hold(process.data)
 
 
