@@ -125,7 +125,7 @@ async def test_a_batch_is_decided_in_order_and_one_refusal_disturbs_no_neighbour
         ]
     )
 
-    outcomes = (await world.stub.ExecuteBatch(request, metadata=world.orders())).outcomes
+    outcomes = (await world.stub.ExecuteBatch(request, metadata=world.orders(buyer))).outcomes
 
     assert [outcome.problem.reason for outcome in outcomes] == [
         "",

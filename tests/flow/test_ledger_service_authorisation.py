@@ -125,15 +125,16 @@ async def test_a_user_who_does_not_own_the_wallet_neither_reserves_nor_reads(wor
     assert set(reasons.values()) == {"not_wallet_owner"}
 
 
-async def test_a_batch_of_a_stranger_reserves_nothing_of_the_owner(world: LedgerWorld) -> None:
+async def test_a_batch_reserves_only_what_the_user_owns(world: LedgerWorld) -> None:
     request = messages.ExecuteBatchRequest(commands=[commands_pb2.Command(reserve_funds=_reserve(world))])
 
-    gathered = await world.stub.ExecuteBatch(request, metadata=world.orders())
-    request.commands[0].reserve_funds.CopyFrom(_reserve(world))
+    owner = await world.stub.ExecuteBatch(request, metadata=world.orders(OWNER))
     stranger = await world.stub.ExecuteBatch(request, metadata=world.orders(STRANGER))
+    nobody = await world.stub.ExecuteBatch(request, metadata=world.orders())
 
-    assert gathered.outcomes[0].HasField("receipt")
+    assert owner.outcomes[0].HasField("receipt")
     assert stranger.outcomes[0].problem.reason == "not_wallet_owner"
+    assert nobody.outcomes[0].problem.reason == "user_token_required"
 
 
 async def test_a_users_token_alone_opens_no_door_for_services(world: LedgerWorld) -> None:

@@ -227,7 +227,7 @@ async def test_holds_that_fell_due_while_the_ledger_was_away_run_out_when_it_is_
         for _ in range(600):  # more than one step of the loop
             command = a_reserve(BUYER, 1, hold_id=uuid4(), expires_at=before.in_seconds(60))
             request.commands.add(reserve_funds=command)
-        await before.stub.ExecuteBatch(request, metadata=before.orders())
+        await before.stub.ExecuteBatch(request, metadata=before.orders(BUYER))
     await clock.advance(3_600)
 
     async with ledger_world(tmp_path, clock=clock) as after:

@@ -66,23 +66,18 @@ def check_may_read_wallet(caller: Caller, wallet_id: UUID) -> None:
 
 
 def check_may_command(caller: Caller, command: Command) -> None:
-    """Check a command's sender, and for a reserve that the user, where one is named, owns the wallet.
+    """Check a command's sender, and that a reserve, which spends a user's money, comes with that user's own token.
+
+    That holds in a batch too.
 
     Raises:
-        ForbiddenError: `command_not_allowed` or `not_wallet_owner`.
+        ForbiddenError: `command_not_allowed`, `user_token_required` or `not_wallet_owner`.
     """
     commanders = COMMANDERS_BY_COMMAND.get(type(command), frozenset({ORDERS}))
     if caller.service not in commanders:
         raise ForbiddenError(f"The service {caller.service!r} may not send this command.", reason="command_not_allowed")
-    if isinstance(command, ReserveFunds):
-        check_may_read_wallet(caller, command.wallet_id)
-
-
-def check_user_is_present(caller: Caller) -> None:
-    """Check that a call which spends a user's money carries the user's own token.
-
-    Raises:
-        ForbiddenError: `user_token_required`.
-    """
+    if not isinstance(command, ReserveFunds):
+        return
     if caller.user_id is None:
-        raise ForbiddenError("This call needs the user's token in x-user-authorization.", reason="user_token_required")
+        raise ForbiddenError("A reserve needs the user's token in x-user-authorization.", reason="user_token_required")
+    check_may_read_wallet(caller, command.wallet_id)

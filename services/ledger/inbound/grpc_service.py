@@ -18,7 +18,6 @@ from services.ledger.inbound.authorisation import (
     caller_of,
     check_may_command,
     check_may_read_wallet,
-    check_user_is_present,
 )
 from services.ledger.inbound.messages import (
     Call,
@@ -83,8 +82,7 @@ class LedgerGrpcService(LedgerServiceServicer):
         self, request: messages_pb2.ReserveFundsRequest, context: Context
     ) -> messages_pb2.ReserveFundsResponse:
         """Set a user's money aside; the user's own token must come along."""
-        receipt = await self._execute(request.command, context, needs_user=True)
-        return messages_pb2.ReserveFundsResponse(receipt=receipt)
+        return messages_pb2.ReserveFundsResponse(receipt=await self._execute(request.command, context))
 
     async def CommitHold(
         self, request: messages_pb2.CommitHoldRequest, context: Context
@@ -111,11 +109,7 @@ class LedgerGrpcService(LedgerServiceServicer):
     async def ExecuteBatch(
         self, request: messages_pb2.ExecuteBatchRequest, context: Context
     ) -> messages_pb2.ExecuteBatchResponse:
-        """Run many commands in their order.
-
-        A batch gathers work of many users, whose tokens the calling service checked at its own door: reserves in it
-        need no user's token, and where one comes along it must own every wallet that they name.
-        """
+        """Run many commands in their order; reserves in it are of the one user whose token comes along."""
         async with self._called(context) as caller:
             if not 1 <= len(request.commands) <= COMMANDS_OF_BATCH_MAX:
                 raise InvalidArgumentError(
@@ -183,12 +177,8 @@ class LedgerGrpcService(LedgerServiceServicer):
             read_at=timestamp_message(self._clock.now()),
         )
 
-    async def _execute(
-        self, message: CommandMessage, context: Context, *, needs_user: bool = False
-    ) -> commands_pb2.Receipt:
+    async def _execute(self, message: CommandMessage, context: Context) -> commands_pb2.Receipt:
         async with self._called(context) as caller:
-            if needs_user:
-                check_user_is_present(caller)
             command = command_of(message, _call(caller))
             check_may_command(caller, command)
             return receipt_message(await self._committer.submit(command))

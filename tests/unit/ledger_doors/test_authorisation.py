@@ -40,7 +40,14 @@ def test_who_is_no_service_of_the_ledger_is_kept_out(stranger: Principal) -> Non
 
 @pytest.mark.parametrize("command", EVERYTHING, ids=lambda command: command.__name__)
 def test_orders_may_send_every_command(command: Callable[[], Command]) -> None:
-    check_may_command(ORDERS, command())
+    check_may_command(Caller(service="orders", user_id=str(BUYER)), command())
+
+
+def test_a_reserve_without_its_user_is_refused() -> None:
+    with pytest.raises(ForbiddenError) as refusal:
+        check_may_command(ORDERS, a.reserve())
+
+    assert refusal.value.reason == "user_token_required"
 
 
 @pytest.mark.parametrize("command", EVERYTHING[2:], ids=lambda command: command.__name__)
