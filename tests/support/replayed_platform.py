@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner, Result
+
+from services.embedded.cli import app
 from services.embedded.client import TradeFlowClient
 from services.embedded.public_api import Balance, Order, StatementLine
 from services.embedded.replay.access import RETAILER_EMAIL
 from services.embedded.replay.keys import email_of, password_of
-from tests.support.platform import assert_invariants_hold, platform_here, run_command
+from tests.support.platform import assert_invariants_hold, platform_here
 from tests.support.recomputed_history import Recomputed
 
 CUSTOMERS_AT_ONCE = 8
@@ -37,16 +41,25 @@ class Wallet:
         return sum(line.amount.amount_minor for line in self.lines if line.order_id and line.amount.amount_minor > 0)
 
 
-def replay(file: Path, data: Path, *options: str, seconds_max: float = 50.0) -> dict[str, Any]:
+def run_replay(*arguments: str, environment: Mapping[str, str] | None = None) -> Result:
+    """Run `tradeflow replay` in this process."""
+    return CliRunner().invoke(app, ["replay", *arguments], env=dict(environment or {}))
+
+
+def replay(file: Path, data: Path) -> dict[str, Any]:
     """Run the command to its end, and return what it says."""
-    ended = run_command("replay", str(file), "--data", str(data), "--json", *options, seconds_max=seconds_max)
-    assert ended.returncode == 0, ended.stderr
+    ended = run_replay(str(file), "--data", str(data), "--json")
+    assert ended.exit_code == 0, ended.stderr
     said: dict[str, Any] = json.loads(ended.stdout)
     return said
 
 
-async def assert_ledger_says(data: Path, expected: Recomputed) -> int:
+def assert_ledger_says(data: Path, expected: Recomputed) -> int:
     """Compare every customer's wallet, the shop's orders and the invariants; return how many postings there are."""
+    return asyncio.run(_compared_postings(data, expected))
+
+
+async def _compared_postings(data: Path, expected: Recomputed) -> int:
     async with platform_here(data) as running, TradeFlowClient(running.gateway_url) as visitor:
         secret = bytes.fromhex((data / "replay" / "secret").read_text())
         gate = asyncio.Semaphore(CUSTOMERS_AT_ONCE)
