@@ -1,0 +1,86 @@
+"""What no door shows yet, and the pages of what they do."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from services.ledger.committer.committer import Committer, committing
+from services.ledger.queries.accounts import accounts_page
+from services.ledger.queries.book import Book, book_head
+from services.ledger.queries.statement import statement_page
+from services.ledger.queries.wallet_events import wallet_events_after
+from services.ledger.wiring import MIGRATIONS
+from services.runtime.database.migrations import migrate
+from services.runtime.database.sqlite import SqliteDatabase
+from services.runtime.errors import UnavailableError
+from tests.support import ledger_commands as a
+from tests.support.ledger_commands import BUYER, SELLER
+
+
+@pytest.fixture
+async def book(tmp_path: Path) -> AsyncIterator[Book]:
+    database = SqliteDatabase(tmp_path / "ledger.db")
+    await migrate(database, MIGRATIONS)
+    yield Book(database=database, book_id=1)
+    await database.close()
+
+
+@pytest.fixture
+async def committer(book: Book) -> AsyncIterator[Committer]:
+    async with committing(book.database, book_id=1) as committer:
+        yield committer
+
+
+async def test_the_chart_of_accounts_comes_in_pages_in_order_of_the_codes(book: Book, committer: Committer) -> None:
+    await committer.submit_many([a.deposit(wallet=BUYER, amount=5), a.deposit(wallet=SELLER, amount=7)])
+
+    first = await accounts_page(book, accounts_max=2)
+    rest = await accounts_page(book, after_code=first[-1].code, accounts_max=2)
+
+    assert [account.code for account in [*first, *rest]] == sorted(
+        ["system:funding:EUR", f"wallet:{BUYER}:EUR", f"wallet:{SELLER}:EUR"]
+    )
+    assert sum(account.balance_minor for account in [*first, *rest]) == 0
+
+
+async def test_a_book_shows_where_it_stands_once_it_was_made(book: Book, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError) as refusal:
+        await book_head(book)
+
+    async with committing(book.database, book_id=1) as committer:
+        await committer.submit(a.deposit())
+        head = await book_head(book)
+
+    assert refusal.value.reason == "book_missing"
+    assert (head.last_sequence, head.last_event_sequence) == (3, 2)
+
+
+async def test_a_page_that_ends_with_the_statement_has_none_after_it(book: Book, committer: Committer) -> None:
+    await committer.submit_many([a.deposit(amount=1), a.deposit(amount=2)])
+
+    exact = await statement_page(book, BUYER, "EUR", after_account_sequence=0, lines_max=2)
+    beyond = await statement_page(book, BUYER, "EUR", after_account_sequence=2, lines_max=2)
+
+    assert (len(exact.lines), exact.next_after_account_sequence) == (2, 0)
+    assert (beyond.lines, beyond.next_after_account_sequence) == ((), 0)
+
+
+async def test_a_client_that_has_all_events_need_not_reload(book: Book, committer: Committer) -> None:
+    await committer.submit(a.deposit())
+
+    page = await wallet_events_after(book, BUYER, after_sequence=2, events_max=10)
+    of_nobody = await wallet_events_after(book, SELLER, after_sequence=0, events_max=10)
+
+    assert (page.payloads, page.reload_required, page.last_sequence) == ((), False, 2)
+    assert (of_nobody.payloads, of_nobody.reload_required) == ((), False)
+
+
+async def test_a_gap_in_the_middle_asks_for_a_reload_rather_than_to_skip(book: Book, committer: Committer) -> None:
+    await committer.submit_many([a.deposit(amount=1), a.deposit(amount=2)])
+    async with book.database.transaction() as connection:
+        await connection.execute("DELETE FROM outbox WHERE sequence = 2")
+
+    page = await wallet_events_after(book, BUYER, after_sequence=0, events_max=10)
+
+    assert (page.payloads, page.reload_required) == ((), True)
