@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -26,24 +26,36 @@ SECONDS_MAX = 10.0
 
 @dataclass(kw_only=True)
 class Market:
-    """Both services, a rich buyer, two merchants and their products: tea at 5.00 (10 of it), cups at 0.99."""
+    """Orders twice on one database, the ledger, a rich buyer, two merchants: 10 tea at 5.00, and cups at 0.99."""
 
     issuer: Issuer
     orders: httpx.AsyncClient
+    replica: httpx.AsyncClient
     ledger: httpx.AsyncClient
     buyer_id: UUID
     merchant_id: UUID
     potter_id: UUID
 
     async def call(
-        self, method: str, path: str, body: object = None, *, user_id: UUID | None = None, role: str = "buyer"
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        user_id: UUID | None = None,
+        role: str = "buyer",
+        key: str | None = None,
     ) -> dict[str, Any]:
         token = self.issuer.user_token(user_id or self.buyer_id, (role,))
-        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(uuid4())}
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key or str(uuid4())}
         http = self.ledger if path.startswith("/api/v1/wallet") else self.orders
         response = await http.request(method, path, json=body, headers=headers)
         answer: dict[str, Any] = response.json()
-        return {**answer, "http_status": response.status_code}
+        replayed = response.headers.get("idempotency-replayed", "false")
+        return {**answer, "http_status": response.status_code, "replayed": replayed}
+
+    def at_replica(self) -> "Market":
+        return replace(self, orders=self.replica)
 
     async def place(self, *, capture: str = "automatic", tea: int = 2) -> dict[str, Any]:
         lines = [{"sku": "tea", "quantity": tea}, {"sku": "cup", "quantity": 1}]
@@ -103,12 +115,15 @@ async def open_market(folder: Path, *, order_lifetime_seconds: int = 900) -> Asy
             )
             async with (
                 running_orders(orders_settings) as orders,
+                running_orders(orders_settings) as replica,
                 httpx.AsyncClient(base_url=orders.http_url, trust_env=False, timeout=20) as orders_http,
+                httpx.AsyncClient(base_url=replica.http_url, trust_env=False, timeout=20) as replica_http,
                 httpx.AsyncClient(base_url=ledger.http_url, trust_env=False, timeout=20) as ledger_http,
             ):
                 market = Market(
                     issuer=issuer,
                     orders=orders_http,
+                    replica=replica_http,
                     ledger=ledger_http,
                     buyer_id=uuid4(),
                     merchant_id=uuid4(),
@@ -241,3 +256,45 @@ async def test_many_orders_and_cancellations_at_once_leave_no_cent_behind(market
     kept = sum(order["captured"]["amount_minor"] - order["refunded"]["amount_minor"] for order in orders)
     assert await market.available_minor(market.buyer_id) == 10_000 - kept
     assert await market.stock() == 10 - sum(order["state"] == "SETTLED" for order in orders)
+
+
+async def test_each_answer_is_given_again_with_its_status_whichever_replica_is_asked(market: Market) -> None:
+    wanted = {"lines": [{"sku": "tea", "quantity": 2}]}
+    first = await market.call("POST", "/api/v1/orders", wanted, key="place")
+    order = await market.until_state(first["order_id"], "SETTLED")
+    path = f"/api/v1/orders/{order['order_id']}"
+    refund = await market.call("POST", f"{path}/refunds", {}, role="operator", key="refund", user_id=market.potter_id)
+
+    again = await market.at_replica().call("POST", "/api/v1/orders", wanted, key="place")
+    refund_again = await market.at_replica().call(
+        "POST", f"{path}/refunds", {}, role="operator", key="refund", user_id=market.potter_id
+    )
+    another = await market.at_replica().call("POST", "/api/v1/orders", wanted, key="another")
+    other = await market.call("POST", f"{path}/cancel", {}, key="place")
+
+    assert (first["replayed"], again["replayed"], refund["replayed"], refund_again["replayed"]) == (
+        "false",
+        "true",
+        "false",
+        "true",
+    )
+    assert (again["http_status"], again["order_id"], again["state"]) == (201, order["order_id"], "REFUNDED")
+    assert (refund_again["http_status"], refund_again["refunded"]) == (201, refund["refunded"])
+    assert another["order_id"] != order["order_id"]
+    assert (other["http_status"], other["reason"]) == (422, "idempotency_key_reused")
+
+
+async def test_two_replicas_asked_at_once_with_one_key_make_one_order(market: Market) -> None:
+    wanted = {"lines": [{"sku": "tea", "quantity": 1}]}
+
+    answers = await asyncio.gather(
+        *(one.call("POST", "/api/v1/orders", wanted, key="k") for one in (market, market.at_replica()) * 3)
+    )
+
+    orders = (await market.call("GET", "/api/v1/orders"))["items"]
+    assert len(orders) == 1
+    for answer in answers:
+        assert answer["http_status"] == 201 or answer["reason"] == "request_in_flight", answer
+    await market.until_state(orders[0]["order_id"], "SETTLED")
+    assert await market.available_minor(market.buyer_id) == 9_500
+    assert await market.stock() == 9

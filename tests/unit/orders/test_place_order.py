@@ -1,10 +1,13 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
 
 import pytest
 
-from services.orders.domain.hold import HoldState
-from services.orders.domain.order import CaptureMode
+from services.orders.domain.hold import Hold, HoldState
+from services.orders.domain.order import CaptureMode, Order
 from services.orders.domain.order_state import OrderState
 from services.orders.domain.user import Role
 from services.runtime.errors import (
@@ -226,4 +229,42 @@ async def test_an_order_cancelled_before_the_ledger_answered_is_the_answer(world
     answer = await world.place()
 
     assert answer.order.state is OrderState.CANCELLED
+    await world.assert_agreed()
+
+
+class SlowAnswer(MortalLedger):
+    """Something happens between the reserve's effect and its answer."""
+
+    def __init__(self, world: OrdersWorld, meanwhile: Callable[[UUID], Awaitable[object]]) -> None:
+        super().__init__(world.bank, Fuse())
+        self._world = world
+        self._meanwhile = meanwhile
+
+    async def reserve_funds(self, order: Order, *, buyer_token: str, expires_at: datetime) -> Hold:
+        hold = await super().reserve_funds(order, buyer_token=buyer_token, expires_at=expires_at)
+        self._world.ledger = self._world.bank
+        await self._meanwhile(order.order_id)
+        return hold
+
+
+async def test_an_order_that_the_reconciler_confirmed_before_the_answer_is_confirmed_once(world: OrdersWorld) -> None:
+    async def finish(_order_id: UUID) -> None:
+        await world.finish()
+
+    world.ledger = SlowAnswer(world, finish)
+
+    answer = await world.place()
+
+    assert answer.order.state is OrderState.CONFIRMED
+    assert await world.history(answer.order.order_id) == ["PENDING", "RESERVED", "CONFIRMED"]
+    assert len(await world.confirmed_events()) == 1
+
+
+async def test_an_order_that_was_cancelled_before_the_answer_stays_cancelled(world: OrdersWorld) -> None:
+    world.ledger = SlowAnswer(world, world.cancel)
+
+    answer = await world.place()
+
+    assert answer.order.state is OrderState.CANCELLED
+    assert (await world.place()).replayed
     await world.assert_agreed()

@@ -307,6 +307,8 @@ async def test_a_repeated_event_settles_once(world: OrdersWorld) -> None:
     await world.deliver(events + events)
 
     assert (await world.history(placed.order.order_id)).count("SETTLED") == 1
+    async with world.database.snapshot() as connection:
+        assert await connection.fetch("SELECT COUNT(*) FROM inbox") == [(1,)]
 
 
 async def test_a_capture_that_leaves_something_to_capture_settles_nothing(world: OrdersWorld) -> None:
