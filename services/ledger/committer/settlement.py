@@ -87,6 +87,7 @@ class Settlement:
         drafted = self._drafted.get((command.service, command.idempotency_key))
         if not answer.replayed or drafted != (answer.journal_sequence, answer.recorded_at):
             return answer
+        self.wrote = True
         # Once: a second command of this key in the batch is a replay indeed.
         del self._drafted[command.service, command.idempotency_key]
         return replace(answer, replayed=False)

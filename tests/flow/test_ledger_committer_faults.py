@@ -1,0 +1,177 @@
+"""Whatever fails, and wherever: nothing lost, nothing twice, and only the one bad command suffers."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from services.ledger.committer.settlement import ATTEMPTS_MAX
+from services.ledger.domain.receipt import Receipt
+from services.runtime.errors import UnavailableError
+from tests.support.faulty_database import AFTER_COMMIT, BEFORE_COMMIT, Fault
+from tests.support.ledger_commands import SELLER, capture, commit, deposit, refund, reserve
+from tests.support.ledger_committer import CommitterWorld, a_committer
+
+STATEMENTS_OF_A_FULL_BATCH = 18
+"""A batch of every kind of change runs each statement; a test below keeps this number right."""
+
+
+async def a_full_batch(world: CommitterWorld) -> list[Receipt]:
+    """Run commands that touch every table, among them a refusal that is remembered."""
+    answers = await world.committer.submit_many(
+        [
+            deposit(amount=5_000),
+            reserve(amount=2_000),
+            capture(parts=2_000),
+            refund(parts=500),
+            reserve(hold="open", amount=100, expires_at=world.in_an_hour()),
+            reserve(hold="too much", amount=1_000_000),
+        ]
+    )
+    assert [getattr(answer, "reason", "done") for answer in answers] == ["done"] * 5 + ["insufficient_funds"]
+    return [answer for answer in answers if isinstance(answer, Receipt)]
+
+
+async def assert_it_happened_once(world: CommitterWorld, receipts: list[Receipt]) -> None:
+    assert [receipt.replayed for receipt in receipts] == [False] * 5
+    assert await world.posted() == 3_500
+    assert await world.posted(SELLER) == 1_950 - 488
+    assert await world.revision() == 1
+
+
+@pytest.mark.parametrize("at", [*range(STATEMENTS_OF_A_FULL_BATCH), BEFORE_COMMIT, AFTER_COMMIT])
+async def test_a_batch_whose_connection_is_lost_anywhere_takes_effect_once(tmp_path: Path, at: int) -> None:
+    async with a_committer(tmp_path) as world:
+        world.database.faults = [Fault(at)]
+        before = world.database.transactions
+
+        receipts = await a_full_batch(world)
+
+        await assert_it_happened_once(world, receipts)
+        assert world.database.transactions - before == 2, "the fault was hit"
+        assert len(world.commits) == 1
+
+
+async def test_a_full_batch_has_as_many_statements_as_the_faults_above_try(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        before = len(world.database.statements)
+
+        await a_full_batch(world)
+
+        statements = world.database.statements[before:]
+        assert len(statements) == STATEMENTS_OF_A_FULL_BATCH
+        assert statements[0].startswith("SELECT revision"), "the lock comes first"
+        assert statements[0].endswith("FOR UPDATE")
+        assert statements[-1].startswith("UPDATE books"), "the head moves last"
+
+
+async def test_several_faults_in_a_row_are_outlived(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        world.database.faults = [Fault(0), Fault(8), Fault(BEFORE_COMMIT), Fault(AFTER_COMMIT), Fault(3)]
+
+        await assert_it_happened_once(world, await a_full_batch(world))
+
+
+async def test_a_replay_stays_a_replay_when_the_connection_is_lost(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        command = deposit()
+        await world.committer.submit(command)
+        world.database.faults = [Fault(AFTER_COMMIT)]
+
+        replayed, fresh, twice = await world.committer.submit_many([command, again := deposit(), again])
+
+        assert [getattr(each, "replayed", None) for each in (replayed, fresh, twice)] == [True, False, True]
+
+
+async def test_a_database_that_stays_away_is_given_up_and_nothing_happened(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        world.database.unavailable = True
+        before = world.database.transactions
+
+        answers = await world.committer.submit_many([deposit(), deposit()])
+
+        assert [type(answer) for answer in answers] == [UnavailableError] * 2
+        assert answers[0] is not answers[1]
+        assert world.database.transactions - before == ATTEMPTS_MAX
+        world.database.unavailable = False
+        await world.committer.submit(deposit(amount=7))
+        assert await world.posted() == 7
+
+
+async def test_only_the_command_that_cannot_be_written_fails(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        world.database.poison = lambda row: b"poison" in row
+        good = [deposit(amount=1) for _ in range(20)]
+        bad = deposit(amount=1_000, idempotency_key="poison")
+
+        answers = await asyncio.gather(
+            *[world.committer.submit(command) for command in [*good[:13], bad, *good[13:]]], return_exceptions=True
+        )
+
+        assert isinstance(answers[13], ValueError)
+        assert all(isinstance(answer, Receipt) for answer in [*answers[:13], *answers[14:]])
+        assert await world.posted() == 20
+
+
+async def test_a_batch_call_names_the_failed_command_and_says_no_more(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        world.database.poison = lambda row: b"poison" in row
+
+        answers = await world.committer.submit_many([deposit(amount=1), deposit(idempotency_key="poison")])
+
+        assert [getattr(answer, "reason", "done") for answer in answers] == ["done", "internal"]
+        assert isinstance(answers[1].__cause__, ValueError)  # type: ignore[union-attr]  # asserted by its reason
+
+
+async def test_nothing_is_answered_before_the_commit_returned(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        world.database.hold_commits_back()
+        task = asyncio.create_task(world.committer.submit(deposit()))
+        await world.database.reached_commit.wait()
+
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not task.done()
+        assert not world.commits
+
+        world.database.let_commits_go()
+        assert isinstance(await task, Receipt)
+
+
+async def test_while_one_batch_commits_the_next_gathers(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        world.database.hold_commits_back()
+        first = asyncio.create_task(world.committer.submit(deposit(amount=1)))
+        await world.database.reached_commit.wait()
+
+        rest = [asyncio.create_task(world.committer.submit(deposit(amount=1))) for _ in range(50)]
+        await asyncio.sleep(0)
+        world.database.let_commits_go()
+        await asyncio.gather(first, *rest)
+
+        assert await world.revision() == 2
+
+
+async def test_a_stop_in_the_middle_of_a_commit_loses_nothing(tmp_path: Path) -> None:
+    command = deposit(amount=9)
+    async with a_committer(tmp_path) as world:
+        world.database.hold_commits_back()
+        task = asyncio.create_task(world.committer.submit(command))
+        await world.database.reached_commit.wait()
+        world.committer.stop()
+        world.database.let_commits_go()
+
+        assert not (await task).replayed
+
+    async with a_committer(tmp_path) as world:
+        assert (await world.committer.submit(command)).replayed
+        assert await world.posted() == 9
+
+
+async def test_a_refusal_that_is_not_remembered_writes_nothing(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        (refusal,) = await world.committer.submit_many([commit()])
+
+        assert getattr(refusal, "reason", "") == "hold_not_found"
+        assert await world.revision() == 0
+        assert await world.rows("SELECT COUNT(*) FROM idempotency_keys") == [(0,)]
