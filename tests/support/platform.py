@@ -113,8 +113,8 @@ class PlatformProcess:
 def platform_process(data: Path, environment: Mapping[str, str] | None = None) -> Iterator[PlatformProcess]:
     """Run a platform as a process during the body, which may kill and start it at will."""
     process = PlatformProcess(data, environment)
-    process.start()
     try:
+        process.start()
         yield process
     finally:
         process.end()
