@@ -20,6 +20,9 @@ STOP_POLL_SECONDS = 0.05
 class _Server(TcpFakeServer):
     """Fakeredis, whose open connections keep neither its end nor the process's waiting."""
 
+    request_queue_size = 128
+    """The standard library's 5 drops a pool's first connections, which come back only after a second."""
+
     def __init__(self) -> None:
         super().__init__((HOST, 0))
         self.daemon_threads = True

@@ -24,6 +24,9 @@ FailureMode = Literal["open", "closed"]
 REREAD_SECONDS = 5.0
 """The least time between two readings of the durable list by one replica."""
 
+RETRY_SECONDS = 0.5
+"""The least time after a reading that failed: until one succeeds, a revoked token may pass."""
+
 READ_SECONDS_MAX = 2.0
 """How long one reading may take: a caller waits for it."""
 
@@ -82,7 +85,8 @@ class Revocations:
     async def _read_again(self) -> bool:
         """Read the durable list into memory and the cache, unless that was done a moment ago; say if it is known."""
         async with self._reading:
-            if time.monotonic() - self._read_at_seconds < REREAD_SECONDS:
+            pause_seconds = REREAD_SECONDS if self._read_well else RETRY_SECONDS
+            if time.monotonic() - self._read_at_seconds < pause_seconds:
                 return self._read_well
             self._read_well = await self._read()
             self._read_at_seconds = time.monotonic()

@@ -221,7 +221,6 @@ def _app(parts: _Parts) -> Litestar:
             *deposit_routes(proxy=parts.proxy, identities=parts.identities, ledger_url=settings.ledger_http_url),
             *proxied_routes(
                 proxy=parts.proxy,
-                verifier=verifier,
                 orders_url=settings.orders_http_url,
                 ledger_url=settings.ledger_http_url,
             ),

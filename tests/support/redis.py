@@ -37,6 +37,12 @@ class _AnsweringHandler(TCPFakeRequestHandler):
         vars(self.current_client)["read_response"] = read_response_or_error
 
 
+class _Server(TcpFakeServer):
+    """Lets a pool of connections in at once: the standard library's queue of 5 drops the rest for a second."""
+
+    request_queue_size = 128
+
+
 class FakeRedisServer:
     """Starts and stops; each start is empty, on the same port."""
 
@@ -49,7 +55,7 @@ class FakeRedisServer:
         return f"redis://{HOST}:{self.port}/0"
 
     def start(self) -> None:
-        server = TcpFakeServer((HOST, self.port), server_version=(7, 0))
+        server = _Server((HOST, self.port), server_version=(7, 0))
         server.RequestHandlerClass = _AnsweringHandler
         server.daemon_threads = True
         self.port = server.server_address[1]

@@ -42,7 +42,6 @@ class PublicRoute:
     query: tuple[str, ...] = ()
     """Names of query parameters, as in `QUERY_PARAMETERS`."""
     idempotent_by_key: bool = False
-    public: bool = False
     problems: tuple[str, ...] = ()
     """Refusals of this route alone: the status and the reason."""
 
@@ -103,7 +102,6 @@ ROUTES = (
         summary="What is for sale.",
         query=("cursor", "limit"),
         answer=bodies.ProductPage,
-        public=True,
         problems=("400 cursor_malformed",),
     ),
     PublicRoute(
@@ -113,7 +111,6 @@ ROUTES = (
         tag="products",
         summary="One product.",
         answer=bodies.Product,
-        public=True,
         problems=("404 product_not_found",),
     ),
     PublicRoute(
@@ -182,7 +179,6 @@ ROUTES = (
         operation_id="confirmOrder",
         tag="orders",
         summary="Capture an order with manual capture; its buyer or a seller of it.",
-        body=bodies.Nothing,
         answer=bodies.Order,
         idempotent_by_key=True,
         problems=_ORDER_REFUSALS,
@@ -193,7 +189,6 @@ ROUTES = (
         operation_id="cancelOrder",
         tag="orders",
         summary="Cancel an order; after its capture this is a full refund.",
-        body=bodies.Nothing,
         answer=bodies.Order,
         idempotent_by_key=True,
         problems=_ORDER_REFUSALS,
@@ -206,6 +201,7 @@ ROUTES = (
         summary="Give money back; a seller of those lines, or an operator.",
         body=bodies.RefundOrder,
         answer=bodies.Order,
+        status=201,
         idempotent_by_key=True,
         problems=(*_ORDER_REFUSALS, "422 exceeds_captured"),
     ),
@@ -246,7 +242,7 @@ def _operation(route: PublicRoute) -> Operation:
         parameters=list(_parameters(route)),
         request_body=None if route.body is None else RequestBody(content=_content(route.body), required=True),
         responses=_responses(route),
-        security=None if route.public else [{BEARER: []}],
+        security=[{BEARER: []}],
     )
 
 
@@ -275,7 +271,7 @@ def _query_parameter(name: str) -> Parameter:
 
 def _responses(route: PublicRoute) -> dict[str, OpenAPIResponse | Reference]:
     reasons: dict[str, list[str]] = {"400": [], "503": ["upstream_unavailable"], "504": ["upstream_timeout"]}
-    reasons |= {"429": ["rate_limited"]} | ({} if route.public else {"401": ["token_missing", "token_expired"]})
+    reasons |= {"429": ["rate_limited"], "401": ["token_missing", "token_expired", "token_revoked"]}
     for problem in route.problems:
         status, _, reason = problem.partition(" ")
         reasons.setdefault(status, []).append(reason)

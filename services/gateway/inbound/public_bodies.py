@@ -1,6 +1,6 @@
 """The JSON of the public routes that orders and the ledger answer: for the API's description only.
 
-The services have the last word; the platform's tests hold these against what they really answer.
+The services have the last word; a test holds these against their own.
 """
 
 from datetime import datetime
@@ -100,7 +100,8 @@ class NewProduct(Struct):
     sku: Sku
     title: str
     price: Money
-    stock: Stock | None = None
+    stock: Stock | None
+    """None when it isn't counted."""
 
 
 class ProductChange(Struct, omit_defaults=True):
@@ -198,10 +199,6 @@ class RefundOrder(Struct, omit_defaults=True):
     lines: list[RefundedLine] | None = None
 
 
-class Nothing(Struct):
-    """An empty object."""
-
-
 BODIES = (
     Balance,
     StatementPage,
@@ -215,6 +212,5 @@ BODIES = (
     Order,
     OrderPage,
     RefundOrder,
-    Nothing,
 )
 """All that routes take and answer."""

@@ -72,6 +72,7 @@ class World:
 @pytest.fixture(autouse=True)
 def read_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revocation, "REREAD_SECONDS", 0.0)
+    monkeypatch.setattr(revocation, "RETRY_SECONDS", 0.0)
 
 
 async def test_a_complete_cache_is_believed_without_asking_further() -> None:

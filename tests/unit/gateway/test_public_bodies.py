@@ -1,0 +1,44 @@
+"""The gateway's description of the public API against the bodies that the services really take and answer."""
+
+from typing import get_args
+
+import msgspec
+import pytest
+
+from services.gateway.inbound import deposits_api, public_bodies
+from services.ledger.inbound import http_bodies as ledger_bodies
+from services.orders.domain.order_state import OrderState
+from services.orders.inbound import http_bodies as orders_bodies
+
+PAIRS = [
+    (public_bodies.Balance, ledger_bodies.BalanceBody),
+    (public_bodies.StatementLine, ledger_bodies.StatementLineBody),
+    (public_bodies.StatementPage, ledger_bodies.StatementBody),
+    (public_bodies.Deposited, ledger_bodies.DepositedBody),
+    (deposits_api.LedgerDepositBody, ledger_bodies.DepositBody),
+    (public_bodies.Money, orders_bodies.MoneyBody),
+    (public_bodies.Product, orders_bodies.ProductBody),
+    (public_bodies.NewProduct, orders_bodies.NewProductBody),
+    (public_bodies.ProductChange, orders_bodies.ProductChangesBody),
+    (public_bodies.WantedLine, orders_bodies.WishBody),
+    (public_bodies.PlaceOrder, orders_bodies.PlaceOrderBody),
+    (public_bodies.Order, orders_bodies.OrderBody),
+    (public_bodies.OrderLine, orders_bodies.OrderLineBody),
+    (public_bodies.Rejection, orders_bodies.RejectionBody),
+    (public_bodies.RefundOrder, orders_bodies.RefundBody),
+    (public_bodies.RefundedLine, orders_bodies.RefundLineBody),
+]
+
+
+def fields_of(body: type) -> dict[str, bool]:
+    """Tell a body's fields and whether each is required."""
+    return {field.encode_name: field.required for field in msgspec.structs.fields(body)}
+
+
+@pytest.mark.parametrize(("documented", "real"), PAIRS, ids=lambda body: body.__name__)
+def test_a_documented_body_has_the_fields_of_the_real_one(documented: type, real: type) -> None:
+    assert fields_of(documented) == fields_of(real)
+
+
+def test_an_order_has_the_documented_states() -> None:
+    assert set(get_args(public_bodies.OrderState)) == {state.value for state in OrderState}
