@@ -9,10 +9,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from services.embedded.cli import app
 from services.embedded.invariants import INVARIANTS
 from tests.support.platform import REPOSITORY, platform_process, run_command
 from tests.support.public_shop import public_shop, until_state
+
+WIDE = {"COLUMNS": "120", "NO_COLOR": "1"}
+"""A terminal that breaks no words."""
 
 
 @pytest.fixture(scope="module")
@@ -112,18 +117,18 @@ def test_verify_without_data_says_so(tmp_path: Path) -> None:
 
 
 def test_the_help_lists_the_commands_and_teaches_their_use() -> None:
-    shown = run_command("--help", environment={"COLUMNS": "120", "NO_COLOR": "1"})
+    shown = CliRunner().invoke(app, ["--help"], env=WIDE)
 
-    assert shown.returncode == 0
+    assert shown.exit_code == 0
     for word in ("up", "demo", "verify", "replay", "--version", "Exit codes", ".tradeflow", "secrets.json"):
         assert word in shown.stdout, word
 
 
 @pytest.mark.parametrize("name", ["up", "demo", "verify", "replay"])
 def test_each_command_explains_itself_with_examples(name: str) -> None:
-    shown = run_command(name, "--help", environment={"COLUMNS": "120", "NO_COLOR": "1"})
+    shown = CliRunner().invoke(app, [name, "--help"], env=WIDE)
 
-    assert shown.returncode == 0, shown.stderr
+    assert shown.exit_code == 0, shown.stderr
     assert f"tradeflow {name}" in shown.stdout
     assert "Examples" in shown.stdout
 
@@ -136,7 +141,7 @@ def test_the_version_is_told() -> None:
 
 @pytest.mark.parametrize("arguments", [["dance"], ["up", "--port", "high"], ["verify", "--nope"]])
 def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
-    assert run_command(*arguments).returncode == 2
+    assert CliRunner().invoke(app, arguments).exit_code == 2
 
 
 def test_a_taken_port_is_told_in_one_sentence(tmp_path: Path) -> None:
