@@ -27,7 +27,7 @@ from services.runtime.background import background
 from services.runtime.broker.opening import open_broker
 from services.runtime.broker.port import DEAD_LETTERS_SUFFIX, Broker
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.consumer_loop import ConsumerLoop
+from services.runtime.consumer_loop import ConsumerLoop, ConsumerMetrics
 from services.runtime.database.migrations import migrate
 from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
@@ -39,7 +39,7 @@ from services.runtime.http_server import serving_http
 from services.runtime.jwks import JwksClient
 from services.runtime.jwt import JwtVerifier
 from services.runtime.metrics import new_registry
-from services.runtime.outbox_relay import OutboxRelay
+from services.runtime.outbox_relay import OutboxRelay, RelayMetrics
 from tradeflow.ledger.v1 import ledger_service_pb2
 from tradeflow.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
 
@@ -129,7 +129,13 @@ async def _prepare(settings: LedgerSettings, database: Database, broker: Broker)
 @asynccontextmanager
 async def _committing(parts: _Parts) -> AsyncIterator[Committer]:
     """Run the committer, and the loops that feed it and publish what it wrote."""
-    relay = OutboxRelay(parts.book.database, parts.broker.producer(), stream_of(parts.book.book_id), parts.clock)
+    relay = OutboxRelay(
+        parts.book.database,
+        parts.broker.producer(),
+        stream_of(parts.book.book_id),
+        parts.clock,
+        metrics=RelayMetrics(parts.registry),
+    )
     async with committing(
         parts.book.database,
         book_id=parts.book.book_id,
@@ -157,6 +163,7 @@ def _order_events_loop(parts: _Parts, committer: Committer) -> ConsumerLoop:
         parts.broker.producer(),
         name=f"{GROUP}:{ORDER_EVENTS}",
         clock=parts.clock,
+        metrics=ConsumerMetrics(parts.registry),
     )
 
 

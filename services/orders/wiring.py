@@ -29,7 +29,7 @@ from services.runtime.background import Loop, background
 from services.runtime.broker.opening import open_broker
 from services.runtime.broker.port import DEAD_LETTERS_SUFFIX, Broker
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.consumer_loop import ConsumerLoop
+from services.runtime.consumer_loop import ConsumerLoop, ConsumerMetrics
 from services.runtime.database.migrations import migrate
 from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
@@ -43,7 +43,7 @@ from services.runtime.inbox import prune
 from services.runtime.jwks import JwksClient
 from services.runtime.jwt import JwtVerifier
 from services.runtime.metrics import new_registry
-from services.runtime.outbox import OutboxRelay
+from services.runtime.outbox_relay import OutboxRelay, RelayMetrics
 from services.runtime.service_tokens import ServiceTokens
 from tradeflow.orders.v1.identity_service_pb2 import DESCRIPTOR
 from tradeflow.orders.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
@@ -102,10 +102,10 @@ async def _put_together(settings: OrdersSettings, clock: Clock, stack: AsyncExit
     database = await _opened_database(settings, clock, stack)
     broker = await _opened_broker(settings, stack)
     keys = await stack.enter_async_context(aclosing(JwksClient(settings.jwks_url)))
-    relay = OutboxRelay(database, broker.producer(), ORDERS_STREAM, clock)
+    relay = OutboxRelay(database, broker.producer(), ORDERS_STREAM, clock, metrics=RelayMetrics(registry))
     store = SqlStore(database, clock=clock, patience=terms.patience, on_events=relay.wake)
     identity = await _identity(settings, database, clock, stack)
-    wallet_events = _wallet_events(broker, WalletEventsDoor(store=store, clock=clock), clock)
+    wallet_events = _wallet_events(broker, WalletEventsDoor(store=store, clock=clock), clock, registry)
     ledger = await _ledger(settings, clock, stack)
     return _Parts(
         commerce=Commerce(store=store, reads=SqlReads(database), ledger=ledger, clock=clock, terms=terms),
@@ -157,9 +157,15 @@ async def _identity(settings: OrdersSettings, database: Database, clock: Clock, 
     return Identity(store=store, passwords=passwords, clock=clock, times=settings.to_session_times())
 
 
-def _wallet_events(broker: Broker, door: WalletEventsDoor, clock: Clock) -> ConsumerLoop:
-    consumer = broker.group_consumer(group=CONSUMER_GROUP, topics=[WALLET_EVENTS_TOPIC])
-    return ConsumerLoop(consumer, door.handle, broker.producer(), name=CONSUMER_GROUP, clock=clock)
+def _wallet_events(broker: Broker, door: WalletEventsDoor, clock: Clock, registry: CollectorRegistry) -> ConsumerLoop:
+    return ConsumerLoop(
+        broker.group_consumer(group=CONSUMER_GROUP, topics=[WALLET_EVENTS_TOPIC]),
+        door.handle,
+        broker.producer(),
+        name=CONSUMER_GROUP,
+        clock=clock,
+        metrics=ConsumerMetrics(registry),
+    )
 
 
 def _loops(settings: OrdersSettings, parts: _Parts) -> Mapping[str, Loop]:

@@ -165,4 +165,6 @@ async def test_the_ledger_says_that_it_is_ready_and_counts(world: LedgerWorld) -
     assert ready.status_code == 200
     assert ready.json()["checks"] == {"book": "ok", "order-events": "ok"}
     assert 'tradeflow_ledger_commands_total{outcome="accepted"} 1.0' in metrics.text
+    assert "tradeflow_outbox_lag_seconds" in metrics.text
+    assert 'tradeflow_consumer_healthy{consumer="ledger:order-events"} 1.0' in metrics.text
     assert "/api/v1/wallet/balance" in schema.json()["paths"]

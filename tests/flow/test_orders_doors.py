@@ -270,7 +270,9 @@ async def test_nobody_comes_in_without_a_good_token(shop: Shop) -> None:
 async def test_it_says_that_it_is_ready(shop: Shop) -> None:
     assert (await shop.http.get("/healthz")).status_code == 200
     assert (await shop.http.get("/readyz")).json()["status"] == "ready"
-    assert "tradeflow" in (await shop.http.get("/metrics")).text
+    metrics = (await shop.http.get("/metrics")).text
+    assert "tradeflow_outbox_lag_seconds" in metrics
+    assert 'tradeflow_consumer_healthy{consumer="orders"} 1.0' in metrics
     assert (await shop.http.get("/schema/openapi.json")).status_code == 200
 
 
