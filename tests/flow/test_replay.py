@@ -174,6 +174,16 @@ def test_an_option_out_of_range_ends_with_a_sentence(tmp_path: Path, option: str
     assert option in ended.stderr or value in ended.stderr
 
 
+def test_the_rejects_never_replace_the_history(tmp_path: Path) -> None:
+    file = a_file(tmp_path, generated_history(seed=28, steps=1, customers=1))
+    before = file.read_bytes()
+
+    ended = run_replay(str(file), "--data", str(tmp_path / "data"), "--rejects", str(tmp_path / "." / "history.csv"))
+
+    assert ended.exit_code == 2
+    assert file.read_bytes() == before
+
+
 def test_the_help_lists_every_reason_and_every_column() -> None:
     ended = run_replay("--help", environment={"COLUMNS": "200", "NO_COLOR": "1"})
 

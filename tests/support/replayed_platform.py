@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
 from typer.testing import CliRunner, Result
 
 from services.embedded.cli import app
@@ -42,8 +44,15 @@ class Wallet:
 
 
 def run_replay(*arguments: str, environment: Mapping[str, str] | None = None) -> Result:
-    """Run `tradeflow replay` in this process."""
-    return CliRunner().invoke(app, ["replay", *arguments], env=dict(environment or {}))
+    """Run `tradeflow replay` in this process, and put logging back as it was: the command's streams are gone then."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        return CliRunner().invoke(app, ["replay", *arguments], env=dict(environment or {}))
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
 
 
 def replay(file: Path, data: Path) -> dict[str, Any]:

@@ -13,8 +13,11 @@ The way a file goes:
     customers  one customer's orders and refunds, in the order of time
     apply      the plan on a platform: shop, customers at once, settlement
     outcome    the plan and the platform's answers → what became of each row
+    access     the platform: its own on the data folder, or one that runs already
+    replaying  a whole run
+    progress   a bar on a terminal, lines elsewhere
     report     the rejects file, the closing table, the JSON
-    command    options, exit codes
+    command    options, output, exit codes
 
 Correctness comes from idempotency keys alone. A run that was killed is run again; what had happened is answered again
 by the platform, what had not happens now.

@@ -5,10 +5,8 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-import typer
 from rich.console import Console
 
 from services.embedded.commands.common_options import (
@@ -22,7 +20,29 @@ from services.embedded.commands.common_options import (
 from services.embedded.commands.exit_codes import INTERRUPTED, USAGE, VIOLATED, end_with
 from services.embedded.data_folder import DataFolder
 from services.embedded.replay.access import CREDENTIALS_VARIABLES, accounts_of, embedded_access, remote_access
-from services.embedded.replay.columns import ColumnNames, option_of
+from services.embedded.replay.columns import ColumnNames
+from services.embedded.replay.command_options import (
+    CONCURRENCY,
+    ConcurrencyOption,
+    CountryColumn,
+    CurrencyOption,
+    CustomerColumn,
+    DateColumn,
+    DateFormatOption,
+    DelimiterOption,
+    DescriptionColumn,
+    EncodingOption,
+    FileArgument,
+    InvoiceColumn,
+    NoCustomerOption,
+    PriceColumn,
+    QuantityColumn,
+    RejectsOption,
+    ReturnPrefixOption,
+    RunIdOption,
+    StockCodeColumn,
+    UrlOption,
+)
 from services.embedded.replay.plan import FileForm
 from services.embedded.replay.progress import showing_progress
 from services.embedded.replay.rejects import Reason
@@ -32,12 +52,6 @@ from services.embedded.starting import CannotStartError
 from services.embedded.story.stage import new_console
 from services.runtime.errors import InvalidArgumentError, TradeFlowError
 
-CONCURRENCY = 8
-"""More keeps two cores no busier."""
-
-CONCURRENCY_MAX = 64
-"""Below the client's pool of connections."""
-
 RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,40}")
 """What --run-id may be: it is part of idempotency keys and of a file's name."""
 
@@ -45,53 +59,35 @@ COLUMNS = ColumnNames()
 """The defaults of the column options."""
 
 
-def _column(part: str, what: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(option_of(part), help=f"The column with {what}.", metavar="NAME")
-    return option
-
-
 def replay(
     *,
-    file: Annotated[Path, typer.Argument(help="The order history: a CSV file with a header.", show_default=False)],
+    file: FileArgument,
     data: DataOption = DEFAULT_DATA,
-    url: Annotated[
-        str | None, typer.Option(help="Replay into this running platform instead of one on the data folder.")
-    ] = None,
-    currency: Annotated[str, typer.Option(help="The ISO 4217 code of all prices.")] = "GBP",
-    concurrency: Annotated[
-        int, typer.Option(min=1, max=CONCURRENCY_MAX, help="How many customers are served at once.")
-    ] = CONCURRENCY,
-    rejects: Annotated[
-        Path | None, typer.Option(help="Where rejected rows go; by default rejects-NAME.csv in the data folder.")
-    ] = None,
+    url: UrlOption = None,
+    currency: CurrencyOption = "GBP",
+    concurrency: ConcurrencyOption = CONCURRENCY,
+    rejects: RejectsOption = None,
     json: JsonOption = False,
-    run_id: Annotated[
-        str | None, typer.Option(help="Another name makes the same file happen once more; by default its content's.")
-    ] = None,
-    column_invoice: Annotated[str, _column("invoice", "the invoice's number")] = COLUMNS.invoice,
-    column_stock_code: Annotated[str, _column("stock_code", "the article")] = COLUMNS.stock_code,
-    column_description: Annotated[str, _column("description", "its title")] = COLUMNS.description,
-    column_quantity: Annotated[str, _column("quantity", "the pieces")] = COLUMNS.quantity,
-    column_date: Annotated[str, _column("date", "the date and time")] = COLUMNS.date,
-    column_price: Annotated[str, _column("price", "the price of a piece")] = COLUMNS.price,
-    column_customer: Annotated[str, _column("customer", "the customer")] = COLUMNS.customer,
-    column_country: Annotated[str, _column("country", "the customer's country")] = COLUMNS.country,
-    delimiter: Annotated[str, typer.Option(help="What separates the columns.")] = ",",
-    encoding: Annotated[
-        str | None, typer.Option(help="The file's encoding; by default UTF-8 or, failing that, Windows-1252.")
-    ] = None,
-    date_format: Annotated[
-        str | None, typer.Option(help="As strptime has it; by default ISO 8601 or month/day/year.")
-    ] = None,
-    return_prefix: Annotated[str, typer.Option(help="Invoices whose number begins so are returns.")] = "C",
-    no_customer: Annotated[
-        list[str] | None, typer.Option(help="A value that means that no customer is named. Can be repeated.")
-    ] = None,
+    run_id: RunIdOption = None,
+    column_invoice: InvoiceColumn = COLUMNS.invoice,
+    column_stock_code: StockCodeColumn = COLUMNS.stock_code,
+    column_description: DescriptionColumn = COLUMNS.description,
+    column_quantity: QuantityColumn = COLUMNS.quantity,
+    column_date: DateColumn = COLUMNS.date,
+    column_price: PriceColumn = COLUMNS.price,
+    column_customer: CustomerColumn = COLUMNS.customer,
+    column_country: CountryColumn = COLUMNS.country,
+    delimiter: DelimiterOption = ",",
+    encoding: EncodingOption = None,
+    date_format: DateFormatOption = None,
+    return_prefix: ReturnPrefixOption = "C",
+    no_customer: NoCustomerOption = None,
     log_level: LogLevelOption = DEFAULT_LOG_LEVEL,
 ) -> None:
     """Replay an order history; the help is below, since it lists the reasons from their one home."""
     log_to_stderr(log_level)
-    _check_options(delimiter=delimiter, run_id=run_id)
+    rejects_file = rejects or data / f"rejects-{file.stem}.csv"
+    _check_options(delimiter=delimiter, run_id=run_id, overwrites_its_file=rejects_file.resolve() == file.resolve())
     columns = ColumnNames(
         invoice=column_invoice,
         stock_code=column_stock_code,
@@ -113,7 +109,6 @@ def replay(
     )
     reading = _read(file, form, run_id)
     report = _carry_out(reading, data, url, concurrency=concurrency)
-    rejects_file = rejects or data / f"rejects-{file.stem}.csv"
     _write_rejects(rejects_file, report)
     if json:
         sys.stdout.write(msgspec.json.encode(as_data(report, rejects_file)).decode() + "\n")
@@ -148,7 +143,9 @@ tradeflow replay sales.csv --currency EUR --column-invoice order --column-custom
 """
 
 
-def _check_options(*, delimiter: str, run_id: str | None) -> None:
+def _check_options(*, delimiter: str, run_id: str | None, overwrites_its_file: bool) -> None:
+    if overwrites_its_file:
+        end_with("--rejects would overwrite the file itself.", USAGE)
     if len(delimiter) != 1 or delimiter in '"\r\n':
         end_with(f"--delimiter is one character, not {delimiter!r}.", USAGE)
     if run_id is not None and not RUN_ID.fullmatch(run_id):

@@ -45,7 +45,7 @@ def decode(content: bytes, encoding: str | None = None) -> str:
     """
     candidates = (encoding,) if encoding else ENCODINGS
     for candidate in candidates:
-        with suppress(UnicodeDecodeError, LookupError):
+        with suppress(UnicodeError, LookupError):
             return content.decode(candidate)
     raise UnreadableFileError(f"the file isn't text in {' or '.join(candidates)}; --encoding names another")
 
