@@ -6,6 +6,8 @@ PROTOS = $(shell find proto/tradeflow -name '*.proto' | sort)
 # The contracts of the newest release, or of the first commit before there is one: what must keep working.
 RELEASED = $(or $(shell git describe --tags --abbrev=0 2>/dev/null),$(shell git rev-list --max-parents=0 HEAD | tail -1))
 PROTOC = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --mypy_out=quiet:proto
+# One worker a core; the tests of a file stay together, since they may share a platform.
+SIDE_BY_SIDE = -n auto --dist loadfile
 export UV_PYTHON_DOWNLOADS := never
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test check format lint types arrows contracts proto ci soak clean
@@ -27,7 +29,7 @@ up: install  ## start the platform and stay; Ctrl-C stops it
 	@$(BIN)/tradeflow up
 
 test: install  ## the tests that need nothing but Python; minutes
-	$(BIN)/pytest -m "not ci and not soak"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not ci and not soak"
 
 check: format lint types arrows contracts  ## everything that needs no run: format, lint, types, arrows, contracts
 
@@ -53,7 +55,7 @@ proto: install  ## generate Python from the contracts
 	$(PROTOC) --grpc_python_out=proto --mypy_grpc_out=quiet:proto $(filter %_service.proto,$(PROTOS))
 
 ci: check  ## everything that fits into continuous integration
-	$(BIN)/pytest -m "not soak" --durations=15
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not soak" --durations=15
 
 soak: install  ## the long runs
 	$(BIN)/pytest -m soak --durations=0 --timeout=3600

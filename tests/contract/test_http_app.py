@@ -239,7 +239,7 @@ async def test_requests_are_counted_by_route_and_not_by_path(world: World) -> No
         await client.get("/me")
         await client.get("/nowhere/a")
         await client.get("/nowhere/b")
-        await client.request("BREW", "/items/a")
+        await client.request("PROPFIND", "/items/a")
         shown = await client.get("/metrics")
 
     assert count(method="GET", route="/items/{item_id}", status="200") == 3

@@ -44,7 +44,9 @@ def test_a_module_holds_one_idea(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_a_function_fits_a_screen(path: Path) -> None:
-    long = {node.name for node in functions(path) if (node.end_lineno or 0) - node.lineno >= LINES_OF_A_FUNCTION_MAX}
+    # From the first line of the body: a command's signature lists its options, and is long where those are many.
+    lines = {node.name: (node.end_lineno or 0) - node.body[0].lineno + 1 for node in functions(path)}
+    long = {name for name, count in lines.items() if count > LINES_OF_A_FUNCTION_MAX}
 
     assert not long
 
