@@ -24,7 +24,7 @@ CONNECTIONS_MAX = 100
 """Of one pool. More callers wait for a free connection."""
 
 RENEW_BEFORE_SECONDS = 30.0
-"""An access token is renewed this long before its end, so that it doesn't end on the way."""
+"""An access token is renewed this long before its end, or at its half-life, so that it doesn't end on the way."""
 
 
 def new_pool() -> httpx.AsyncClient:
@@ -48,7 +48,7 @@ class HttpCaller:
     def sign_in(self, tokens: Tokens) -> None:
         """Make later calls with these tokens."""
         self.tokens = tokens
-        self._renew_at = time.monotonic() + tokens.expires_in - RENEW_BEFORE_SECONDS
+        self._renew_at = time.monotonic() + max(tokens.expires_in - RENEW_BEFORE_SECONDS, tokens.expires_in / 2)
 
     def sign_out(self) -> None:
         """Make later calls without any token."""

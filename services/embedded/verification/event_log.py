@@ -22,8 +22,8 @@ _CURSOR = "SELECT cursor_sequence FROM outbox_relays WHERE stream = $1"
 
 _LAST = "SELECT MAX(sequence) FROM outbox WHERE stream = $1"
 
-_EVENT_IDS = """
-    SELECT sequence, event_id FROM outbox WHERE stream = $1 AND sequence > $2 AND sequence <= $3
+_EVENTS = """
+    SELECT sequence, event_id, message_key, payload FROM outbox WHERE stream = $1 AND sequence > $2 AND sequence <= $3
     ORDER BY sequence LIMIT $4
 """
 
@@ -39,6 +39,24 @@ class Stream:
     database: Path
     name: str
     topic: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    """A row of an outbox."""
+
+    sequence: int
+    event_id: str
+    key: bytes
+    payload: bytes
+
+    def is_in(self, message: ReceivedMessage) -> bool:
+        """Tell whether this is what was published, byte by byte."""
+        published = (message.headers.get("event-id"), message.key, message.value)
+        return published == (self.event_id, self.key, self.payload)
+
+    def __str__(self) -> str:
+        return f"{self.event_id} (number {self.sequence})"
 
 
 async def check_event_log(broker_file: Path, streams: tuple[Stream, ...]) -> tuple[str, list[str]]:
@@ -81,20 +99,20 @@ async def _missing_of(log: SqliteLog, stream: Stream, published: int) -> list[st
     database = open_database(sqlite_url(stream.database))
     try:
         messages, rows = _messages_of(log, stream.topic), _published_of(database, stream.name, published)
-        message, row = await anext(messages, None), await anext(rows, None)
+        message, event = await anext(messages, None), await anext(rows, None)
         first_offset = log.end_offset(stream.topic) if message is None else message.offset
         if first_offset > 1:  # the log forgot what is old and handled: begin where both begin
-            while row is not None and (message is None or row[1] != _id_of(message)):
-                row = await anext(rows, None)
-        while row is not None and message is not None:
-            if _id_of(message) == row[1]:
-                row = await anext(rows, None)
+            while event is not None and (message is None or not event.is_in(message)):
+                event = await anext(rows, None)
+        while event is not None and message is not None:
+            if event.is_in(message):
+                event = await anext(rows, None)
             message = await anext(messages, None)
     finally:
         await database.close()
-    if row is None:
+    if event is None:
         return []
-    return [f"{stream.topic}: event {row[1]} (number {row[0]} of {stream.name}) is missing, or not in its place"]
+    return [f"{stream.topic}: event {event} of {stream.name} is missing, or is another, or not in its place"]
 
 
 async def _messages_of(log: SqliteLog, topic: str) -> AsyncGenerator[ReceivedMessage, None]:
@@ -105,20 +123,16 @@ async def _messages_of(log: SqliteLog, topic: str) -> AsyncGenerator[ReceivedMes
         next_offset = messages[-1].offset + 1
 
 
-async def _published_of(database: Database, stream: str, published: int) -> AsyncGenerator[tuple[int, str], None]:
+async def _published_of(database: Database, stream: str, published: int) -> AsyncGenerator[_Event, None]:
     last = 0
     while True:
         async with database.snapshot() as connection:
-            rows = await connection.fetch(_EVENT_IDS, stream.encode(), last, published, ROWS_A_PAGE)
-        for sequence, event_id in rows:
-            yield sequence, str(UUID(bytes=event_id))
+            rows = await connection.fetch(_EVENTS, stream.encode(), last, published, ROWS_A_PAGE)
+        for sequence, event_id, key, payload in rows:
+            yield _Event(sequence=sequence, event_id=str(UUID(bytes=event_id)), key=key, payload=payload)
         if len(rows) < ROWS_A_PAGE:
             return
         last = rows[-1][0]
-
-
-def _id_of(message: ReceivedMessage) -> str:
-    return message.headers.get("event-id", "")
 
 
 async def _dead_letters(log: SqliteLog) -> list[str]:

@@ -11,6 +11,9 @@ from services.money import AMOUNT_MINOR_MAX
 DAMAGES_MAX = 10
 """Sentences about one damaged file."""
 
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file raises; SQLite's own message may quote the damage, in bytes that are no text."""
+
 FRACTION_WORDS = ("REAL", "FLOA", "DOUB", "DEC", "NUMERIC")
 """Types that would keep parts of a minor unit."""
 
@@ -38,7 +41,7 @@ def _damage_of(file: Path) -> list[str]:
     try:
         with closing(_open(file)) as connection:
             rows = connection.execute(f"PRAGMA integrity_check({DAMAGES_MAX})").fetchall()
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         return [f"{file.name} is damaged: {error}"]
     return [f"{file.name} is damaged: {sentence}" for (sentence,) in rows if sentence != "ok"]
 
@@ -51,7 +54,7 @@ def _odd_numbers_of(file: Path) -> tuple[int, list[str]]:
                 for _, name, declared, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
                     columns += declared.upper() == "BIGINT"
                     odd += _odd_numbers(connection, table, name, declared.upper())
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         odd.append(f"{file.name} can't be read: {error}")
     return columns, odd
 
