@@ -7,8 +7,10 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fakeredis import TcpFakeServer
+from redis import ResponseError
 
 HOST = "127.0.0.1"
 """Only this machine: it asks for no password."""
@@ -20,12 +22,32 @@ STOP_POLL_SECONDS = 0.05
 class _Server(TcpFakeServer):
     """Fakeredis, whose open connections keep neither its end nor the process's waiting."""
 
-    request_queue_size = 128
-    """The standard library's 5 drops a pool's first connections, which come back only after a second."""
-
     def __init__(self) -> None:
         super().__init__((HOST, 0))
         self.daemon_threads = True
+        self.RequestHandlerClass = _answering_errors(self.RequestHandlerClass)
+
+
+def _answering_errors(handler: Any) -> Any:
+    """Make a handler that answers errors as Redis does: fakeredis 2.40 hangs up after each, even the usual NOSCRIPT."""
+
+    class AnsweringHandler(handler):  # type: ignore[misc]  # known at run time only
+        disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            super().setup()
+            client: Any = self.current_client
+            read_response = client.read_response
+
+            def read_response_or_error(*arguments: Any, **options: Any) -> Any:
+                try:
+                    return read_response(*arguments, **options)
+                except ResponseError as error:
+                    return error
+
+            client.read_response = read_response_or_error  # of this connection alone
+
+    return AnsweringHandler
 
 
 @asynccontextmanager

@@ -86,7 +86,7 @@ class Plan:
             ledger_http_url=ledger_url,
             orders_grpc_target=orders_grpc_target,
             ledger_grpc_target=ledger_grpc_target,
-            clients={"orders": _sha256(self.secrets.orders_client_secret)},
+            clients={"orders": sha256_of(self.secrets.orders_client_secret)},
             http_host=self.options.host,
             http_port=self.gateway_port,
         )
@@ -108,5 +108,6 @@ def _bootstrap_user(email: str, password: str, role: Role) -> BootstrapUserSetti
     return BootstrapUserSetting(email=email, password=SecretStr(password), roles=frozenset({role}))
 
 
-def _sha256(secret: str) -> str:
+def sha256_of(secret: str) -> str:
+    """Hash a client's secret: all that the gateway knows of it."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -4,8 +4,6 @@ import asyncio
 import signal
 import stat
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -14,28 +12,11 @@ from services.embedded.client import TradeFlowClient
 from services.embedded.data_folder import DataFolderInUseError
 from services.embedded.options import on_free_ports
 from services.embedded.platform import platform
-from services.embedded.public_api import Order
-from services.runtime.errors import TradeFlowError
-from tests.support.platform import (
-    PlatformProcess,
-    assert_invariants_hold,
-    platform_here,
-    platform_process,
-    run_command,
-)
-from tests.support.public_shop import PASSWORD, Person, PublicShop, eur, next_events, public_shop, until, until_state
-
-FINAL_STATES = ("SETTLED", "PARTIALLY_REFUNDED", "REFUNDED", "REJECTED", "CANCELLED", "EXPIRED", "SETTLEMENT_FAILED")
-"""Nothing more happens to these by itself."""
-
-IMPATIENT = {"TRADEFLOW_ORDERS_PATIENCE_SECONDS": "1", "TRADEFLOW_ORDERS_ORDER_LIFETIME_SECONDS": "8"}
-"""What a crash left behind is finished, or given up, within seconds."""
-
-FUNDS_MINOR = 1_000_000
-"""More than anybody orders for."""
-
-PRICE_MINOR = 10
-"""Of what is ordered under load."""
+from services.embedded.public_api import WalletEvent
+from tests.support.platform import assert_invariants_hold, platform_here, platform_process, run_command
+from tests.support.public_load import a_load, stop_load
+from tests.support.public_shop import PASSWORD, Person, eur, next_events, public_shop, until, until_state
+from tests.support.service_processes import IMPATIENT
 
 
 async def test_a_restart_keeps_people_products_orders_money_and_events(tmp_path: Path) -> None:
@@ -106,87 +87,65 @@ def test_only_its_owner_can_read_the_data(tmp_path: Path) -> None:
         assert [stat.S_IMODE(key.stat().st_mode) for key in keys] == [0o600]
 
 
-@dataclass
-class Load:
-    """Buyers that order without pause, and what they were told."""
-
-    shop: PublicShop
-    buyers: list[Person]
-    sku: str
-    answered: list[Order] = field(default_factory=list)
-
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            for buyer in self.buyers:
-                group.create_task(self._order_on(buyer))
-
-    async def _order_on(self, buyer: Person) -> None:
-        """Order until it is cancelled; what was not answered is nobody's promise."""
-        impatient = TradeFlowClient(self.shop.root.base_url, attempts_max=1)
-        try:
-            await impatient.login(buyer.email, PASSWORD)
-            while True:
-                with suppress(TradeFlowError):
-                    self.answered.append(await impatient.place_order({self.sku: 1}))
-                await asyncio.sleep(0)
-        finally:
-            await impatient.close()
-
-
-async def a_load(shop: PublicShop, *, buyers: int) -> Load:
-    seller = await shop.person("merchant")
-    sku = await shop.product(seller, price_minor=PRICE_MINOR, stock=100_000)
-    people = [await shop.person(funds_minor=FUNDS_MINOR) for _ in range(buyers)]
-    return Load(shop=shop, buyers=people, sku=sku)
-
-
 async def test_a_platform_killed_under_load_keeps_every_answered_order_and_finishes_all(tmp_path: Path) -> None:
     with platform_process(tmp_path / "data", IMPATIENT) as process:
         async with public_shop(process.gateway_url, process.data) as shop:
             load = await a_load(shop, buyers=4)
             for kills in (1, 2):
-                await _kill_under(load, process, answered_before=15 * kills)
-                process.start()
+                ordering = asyncio.create_task(load.run())
+                await load.until_answered(15 * kills)
+                await asyncio.to_thread(process.kill)
+                await stop_load(ordering)
+                await asyncio.to_thread(process.start)
 
-            ended = [order for buyer in load.buyers for order in await _ended_orders(buyer)]
-            spent_minor = [FUNDS_MINOR - (await buyer.balance()).available.amount_minor for buyer in load.buyers]
-
+            await load.assert_every_answer_was_kept()
         assert process.stop() == 0
-    settled = {order.order_id for order in ended if order.state == "SETTLED"}
-    assert {order.order_id for order in load.answered} <= settled
-    assert {order.state for order in ended} <= {"SETTLED", "EXPIRED"}
-    assert sum(spent_minor) == PRICE_MINOR * len(settled)
     await assert_invariants_hold(tmp_path / "data")
 
 
-async def _kill_under(load: Load, process: PlatformProcess, *, answered_before: int) -> None:
-    ordering = asyncio.create_task(load.run())
-    try:
-        await until(lambda: _count(load), lambda seen: seen >= answered_before, "orders")
-        process.kill()
-    finally:
-        ordering.cancel()
-        with suppress(asyncio.CancelledError):
-            await ordering
+async def test_a_listener_gets_every_event_once_across_a_kill(tmp_path: Path) -> None:
+    with platform_process(tmp_path / "data", IMPATIENT) as process:
+        async with public_shop(process.gateway_url, process.data) as shop:
+            load = await a_load(shop, buyers=2)
+            await load.seller.client.login(load.seller.email, PASSWORD)
+            heard: list[WalletEvent] = []
+            listening = asyncio.create_task(_listen(load.seller, heard))
+            ordering = asyncio.create_task(load.run())
+            await load.until_answered(10)
+            await asyncio.to_thread(process.kill)
+            await asyncio.to_thread(process.start)
+            await load.until_answered(len(load.answered) + 10)
+            await stop_load(ordering)
+
+            settled = [order for order in await load.ended() if order.state == "SETTLED"]
+            await until(lambda: _count(heard), lambda seen: seen >= len(settled) + 1, "all events")
+            await stop_load(listening)
+
+    assert [event.sequence for event in heard] == list(range(1, len(settled) + 2))
+    assert {event.fact["order_id"] for event in heard[1:]} == {str(order.order_id) for order in settled}
 
 
-async def _count(load: Load) -> int:
-    return len(load.answered)
+async def _listen(person: Person, heard: list[WalletEvent]) -> None:
+    async for event in person.client.events(last_sequence=0):
+        heard.append(event)  # noqa: PERF401 - the others look on while it grows
 
 
-async def _ended_orders(buyer: Person) -> list[Order]:
-    """Wait until none of the buyer's orders is in the middle."""
-    return await until(lambda: _all_orders(buyer), _none_in_the_middle, "the end of all orders")
+async def _count(heard: list[WalletEvent]) -> int:
+    return len(heard)
 
 
-async def _all_orders(buyer: Person) -> list[Order]:
-    page = await buyer.client.list_orders(limit=200)
-    orders = list(page.items)
-    while page.next_cursor is not None:
-        page = await buyer.client.list_orders(limit=200, cursor=page.next_cursor)
-        orders += page.items
-    return orders
+async def test_a_session_is_renewed_before_its_token_ends(tmp_path: Path) -> None:
+    with platform_process(tmp_path / "data", {"TRADEFLOW_GATEWAY_ACCESS_TOKEN_SECONDS": "1"}) as process:
+        async with public_shop(process.gateway_url, process.data) as shop:
+            buyer = await shop.person(funds_minor=100)
+            first = buyer.client.access_token
+
+            await until(lambda: _token_after_a_call(buyer), lambda token: token != first, "another token")
+
+            balances = await asyncio.gather(*(buyer.balance() for _ in range(10)))
+            assert {balance.posted for balance in balances} == {eur(100)}
 
 
-def _none_in_the_middle(orders: list[Order]) -> bool:
-    return all(order.state in FINAL_STATES for order in orders)
+async def _token_after_a_call(person: Person) -> str:
+    await person.balance()
+    return person.client.access_token

@@ -1,0 +1,103 @@
+"""Buyers that order without pause over the public API, and what they were told."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from services.embedded.client import TradeFlowClient
+from services.embedded.public_api import Order
+from services.runtime.errors import TradeFlowError
+from tests.support.public_shop import PASSWORD, Person, PublicShop, until
+
+FINAL_STATES = frozenset(
+    {"SETTLED", "PARTIALLY_REFUNDED", "REFUNDED", "REJECTED", "CANCELLED", "EXPIRED", "SETTLEMENT_FAILED"}
+)
+"""Nothing more happens to these by itself."""
+
+FUNDS_MINOR = 1_000_000
+"""More than anybody orders for."""
+
+PRICE_MINOR = 10
+"""Of what is ordered."""
+
+PAUSE_SECONDS = 0.02
+"""After a call that failed: the platform may be away for a while."""
+
+
+@dataclass
+class Load:
+    """Some buyers of one product; `answered` are the orders that they were told of."""
+
+    shop: PublicShop
+    buyers: list[Person]
+    seller: Person
+    sku: str
+    answered: list[Order] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Order until it is cancelled; what was not answered is nobody's promise."""
+        async with asyncio.TaskGroup() as group:
+            for buyer in self.buyers:
+                group.create_task(self._order_on(buyer))
+
+    async def until_answered(self, orders: int) -> None:
+        """Wait until so many orders were answered."""
+        await until(self._count, lambda seen: seen >= orders, f"{orders} answered orders")
+
+    async def ended(self) -> list[Order]:
+        """Wait until no order is in the middle, and return all."""
+        return [
+            order
+            for buyer in self.buyers
+            for order in await until(lambda buyer=buyer: all_orders(buyer), _have_ended, "the end of all orders")  # type: ignore[misc]
+        ]
+
+    async def assert_every_answer_was_kept(self) -> None:
+        """Check that each answered order settled, once, and that money moved for settled orders and for no others."""
+        ended = await self.ended()
+        settled = {order.order_id for order in ended if order.state == "SETTLED"}
+        assert {order.order_id for order in self.answered} <= settled
+        assert {order.state for order in ended} <= {"SETTLED", "EXPIRED"}
+        spent_minor = [FUNDS_MINOR - (await buyer.balance()).available.amount_minor for buyer in self.buyers]
+        assert sum(spent_minor) == PRICE_MINOR * len(settled)
+
+    async def _order_on(self, buyer: Person) -> None:
+        async with TradeFlowClient(self.shop.root.base_url, attempts_max=1) as impatient:
+            await impatient.login(buyer.email, PASSWORD)
+            while True:
+                try:
+                    self.answered.append(await impatient.place_order({self.sku: 1}))
+                except TradeFlowError:
+                    await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _count(self) -> int:
+        return len(self.answered)
+
+
+async def a_load(shop: PublicShop, *, buyers: int) -> Load:
+    """Sign up a seller and buyers with money."""
+    seller = await shop.person("merchant")
+    sku = await shop.product(seller, price_minor=PRICE_MINOR, stock=100_000)
+    people = [await shop.person(funds_minor=FUNDS_MINOR) for _ in range(buyers)]
+    return Load(shop=shop, buyers=people, seller=seller, sku=sku)
+
+
+async def stop_load(ordering: asyncio.Task[None]) -> None:
+    """Let the buyers go home."""
+    ordering.cancel()
+    with suppress(asyncio.CancelledError):
+        await ordering
+
+
+async def all_orders(buyer: Person) -> list[Order]:
+    """Read all orders of a buyer, page by page."""
+    page = await buyer.client.list_orders(limit=200)
+    orders = list(page.items)
+    while page.next_cursor is not None:
+        page = await buyer.client.list_orders(limit=200, cursor=page.next_cursor)
+        orders += page.items
+    return orders
+
+
+def _have_ended(orders: list[Order]) -> bool:
+    return all(order.state in FINAL_STATES for order in orders)
