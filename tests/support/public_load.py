@@ -20,6 +20,10 @@ FUNDS_MINOR = 1_000_000
 PRICE_MINOR = 10
 """Of what is ordered."""
 
+ENDED_SECONDS_MAX = 150.0
+"""Seconds as a rule. An order that the reconciler looked at in vain many times is looked at again after 64 times its
+patience, which is a second in tests."""
+
 PAUSE_SECONDS = 0.02
 """After a call that failed: the platform may be away for a while."""
 
@@ -46,11 +50,7 @@ class Load:
 
     async def ended(self) -> list[Order]:
         """Wait until no order is in the middle, and return all."""
-        return [
-            order
-            for buyer in self.buyers
-            for order in await until(lambda buyer=buyer: all_orders(buyer), _have_ended, "the end of all orders")  # type: ignore[misc]
-        ]
+        return [order for buyer in self.buyers for order in await _ended_orders(buyer)]
 
     async def assert_every_answer_was_kept(self) -> None:
         """Check that each answered order settled, once, and that money moved for settled orders and for no others."""
@@ -97,6 +97,13 @@ async def all_orders(buyer: Person) -> list[Order]:
         page = await buyer.client.list_orders(limit=200, cursor=page.next_cursor)
         orders += page.items
     return orders
+
+
+async def _ended_orders(buyer: Person) -> list[Order]:
+    async def look() -> list[Order]:
+        return await all_orders(buyer)
+
+    return await until(look, _have_ended, "the end of all orders", seconds_max=ENDED_SECONDS_MAX)
 
 
 def _have_ended(orders: list[Order]) -> bool:

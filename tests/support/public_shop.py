@@ -86,9 +86,11 @@ async def public_shop(base_url: str, data: Path) -> AsyncIterator[PublicShop]:
         yield shop
 
 
-async def until(look: Callable[[], Awaitable[T]], is_right: Callable[[T], bool], what: str) -> T:
+async def until(
+    look: Callable[[], Awaitable[T]], is_right: Callable[[T], bool], what: str, *, seconds_max: float = SECONDS_MAX
+) -> T:
     """Look again and again until it is right."""
-    deadline = time.monotonic() + SECONDS_MAX
+    deadline = time.monotonic() + seconds_max
     while not is_right(seen := await look()):
         assert time.monotonic() < deadline, f"{what} did not come; last seen: {seen}"
         await asyncio.sleep(POLL_SECONDS)
