@@ -1,6 +1,6 @@
 """The invariants: the one home of what must always be true, and how a check of it reads.
 
-`verification.py` checks them on a data folder; the demo, the tests and `tradeflow verify` all end with them.
+`verification/` checks them on a data folder; the demo, the tests and `tradeflow verify` all end with them.
 """
 
 from collections.abc import Mapping, Sequence
