@@ -1,6 +1,8 @@
 """The `tradeflow` command line."""
 
+import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -64,4 +66,7 @@ for command in (up, demo, replay, verify):
 
 def main() -> None:
     """Run the command line; the entry point of the `tradeflow` script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode shows question marks, not a traceback
     app()

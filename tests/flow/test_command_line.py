@@ -48,6 +48,15 @@ def test_the_demo_leaves_nothing_behind_unless_asked_to(tmp_path: Path) -> None:
     assert told.stderr == ""
 
 
+def test_the_invariants_can_be_read_without_unicode(demo_data: Path) -> None:
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+
+    report = run_command("verify", "--data", str(demo_data), environment=ascii_only)
+
+    assert report.returncode == 0, report.stderr
+    assert report.stdout.startswith(f"[ok] 1. {INVARIANTS[1]}")
+
+
 def test_verify_finds_nothing_on_good_data(demo_data: Path) -> None:
     for_people = run_command("verify", "--data", str(demo_data))
     for_programs = run_command("verify", "--data", str(demo_data), "--json")

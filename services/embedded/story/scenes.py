@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from services.embedded.public_api import Order
 from services.embedded.story.cast import Cast, Party
 from services.embedded.story.stage import Stage
-from services.embedded.story.tables import balances_table, order_table, products_table, statement_table
+from services.embedded.story.tables import balances_table, order_line, order_table, products_table, statement_table
 from services.embedded.story.wallet_watch import WalletWatch
 from services.money import Money
 from services.runtime.errors import RefusedError
@@ -15,6 +15,15 @@ from services.runtime.ids import new_id
 
 CURRENCY = "EUR"
 """All of the story is in one currency."""
+
+DEPOSITED_MINOR = 10_000
+"""All the money there is."""
+
+ORDERED_MINOR = 3_700
+"""Two loaves and a bowl."""
+
+RETURNED_MINOR = 2_800
+"""The bowl."""
 
 SETTLED_SECONDS_MAX = 20.0
 """How long settlement may take; on a quiet machine it is a tenth of a second."""
@@ -48,6 +57,14 @@ class Scene:
         return f"bowl-{self.run}"
 
 
+def net_of_sale(scene: Scene, party: Party) -> int:
+    """Tell what a merchant was paid for the order, by their own live event: the price less the platform's fee."""
+    (sale,) = [event for event in scene.watch.events(party.name) if event.kind == "sale_credited"]
+    gross, fee, net = (int(sale.fact[name]["amount_minor"]) for name in ("gross", "fee", "net"))
+    _expect(net, gross - fee, f"the {party.name}'s pay")
+    return net
+
+
 def _eur(amount_minor: int) -> Money:
     return Money(amount_minor, CURRENCY)
 
@@ -74,10 +91,12 @@ async def deposit(scene: Scene) -> None:
         "The buyer's WebSocket shows each event of the wallet, with the balance after it.",
     )
     key = str(new_id())
-    scene.stage.request("POST /api/v1/wallet/deposits", {"email": buyer.email, "amount": _eur(10_000)}, key=key)
-    receipt = await scene.cast.treasury.deposit(buyer.email, _eur(10_000), "demo", idempotency_key=key)
+    scene.stage.request(
+        "POST /api/v1/wallet/deposits", {"email": buyer.email, "amount": _eur(DEPOSITED_MINOR)}, key=key
+    )
+    receipt = await scene.cast.treasury.deposit(buyer.email, _eur(DEPOSITED_MINOR), "demo", idempotency_key=key)
     scene.stage.answer(f"201 journal record {receipt.journal_sequence}")
-    again = await scene.cast.treasury.deposit(buyer.email, _eur(10_000), "demo", idempotency_key=key)
+    again = await scene.cast.treasury.deposit(buyer.email, _eur(DEPOSITED_MINOR), "demo", idempotency_key=key)
     await scene.watch.wait_for(buyer.name, "funds_deposited")
     _expect(again.journal_sequence, receipt.journal_sequence, "the repeated deposit's journal record")
     scene.stage.point("The same call with the same key was sent twice: one deposit, the same answer.")
@@ -99,7 +118,7 @@ async def place_order(scene: Scene) -> Order:
     await scene.watch.wait_for(scene.cast.bakery.name, "sale_credited")
     await scene.watch.wait_for(scene.cast.pottery.name, "sale_credited")
     order = await _until(buyer, order, "SETTLED")
-    scene.stage.show(order_table(order, scene.cast.sellers))
+    _show_order(scene, order)
     again = await buyer.client.place_order(quantities, idempotency_key=key)
     _expect(again.order_id, order.order_id, "the repeated order")
     scene.stage.point("The same POST with the same key again: the same order, nothing held twice.")
@@ -114,7 +133,7 @@ async def show_balances(scene: Scene, title: str, expected_minor: dict[str, int]
     for name, amount_minor in expected_minor.items():
         _expect(balances[name].posted, _eur(amount_minor), f"the {name}'s posted balance")
         _expect(balances[name].pending_outgoing, _eur(0), f"what is held of the {name}'s money")
-    fee = _eur(10_000 - sum(expected_minor.values()))
+    fee = _eur(DEPOSITED_MINOR - sum(expected_minor.values()))
     scene.stage.point(f"The platform kept its fee, {fee}: nothing was made, nothing was lost.")
 
 
@@ -131,7 +150,7 @@ async def refund(scene: Scene, order: Order) -> None:
     scene.stage.answer(f"201 order {refunded.order_id} is {refunded.state}")
     await scene.watch.wait_for(buyer.name, "refund_credited")
     await scene.watch.wait_for(pottery.name, "refund_debited")
-    scene.stage.show(order_table(await _until(buyer, order, "PARTIALLY_REFUNDED"), scene.cast.sellers))
+    _show_order(scene, await _until(buyer, order, "PARTIALLY_REFUNDED"))
 
 
 async def refuse_overdraft(scene: Scene) -> None:
@@ -163,6 +182,11 @@ async def show_statement(scene: Scene) -> None:
     )
     page = await scene.cast.buyer.client.statement(CURRENCY)
     scene.stage.show(statement_table(page.items))
+
+
+def _show_order(scene: Scene, order: Order) -> None:
+    scene.stage.answer(order_line(order))
+    scene.stage.show(order_table(order, scene.cast.sellers))
 
 
 async def _until(party: Party, order: Order, state: str) -> Order:

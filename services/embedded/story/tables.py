@@ -28,7 +28,7 @@ def products_table(products: Sequence[Product], sellers: Mapping[str, str]) -> T
 
 
 def order_table(order: Order, sellers: Mapping[str, str]) -> Table:
-    """Show an order with its lines."""
+    """Show an order's lines."""
     table = _table("line", "sku", "quantity", "total", "seller", "refunded", numbers=("line", "quantity", "total"))
     for line in order.lines:
         table.add_row(
@@ -39,9 +39,12 @@ def order_table(order: Order, sellers: Mapping[str, str]) -> Table:
             sellers[str(line.seller_id)],
             str(line.refunded_quantity),
         )
-    table.title = f"order {order.order_id}: {order.state}, total {order.total}, refunded {order.refunded}"
-    table.title_justify = "left"
     return table
+
+
+def order_line(order: Order) -> str:
+    """Show an order as one line."""
+    return f"order {order.order_id} is {order.state}: total {order.total}, refunded {order.refunded}"
 
 
 def balances_table(balances: Mapping[str, Balance]) -> Table:

@@ -13,12 +13,6 @@ from services.embedded.story.stage import Stage
 from services.embedded.story.tables import event_line
 from services.embedded.story.wallet_watch import WalletWatch
 
-AFTER_SETTLEMENT_MINOR = {"buyer": 6_300, "bakery": 878, "pottery": 2_730}
-"""100.00 - 37.00; 9.00 - 0.22 fee; 28.00 - 0.70 fee: 2.5 % each, rounded down."""
-
-AFTER_REFUND_MINOR = {"buyer": 9_100, "bakery": 878, "pottery": 0}
-"""The pottery's 28.00 are back with the buyer, and the 0.70 fee with the pottery."""
-
 
 async def tell_story(platform: Platform, stage: Stage) -> None:
     """Play all scenes on a platform.
@@ -42,10 +36,21 @@ async def _play(stage: Stage, watch: WalletWatch, cast: Cast) -> None:
     await scenes.offer_products(scene)
     await scenes.deposit(scene)
     order = await scenes.place_order(scene)
-    await scenes.show_balances(scene, "Where the money is after settlement", AFTER_SETTLEMENT_MINOR)
+    bakery_minor = scenes.net_of_sale(scene, cast.bakery)
+    pottery_minor = scenes.net_of_sale(scene, cast.pottery)
+    buyer_minor = scenes.DEPOSITED_MINOR - scenes.ORDERED_MINOR
+    await scenes.show_balances(
+        scene,
+        "Where the money is after settlement",
+        {"buyer": buyer_minor, "bakery": bakery_minor, "pottery": pottery_minor},
+    )
     await scenes.refund(scene, order)
     await scenes.refuse_overdraft(scene)
-    await scenes.show_balances(scene, "Where the money is in the end", AFTER_REFUND_MINOR)
+    await scenes.show_balances(
+        scene,
+        "Where the money is in the end",
+        {"buyer": buyer_minor + scenes.RETURNED_MINOR, "bakery": bakery_minor, "pottery": 0},
+    )
     await scenes.show_statement(scene)
 
 
