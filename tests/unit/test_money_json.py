@@ -23,7 +23,6 @@ def test_money_is_written_and_read_back() -> None:
         b'{"amount_minor":"10","currency":"EUR"}',
         b'{"amount_minor":true,"currency":"EUR"}',
         b'{"amount_minor":10}',
-        b'{"amount_minor":10,"currency":"eur"}',
         b'{"amount_minor":10,"currency":""}',
         b'{"amount_minor":10,"currency":"EUR","note":"x"}',
         b'{"amount_minor":0,"currency":"EUR"}',
@@ -42,8 +41,9 @@ def test_the_largest_amount_passes() -> None:
     assert msgspec.json.decode(text, type=PositiveMoneyBody).to_money() == Money(AMOUNT_MINOR_MAX, "EUR")
 
 
-def test_a_currency_that_does_not_exist_is_refused() -> None:
+@pytest.mark.parametrize("currency", ["ZZZ", "eur"])
+def test_a_currency_that_does_not_exist_is_refused(currency: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
-        PositiveMoneyBody(amount_minor=1, currency="ZZZ").to_money()
+        PositiveMoneyBody(amount_minor=1, currency=currency).to_money()
 
     assert refused.value.reason == "unknown_asset"

@@ -24,16 +24,6 @@ class Meter(Protocol):
         ...
 
 
-class SilentMeter:
-    """Shows nothing."""
-
-    def begin(self, phase: str, total: int) -> None:
-        """Show nothing."""
-
-    def advance(self, steps: int = 1) -> None:
-        """Show nothing."""
-
-
 class BarMeter:
     """A bar for each phase."""
 

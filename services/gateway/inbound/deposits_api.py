@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 from services.gateway.inbound.auth_api import Email
 from services.gateway.inbound.proxy import Proxy
 from services.gateway.ports import Identities
+from services.money_json import PositiveMoneyBody
 from services.runtime.http_auth import require_roles
 from services.runtime.idempotency import IdempotencyKey
 
@@ -18,19 +19,12 @@ PASSED_ON = ("authorization", "idempotency-key", "accept-encoding")
 """What the ledger gets of the caller's headers."""
 
 
-class MoneyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An amount in minor units of a currency."""
-
-    amount_minor: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
-    currency: Annotated[str, msgspec.Meta(min_length=3, max_length=8)]
-
-
 class DepositBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Money that came in for a user."""
 
     email: Email
     """Whose wallet."""
-    amount: MoneyBody
+    amount: PositiveMoneyBody
     """How much."""
     note: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
     """What the treasury wants to remember."""
@@ -39,7 +33,7 @@ class DepositBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 class LedgerDepositBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the ledger is asked for."""
 
-    amount: MoneyBody
+    amount: PositiveMoneyBody
     note: str | None = None
 
 

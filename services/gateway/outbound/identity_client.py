@@ -10,7 +10,7 @@ from services.gateway.access_tokens import OwnServiceTokens
 from services.gateway.ports import RevokedToken, Session, User
 from services.runtime.clock import EPOCH
 from services.runtime.grpc_auth import call_metadata
-from services.runtime.grpc_errors import error_of
+from services.runtime.grpc_errors import translating_errors
 from tradeflow.orders.v1 import identity_service_pb2 as identity
 from tradeflow.orders.v1.identity_service_pb2_grpc import IdentityServiceStub
 
@@ -81,10 +81,8 @@ class IdentityClient:
 
     async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
         metadata = call_metadata(await self._tokens.token_for(AUDIENCE))
-        try:
+        with translating_errors():
             return await method(request, metadata=metadata, timeout=self._call_seconds_max)
-        except grpc.aio.AioRpcError as error:
-            raise error_of(error) from error
 
 
 def _user(user: identity.User) -> User:

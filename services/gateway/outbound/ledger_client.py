@@ -5,7 +5,7 @@ import grpc
 from services.gateway.access_tokens import OwnServiceTokens
 from services.gateway.ports import LedgerPage, WalletNotice
 from services.runtime.grpc_auth import call_metadata
-from services.runtime.grpc_errors import error_of
+from services.runtime.grpc_errors import translating_errors
 from services.runtime.jwt import Principal
 from tradeflow.ledger.v1.ledger_service_pb2 import ListWalletEventsRequest
 from tradeflow.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
@@ -31,10 +31,8 @@ class LedgerClient:
         """
         request = ListWalletEventsRequest(wallet_id=owner.subject, after_sequence=after_sequence, page_size=page_size)
         metadata = call_metadata(await self._tokens.token_for(AUDIENCE), user_token=owner.token)
-        try:
+        with translating_errors():
             answer = await self._stub.ListWalletEvents(request, metadata=metadata, timeout=self._call_seconds_max)
-        except grpc.aio.AioRpcError as error:
-            raise error_of(error) from error
         return LedgerPage(
             last_sequence=answer.last_sequence,
             reload_required=answer.reload_required,

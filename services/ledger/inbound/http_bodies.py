@@ -7,13 +7,7 @@ import msgspec
 
 from services.ledger.domain.account import Account
 from services.ledger.queries.statement import StatementLine
-
-
-class MoneyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An amount in minor units of an asset."""
-
-    amount_minor: int
-    currency: str
+from services.money_json import MoneyBody
 
 
 class BalanceBody(msgspec.Struct, frozen=True, kw_only=True):

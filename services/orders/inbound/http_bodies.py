@@ -6,27 +6,12 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from services.money import Money
+from services.money_json import MoneyBody
 from services.orders.domain.actor import Actor
 from services.orders.domain.order import Order, OrderLine
 from services.orders.domain.product import Product
 
 Item = TypeVar("Item")
-
-
-class MoneyBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """An amount in minor units of an ISO 4217 currency."""
-
-    amount_minor: int
-    currency: str
-
-    def to_money(self) -> Money:
-        """Check it.
-
-        Raises:
-            InvalidArgumentError: `invalid_amount`, `unknown_asset`.
-        """
-        return Money(self.amount_minor, self.currency)
 
 
 class WishBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,9 +121,9 @@ def order_body(order: Order, actor: Actor) -> OrderBody:
         state=order.state.value,
         buyer_id=order.buyer_id,
         capture=order.capture.value,
-        total=money_body(order.total),
-        captured=money_body(order.captured),
-        refunded=money_body(order.refunded),
+        total=MoneyBody.of(order.total),
+        captured=MoneyBody.of(order.captured),
+        refunded=MoneyBody.of(order.refunded),
         lines=[_line_body(line) for line in actor.lines_seen(order)],
         rejection=None if rejection is None else RejectionBody(reason=rejection.reason, message=rejection.message),
         created_at=order.created_at,
@@ -151,17 +136,12 @@ def product_body(product: Product) -> ProductBody:
     return ProductBody(
         sku=product.sku,
         title=product.title,
-        price=money_body(product.price),
+        price=MoneyBody.of(product.price),
         seller_id=product.seller_id,
         stock=product.stock,
         created_at=product.created_at,
         updated_at=product.updated_at,
     )
-
-
-def money_body(money: Money) -> MoneyBody:
-    """Show an amount."""
-    return MoneyBody(amount_minor=money.amount_minor, currency=money.currency)
 
 
 def _line_body(line: OrderLine) -> OrderLineBody:
@@ -170,8 +150,8 @@ def _line_body(line: OrderLine) -> OrderLineBody:
         sku=line.sku,
         title=line.title,
         quantity=line.quantity,
-        unit_price=money_body(line.unit_price),
-        total=money_body(line.total),
+        unit_price=MoneyBody.of(line.unit_price),
+        total=MoneyBody.of(line.total),
         seller_id=line.seller_id,
         refunded_quantity=line.refunded_quantity,
     )

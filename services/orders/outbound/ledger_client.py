@@ -21,7 +21,7 @@ from services.orders.hold_messages import hold_of
 from services.runtime.clock import to_micros
 from services.runtime.errors import ForbiddenError, NotFoundError, UnauthenticatedError, UnavailableError
 from services.runtime.grpc_auth import call_metadata
-from services.runtime.grpc_errors import error_of
+from services.runtime.grpc_errors import translating_errors
 from services.runtime.service_tokens import ServiceTokens
 from tradeflow.common.v1.money_pb2 import Money as MoneyMessage
 from tradeflow.ledger.v1.commands_pb2 import CommitHold, RefundCapture, ReserveFunds, VoidHold
@@ -165,10 +165,8 @@ class GrpcLedger:
     ) -> Reply:
         token = await self._tokens.token_for(AUDIENCE)
         metadata = call_metadata(token, user_token=user_token)
-        try:
+        with translating_errors():
             return await method(request, timeout=self._deadline_seconds, metadata=metadata)
-        except grpc.aio.AioRpcError as error:
-            raise error_of(error) from error
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:

@@ -29,17 +29,21 @@ logger = structlog.get_logger(__name__)
 async def finish_orders(*, store: Store, ledger: Ledger, clock: Clock) -> int:
     """Look after the orders that are due; return how many were looked at.
 
-    One order's trouble doesn't keep the others waiting: it is logged, and the order comes again later.
+    One order's trouble doesn't keep the others waiting: it comes again later. A ledger that is away is one line in the
+    log, however many orders wait for it.
     """
     async with store.transaction() as rows:
         order_ids = await rows.orders.take_due(clock.now(), orders_max=ORDERS_A_PASS_MAX)
+    postponed: dict[str, list[UUID]] = {}
     for order_id in order_ids:
         try:
             await finish_order(order_id, store=store, ledger=ledger, clock=clock)
         except TradeFlowError as error:
-            logger.warning("order_not_finished", order_id=str(order_id), reason=error.reason, message=error.message)
+            postponed.setdefault(error.reason, []).append(order_id)
         except Exception:  # the edge of the loop: any bug in one order must not stop the others
             logger.exception("order_not_finished", order_id=str(order_id))
+    for reason, waiting in postponed.items():
+        logger.warning("orders_not_finished", reason=reason, count=len(waiting), first_order_id=str(waiting[0]))
     return len(order_ids)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from services.gateway.inbound import deposits_api, public_bodies
 from services.ledger.inbound import http_bodies as ledger_bodies
+from services.money_json import MoneyBody
 from services.orders.domain.order_state import OrderState
 from services.orders.inbound import http_bodies as orders_bodies
 
@@ -16,7 +17,7 @@ PAIRS = [
     (public_bodies.StatementPage, ledger_bodies.StatementBody),
     (public_bodies.Deposited, ledger_bodies.DepositedBody),
     (deposits_api.LedgerDepositBody, ledger_bodies.DepositBody),
-    (public_bodies.Money, orders_bodies.MoneyBody),
+    (public_bodies.Money, MoneyBody),
     (public_bodies.Product, orders_bodies.ProductBody),
     (public_bodies.NewProduct, orders_bodies.NewProductBody),
     (public_bodies.ProductChange, orders_bodies.ProductChangesBody),

@@ -12,7 +12,6 @@ from services.embedded.client import TradeFlowClient
 from services.embedded.replay.apply import Access, Accounts
 from services.embedded.replay.keys import email_of
 from services.embedded.replay.plan import FileForm
-from services.embedded.replay.progress import SilentMeter
 from services.embedded.replay.replaying import carry_out, read_plan
 from services.embedded.replay.report import Report, as_data
 from services.embedded.replay.shop import Credentials, ReplayFailedError
@@ -27,6 +26,16 @@ ACCOUNTS = Accounts(
 )
 WHAT_TIME_CHANGES = {"elapsed_seconds", "seconds_by_phase", "orders_per_second", "orders_remembered"}
 SHORT_HISTORY = generated_history(seed=12, steps=12, customers=2)
+
+
+class SilentMeter:
+    """Shows nothing."""
+
+    def begin(self, phase: str, total: int) -> None:
+        """Show nothing."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Show nothing."""
 
 
 def a_platform(faults: Faults | None = None, *, reads_to_settle: int = 1) -> FakePublicApi:
