@@ -30,6 +30,7 @@ async def test_services_start_in_any_order(tmp_path: Path, order: tuple[str, ...
     await assert_invariants_hold(tmp_path / "data")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("victim", SERVICES)
 async def test_a_service_killed_under_load_loses_nothing_and_does_nothing_twice(tmp_path: Path, victim: str) -> None:
     async with serving_redis() as redis_url:
