@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tradeflow/common/v1/problem.proto\x12\x13tradeflow.common.v1\"\xa9\x01\n\x07Problem\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12:\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32).tradeflow.common.v1.Problem.DetailsEntry\x12\x11\n\tretryable\x18\x04 \x01(\x08\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tradeflow/common/v1/problem.proto\x12\x13tradeflow.common.v1\"\xb7\x01\n\x07Problem\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12:\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32).tradeflow.common.v1.Problem.DetailsEntry\x12\x11\n\tretryable\x18\x04 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x05 \x01(\x05\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROBLEM_DETAILSENTRY']._loaded_options = None
   _globals['_PROBLEM_DETAILSENTRY']._serialized_options = b'8\001'
   _globals['_PROBLEM']._serialized_start=59
-  _globals['_PROBLEM']._serialized_end=228
-  _globals['_PROBLEM_DETAILSENTRY']._serialized_start=182
-  _globals['_PROBLEM_DETAILSENTRY']._serialized_end=228
+  _globals['_PROBLEM']._serialized_end=242
+  _globals['_PROBLEM_DETAILSENTRY']._serialized_start=196
+  _globals['_PROBLEM_DETAILSENTRY']._serialized_end=242
 # @@protoc_insertion_point(module_scope)

@@ -50,12 +50,15 @@ class Problem(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     DETAILS_FIELD_NUMBER: _builtins.int
     RETRYABLE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """A stable snake_case word to branch on, for example "insufficient_funds"."""
     message: _builtins.str
     """A sentence for people. Its wording may change."""
     retryable: _builtins.bool
     """True when the same command may succeed later without a change (the ledger was busy), false when it never will."""
+    code: _builtins.int
+    """The google.rpc.Code that a unary call would have ended with, for example 9 (FAILED_PRECONDITION)."""
     @_builtins.property
     def details(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Facts for programs, for example {"available_minor": "120"}."""
@@ -67,10 +70,11 @@ class Problem(_message.Message):
         message: _builtins.str = ...,
         details: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         retryable: _builtins.bool = ...,
+        code: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "message", b"message", "reason", b"reason", "retryable", b"retryable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "details", b"details", "message", b"message", "reason", b"reason", "retryable", b"retryable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

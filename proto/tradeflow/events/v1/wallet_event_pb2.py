@@ -27,7 +27,7 @@ from tradeflow.common.v1 import money_pb2 as tradeflow_dot_common_dot_v1_dot_mon
 from tradeflow.common.v1 import wallet_pb2 as tradeflow_dot_common_dot_v1_dot_wallet__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tradeflow/events/v1/wallet_event.proto\x12\x13tradeflow.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftradeflow/common/v1/money.proto\x1a tradeflow/common/v1/wallet.proto\"\xf0\x06\n\x0bWalletEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12/\n\x0brecorded_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10journal_sequence\x18\x05 \x01(\x03\x12-\n\x07\x62\x61lance\x18\x06 \x01(\x0b\x32\x1c.tradeflow.common.v1.Balance\x12<\n\x0e\x61\x63\x63ount_opened\x18\x07 \x01(\x0b\x32\".tradeflow.events.v1.AccountOpenedH\x00\x12>\n\x0f\x66unds_deposited\x18\x08 \x01(\x0b\x32#.tradeflow.events.v1.FundsDepositedH\x00\x12<\n\x0e\x66unds_reserved\x18\t \x01(\x0b\x32\".tradeflow.events.v1.FundsReservedH\x00\x12<\n\x0ehold_committed\x18\n \x01(\x0b\x32\".tradeflow.events.v1.HoldCommittedH\x00\x12<\n\x0e\x66unds_captured\x18\x0b \x01(\x0b\x32\".tradeflow.events.v1.FundsCapturedH\x00\x12\x36\n\x0bhold_voided\x18\x0c \x01(\x0b\x32\x1f.tradeflow.events.v1.HoldVoidedH\x00\x12\x38\n\x0chold_expired\x18\r \x01(\x0b\x32 .tradeflow.events.v1.HoldExpiredH\x00\x12:\n\rsale_credited\x18\x0e \x01(\x0b\x32!.tradeflow.events.v1.SaleCreditedH\x00\x12>\n\x0frefund_credited\x18\x0f \x01(\x0b\x32#.tradeflow.events.v1.RefundCreditedH\x00\x12<\n\x0erefund_debited\x18\x10 \x01(\x0b\x32\".tradeflow.events.v1.RefundDebitedH\x00\x12\x44\n\x12settlement_refused\x18\x11 \x01(\x0b\x32&.tradeflow.events.v1.SettlementRefusedH\x00\x42\x06\n\x04\x66\x61\x63t\"\x0f\n\rAccountOpened\"<\n\x0e\x46undsDeposited\x12*\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\"8\n\rFundsReserved\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\"8\n\rHoldCommitted\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\"|\n\rFundsCaptured\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\x12*\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x16\n\x0e\x63\x61pture_number\x18\x03 \x01(\x05\"5\n\nHoldVoided\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\"6\n\x0bHoldExpired\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\"\xb4\x01\n\x0cSaleCredited\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61pture_number\x18\x02 \x01(\x05\x12)\n\x05gross\x18\x03 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\'\n\x03\x66\x65\x65\x18\x04 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\'\n\x03net\x18\x05 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\"}\n\x0eRefundCredited\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\x12*\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x16\n\x0e\x63\x61pture_number\x18\x03 \x01(\x05\"\xb5\x01\n\rRefundDebited\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61pture_number\x18\x02 \x01(\x05\x12)\n\x05gross\x18\x03 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\'\n\x03\x66\x65\x65\x18\x04 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\'\n\x03net\x18\x05 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\"]\n\x11SettlementRefused\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61pture_number\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&tradeflow/events/v1/wallet_event.proto\x12\x13tradeflow.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftradeflow/common/v1/money.proto\x1a tradeflow/common/v1/wallet.proto\"\xf0\x08\n\x0bWalletEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12/\n\x0brecorded_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10journal_sequence\x18\x05 \x01(\x03\x12-\n\x07\x62\x61lance\x18\x06 \x01(\x0b\x32\x1c.tradeflow.common.v1.Balance\x12<\n\x0e\x61\x63\x63ount_opened\x18\x07 \x01(\x0b\x32\".tradeflow.events.v1.AccountOpenedH\x00\x12>\n\x0f\x66unds_deposited\x18\x08 \x01(\x0b\x32#.tradeflow.events.v1.FundsDepositedH\x00\x12<\n\x0e\x66unds_reserved\x18\t \x01(\x0b\x32\".tradeflow.events.v1.FundsReservedH\x00\x12<\n\x0ehold_committed\x18\n \x01(\x0b\x32\".tradeflow.events.v1.HoldCommittedH\x00\x12<\n\x0e\x66unds_captured\x18\x0b \x01(\x0b\x32\".tradeflow.events.v1.FundsCapturedH\x00\x12\x36\n\x0bhold_voided\x18\x0c \x01(\x0b\x32\x1f.tradeflow.events.v1.HoldVoidedH\x00\x12\x38\n\x0chold_expired\x18\r \x01(\x0b\x32 .tradeflow.events.v1.HoldExpiredH\x00\x12:\n\rsale_credited\x18\x0e \x01(\x0b\x32!.tradeflow.events.v1.SaleCreditedH\x00\x12>\n\x0frefund_credited\x18\x0f \x01(\x0b\x32#.tradeflow.events.v1.RefundCreditedH\x00\x12<\n\x0erefund_debited\x18\x10 \x01(\x0b\x32\".tradeflow.events.v1.RefundDebitedH\x00\x12\x44\n\x12settlement_refused\x18\x11 \x01(\x0b\x32&.tradeflow.events.v1.SettlementRefusedH\x00\x12>\n\x0f\x66unds_withdrawn\x18\x12 \x01(\x0b\x32#.tradeflow.events.v1.FundsWithdrawnH\x00\x12\x42\n\x11\x66unds_transferred\x18\x13 \x01(\x0b\x32%.tradeflow.events.v1.FundsTransferredH\x00\x12:\n\rlimit_changed\x18\x14 \x01(\x0b\x32!.tradeflow.events.v1.LimitChangedH\x00\x12>\n\x0frecord_reversed\x18\x15 \x01(\x0b\x32#.tradeflow.events.v1.RecordReversedH\x00\x42\x06\n\x04\x66\x61\x63t\"\x0f\n\rAccountOpened\"<\n\x0e\x46undsDeposited\x12*\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\"<\n\x0e\x46undsWithdrawn\x12*\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\">\n\x10\x46undsTransferred\x12*\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\"6\n\x0cLimitChanged\x12&\n\x1eprevious_overdraft_limit_minor\x18\x01 \x01(\x03\"V\n\x0eRecordReversed\x12\x18\n\x10journal_sequence\x18\x01 \x01(\x03\x12*\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\"8\n\rFundsReserved\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\"8\n\rHoldCommitted\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\"|\n\rFundsCaptured\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\x12*\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x16\n\x0e\x63\x61pture_number\x18\x03 \x01(\x05\"5\n\nHoldVoided\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\"6\n\x0bHoldExpired\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\"\xb4\x01\n\x0cSaleCredited\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61pture_number\x18\x02 \x01(\x05\x12)\n\x05gross\x18\x03 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\'\n\x03\x66\x65\x65\x18\x04 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\'\n\x03net\x18\x05 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\"}\n\x0eRefundCredited\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\x12*\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x16\n\x0e\x63\x61pture_number\x18\x03 \x01(\x05\"\xe5\x01\n\rRefundDebited\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61pture_number\x18\x02 \x01(\x05\x12)\n\x05gross\x18\x03 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\'\n\x03\x66\x65\x65\x18\x04 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\'\n\x03net\x18\x05 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12.\n\nreceivable\x18\x06 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\"]\n\x11SettlementRefused\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61pture_number\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,27 +35,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tradeflow.events.v1.wallet_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WALLETEVENT']._serialized_start=164
-  _globals['_WALLETEVENT']._serialized_end=1044
-  _globals['_ACCOUNTOPENED']._serialized_start=1046
-  _globals['_ACCOUNTOPENED']._serialized_end=1061
-  _globals['_FUNDSDEPOSITED']._serialized_start=1063
-  _globals['_FUNDSDEPOSITED']._serialized_end=1123
-  _globals['_FUNDSRESERVED']._serialized_start=1125
-  _globals['_FUNDSRESERVED']._serialized_end=1181
-  _globals['_HOLDCOMMITTED']._serialized_start=1183
-  _globals['_HOLDCOMMITTED']._serialized_end=1239
-  _globals['_FUNDSCAPTURED']._serialized_start=1241
-  _globals['_FUNDSCAPTURED']._serialized_end=1365
-  _globals['_HOLDVOIDED']._serialized_start=1367
-  _globals['_HOLDVOIDED']._serialized_end=1420
-  _globals['_HOLDEXPIRED']._serialized_start=1422
-  _globals['_HOLDEXPIRED']._serialized_end=1476
-  _globals['_SALECREDITED']._serialized_start=1479
-  _globals['_SALECREDITED']._serialized_end=1659
-  _globals['_REFUNDCREDITED']._serialized_start=1661
-  _globals['_REFUNDCREDITED']._serialized_end=1786
-  _globals['_REFUNDDEBITED']._serialized_start=1789
-  _globals['_REFUNDDEBITED']._serialized_end=1970
-  _globals['_SETTLEMENTREFUSED']._serialized_start=1972
-  _globals['_SETTLEMENTREFUSED']._serialized_end=2065
+  _globals['_WALLETEVENT']._serialized_end=1300
+  _globals['_ACCOUNTOPENED']._serialized_start=1302
+  _globals['_ACCOUNTOPENED']._serialized_end=1317
+  _globals['_FUNDSDEPOSITED']._serialized_start=1319
+  _globals['_FUNDSDEPOSITED']._serialized_end=1379
+  _globals['_FUNDSWITHDRAWN']._serialized_start=1381
+  _globals['_FUNDSWITHDRAWN']._serialized_end=1441
+  _globals['_FUNDSTRANSFERRED']._serialized_start=1443
+  _globals['_FUNDSTRANSFERRED']._serialized_end=1505
+  _globals['_LIMITCHANGED']._serialized_start=1507
+  _globals['_LIMITCHANGED']._serialized_end=1561
+  _globals['_RECORDREVERSED']._serialized_start=1563
+  _globals['_RECORDREVERSED']._serialized_end=1649
+  _globals['_FUNDSRESERVED']._serialized_start=1651
+  _globals['_FUNDSRESERVED']._serialized_end=1707
+  _globals['_HOLDCOMMITTED']._serialized_start=1709
+  _globals['_HOLDCOMMITTED']._serialized_end=1765
+  _globals['_FUNDSCAPTURED']._serialized_start=1767
+  _globals['_FUNDSCAPTURED']._serialized_end=1891
+  _globals['_HOLDVOIDED']._serialized_start=1893
+  _globals['_HOLDVOIDED']._serialized_end=1946
+  _globals['_HOLDEXPIRED']._serialized_start=1948
+  _globals['_HOLDEXPIRED']._serialized_end=2002
+  _globals['_SALECREDITED']._serialized_start=2005
+  _globals['_SALECREDITED']._serialized_end=2185
+  _globals['_REFUNDCREDITED']._serialized_start=2187
+  _globals['_REFUNDCREDITED']._serialized_end=2312
+  _globals['_REFUNDDEBITED']._serialized_start=2315
+  _globals['_REFUNDDEBITED']._serialized_end=2544
+  _globals['_SETTLEMENTREFUSED']._serialized_start=2546
+  _globals['_SETTLEMENTREFUSED']._serialized_end=2639
 # @@protoc_insertion_point(module_scope)

@@ -25,6 +25,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class WalletEvent(_message.Message):
     """A fact about a wallet. A wallet's events are numbered without gaps from 1, over all its currencies; the number is
     given in the commit that made the event, so a client that holds sequence n misses nothing after it.
+
+    One fact has no number: a SettlementRefused about a wallet without any account. Its sequence is 0, it is no part of the
+    numbering and of ListWalletEvents, and whoever keeps a cursor leaves it where it is.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -46,12 +49,16 @@ class WalletEvent(_message.Message):
     REFUND_CREDITED_FIELD_NUMBER: _builtins.int
     REFUND_DEBITED_FIELD_NUMBER: _builtins.int
     SETTLEMENT_REFUSED_FIELD_NUMBER: _builtins.int
+    FUNDS_WITHDRAWN_FIELD_NUMBER: _builtins.int
+    FUNDS_TRANSFERRED_FIELD_NUMBER: _builtins.int
+    LIMIT_CHANGED_FIELD_NUMBER: _builtins.int
+    RECORD_REVERSED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Unique; a repeated event has the same id."""
     wallet_id: _builtins.str
     """The wallet: its owner's user id."""
     sequence: _builtins.int
-    """The wallet's own sequence, without gaps from 1."""
+    """The wallet's own sequence, without gaps from 1; 0 for a fact outside of the numbering."""
     journal_sequence: _builtins.int
     """The journal record behind it; 0 for a refusal, which writes none."""
     @_builtins.property
@@ -106,6 +113,22 @@ class WalletEvent(_message.Message):
     def settlement_refused(self) -> Global___SettlementRefused:
         """A capture was refused."""
 
+    @_builtins.property
+    def funds_withdrawn(self) -> Global___FundsWithdrawn:
+        """Money went out."""
+
+    @_builtins.property
+    def funds_transferred(self) -> Global___FundsTransferred:
+        """A transfer paid the wallet, or took from it."""
+
+    @_builtins.property
+    def limit_changed(self) -> Global___LimitChanged:
+        """The overdraft limit was set."""
+
+    @_builtins.property
+    def record_reversed(self) -> Global___RecordReversed:
+        """A record was undone."""
+
     def __init__(
         self,
         *,
@@ -126,12 +149,16 @@ class WalletEvent(_message.Message):
         refund_credited: Global___RefundCredited | None = ...,
         refund_debited: Global___RefundDebited | None = ...,
         settlement_refused: Global___SettlementRefused | None = ...,
+        funds_withdrawn: Global___FundsWithdrawn | None = ...,
+        funds_transferred: Global___FundsTransferred | None = ...,
+        limit_changed: Global___LimitChanged | None = ...,
+        record_reversed: Global___RecordReversed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account_opened", b"account_opened", "balance", b"balance", "fact", b"fact", "funds_captured", b"funds_captured", "funds_deposited", b"funds_deposited", "funds_reserved", b"funds_reserved", "hold_committed", b"hold_committed", "hold_expired", b"hold_expired", "hold_voided", b"hold_voided", "recorded_at", b"recorded_at", "refund_credited", b"refund_credited", "refund_debited", b"refund_debited", "sale_credited", b"sale_credited", "settlement_refused", b"settlement_refused"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_opened", b"account_opened", "balance", b"balance", "fact", b"fact", "funds_captured", b"funds_captured", "funds_deposited", b"funds_deposited", "funds_reserved", b"funds_reserved", "funds_transferred", b"funds_transferred", "funds_withdrawn", b"funds_withdrawn", "hold_committed", b"hold_committed", "hold_expired", b"hold_expired", "hold_voided", b"hold_voided", "limit_changed", b"limit_changed", "record_reversed", b"record_reversed", "recorded_at", b"recorded_at", "refund_credited", b"refund_credited", "refund_debited", b"refund_debited", "sale_credited", b"sale_credited", "settlement_refused", b"settlement_refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_opened", b"account_opened", "balance", b"balance", "event_id", b"event_id", "fact", b"fact", "funds_captured", b"funds_captured", "funds_deposited", b"funds_deposited", "funds_reserved", b"funds_reserved", "hold_committed", b"hold_committed", "hold_expired", b"hold_expired", "hold_voided", b"hold_voided", "journal_sequence", b"journal_sequence", "recorded_at", b"recorded_at", "refund_credited", b"refund_credited", "refund_debited", b"refund_debited", "sale_credited", b"sale_credited", "sequence", b"sequence", "settlement_refused", b"settlement_refused", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_opened", b"account_opened", "balance", b"balance", "event_id", b"event_id", "fact", b"fact", "funds_captured", b"funds_captured", "funds_deposited", b"funds_deposited", "funds_reserved", b"funds_reserved", "funds_transferred", b"funds_transferred", "funds_withdrawn", b"funds_withdrawn", "hold_committed", b"hold_committed", "hold_expired", b"hold_expired", "hold_voided", b"hold_voided", "journal_sequence", b"journal_sequence", "limit_changed", b"limit_changed", "record_reversed", b"record_reversed", "recorded_at", b"recorded_at", "refund_credited", b"refund_credited", "refund_debited", b"refund_debited", "sale_credited", b"sale_credited", "sequence", b"sequence", "settlement_refused", b"settlement_refused", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["account_opened", "funds_deposited", "funds_reserved", "hold_committed", "funds_captured", "hold_voided", "hold_expired", "sale_credited", "refund_credited", "refund_debited", "settlement_refused"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["account_opened", "funds_deposited", "funds_reserved", "hold_committed", "funds_captured", "hold_voided", "hold_expired", "sale_credited", "refund_credited", "refund_debited", "settlement_refused", "funds_withdrawn", "funds_transferred", "limit_changed", "record_reversed"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
@@ -177,6 +204,104 @@ class FundsDeposited(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FundsDeposited: _TypeAlias = FundsDeposited  # noqa: Y015
+
+@_typing.final
+class FundsWithdrawn(_message.Message):
+    """Money went out to the world."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """How much."""
+
+    def __init__(
+        self,
+        *,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FundsWithdrawn: _TypeAlias = FundsWithdrawn  # noqa: Y015
+
+@_typing.final
+class FundsTransferred(_message.Message):
+    """A transfer paid the wallet, or took from it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Positive when the wallet received, negative when it paid."""
+
+    def __init__(
+        self,
+        *,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FundsTransferred: _TypeAlias = FundsTransferred  # noqa: Y015
+
+@_typing.final
+class LimitChanged(_message.Message):
+    """The overdraft limit was set; the event's balance has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVIOUS_OVERDRAFT_LIMIT_MINOR_FIELD_NUMBER: _builtins.int
+    previous_overdraft_limit_minor: _builtins.int
+    """What it was before, in minor units."""
+    def __init__(
+        self,
+        *,
+        previous_overdraft_limit_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["previous_overdraft_limit_minor", b"previous_overdraft_limit_minor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitChanged: _TypeAlias = LimitChanged  # noqa: Y015
+
+@_typing.final
+class RecordReversed(_message.Message):
+    """A record that touched the wallet was undone. The reversal of a capture comes as RefundCredited and RefundDebited."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOURNAL_SEQUENCE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    journal_sequence: _builtins.int
+    """The record that was undone; the event's own record undid it."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What it did to the wallet now: positive when it received, negative when it paid."""
+
+    def __init__(
+        self,
+        *,
+        journal_sequence: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "journal_sequence", b"journal_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordReversed: _TypeAlias = RecordReversed  # noqa: Y015
 
 @_typing.final
 class FundsReserved(_message.Message):
@@ -397,6 +522,7 @@ class RefundDebited(_message.Message):
     GROSS_FIELD_NUMBER: _builtins.int
     FEE_FIELD_NUMBER: _builtins.int
     NET_FIELD_NUMBER: _builtins.int
+    RECEIVABLE_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     """The hold it was captured from: the order's id."""
     capture_number: _builtins.int
@@ -411,7 +537,11 @@ class RefundDebited(_message.Message):
 
     @_builtins.property
     def net(self) -> _money_pb2.Money:
-        """What left the wallet: gross - fee."""
+        """What left the wallet: gross - fee - receivable."""
+
+    @_builtins.property
+    def receivable(self) -> _money_pb2.Money:
+        """What the wallet lacked, which the seller owes the platform now. Unset when the wallet paid all of it."""
 
     def __init__(
         self,
@@ -421,10 +551,11 @@ class RefundDebited(_message.Message):
         gross: _money_pb2.Money | None = ...,
         fee: _money_pb2.Money | None = ...,
         net: _money_pb2.Money | None = ...,
+        receivable: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["fee", b"fee", "gross", b"gross", "net", b"net"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fee", b"fee", "gross", b"gross", "net", b"net", "receivable", b"receivable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_number", b"capture_number", "fee", b"fee", "gross", b"gross", "hold_id", b"hold_id", "net", b"net"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_number", b"capture_number", "fee", b"fee", "gross", b"gross", "hold_id", b"hold_id", "net", b"net", "receivable", b"receivable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

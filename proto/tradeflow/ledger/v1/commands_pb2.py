@@ -29,31 +29,83 @@ from tradeflow.common.v1 import wallet_pb2 as tradeflow_dot_common_dot_v1_dot_wa
 from tradeflow.ledger.v1 import ledger_pb2 as tradeflow_dot_ledger_dot_v1_dot_ledger__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tradeflow/ledger/v1/commands.proto\x12\x13tradeflow.ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftradeflow/common/v1/money.proto\x1a!tradeflow/common/v1/problem.proto\x1a tradeflow/common/v1/wallet.proto\x1a tradeflow/ledger/v1/ledger.proto\"K\n\x0bOpenAccount\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"o\n\x07\x44\x65posit\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x0c\n\x04note\x18\x04 \x01(\t\"\xb7\x01\n\x0cReserveFunds\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12*\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63ommit\x18\x06 \x01(\x08\"I\n\nCommitHold\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\"\xd4\x01\n\x0c\x43\x61ptureFunds\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63\x61pture_number\x18\x04 \x01(\x05\x12*\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x34\n\x0b\x61llocations\x18\x06 \x03(\x0b\x32\x1f.tradeflow.common.v1.Allocation\x12\r\n\x05\x66inal\x18\x07 \x01(\x08\"G\n\x08VoidHold\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\"\x92\x01\n\rRefundCapture\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63\x61pture_number\x18\x04 \x01(\x05\x12,\n\x04legs\x18\x05 \x03(\x0b\x32\x1e.tradeflow.ledger.v1.RefundLeg\"\xa1\x03\n\x07\x43ommand\x12\x38\n\x0copen_account\x18\x01 \x01(\x0b\x32 .tradeflow.ledger.v1.OpenAccountH\x00\x12/\n\x07\x64\x65posit\x18\x02 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.DepositH\x00\x12:\n\rreserve_funds\x18\x03 \x01(\x0b\x32!.tradeflow.ledger.v1.ReserveFundsH\x00\x12\x36\n\x0b\x63ommit_hold\x18\x04 \x01(\x0b\x32\x1f.tradeflow.ledger.v1.CommitHoldH\x00\x12:\n\rcapture_funds\x18\x05 \x01(\x0b\x32!.tradeflow.ledger.v1.CaptureFundsH\x00\x12\x32\n\tvoid_hold\x18\x06 \x01(\x0b\x32\x1d.tradeflow.ledger.v1.VoidHoldH\x00\x12<\n\x0erefund_capture\x18\x07 \x01(\x0b\x32\".tradeflow.ledger.v1.RefundCaptureH\x00\x42\t\n\x07\x63ommand\"v\n\x07Outcome\x12/\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.ReceiptH\x00\x12/\n\x07problem\x18\x02 \x01(\x0b\x32\x1c.tradeflow.common.v1.ProblemH\x00\x42\t\n\x07outcome\"\x8f\x01\n\x07Receipt\x12\x18\n\x10journal_sequence\x18\x01 \x01(\x03\x12/\n\x0brecorded_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04hold\x18\x03 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\x12\x10\n\x08replayed\x18\x04 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tradeflow/ledger/v1/commands.proto\x12\x13tradeflow.ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftradeflow/common/v1/money.proto\x1a!tradeflow/common/v1/problem.proto\x1a tradeflow/common/v1/wallet.proto\x1a tradeflow/ledger/v1/ledger.proto\"\xcf\x01\n\x0bOpenAccount\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12@\n\x08metadata\x18\x0e \x03(\x0b\x32..tradeflow.ledger.v1.OpenAccount.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa1\x02\n\x07\x44\x65posit\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x08metadata\x18\x0e \x03(\x0b\x32*.tradeflow.ledger.v1.Deposit.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbc\x02\n\x0cReserveFunds\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12*\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63ommit\x18\x06 \x01(\x08\x12\x41\n\x08metadata\x18\x0e \x03(\x0b\x32/.tradeflow.ledger.v1.ReserveFunds.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcc\x01\n\nCommitHold\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12?\n\x08metadata\x18\x0e \x03(\x0b\x32-.tradeflow.ledger.v1.CommitHold.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd9\x02\n\x0c\x43\x61ptureFunds\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63\x61pture_number\x18\x04 \x01(\x05\x12*\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x34\n\x0b\x61llocations\x18\x06 \x03(\x0b\x32\x1f.tradeflow.common.v1.Allocation\x12\r\n\x05\x66inal\x18\x07 \x01(\x08\x12\x41\n\x08metadata\x18\x0e \x03(\x0b\x32/.tradeflow.ledger.v1.CaptureFunds.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc8\x01\n\x08VoidHold\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12=\n\x08metadata\x18\x0e \x03(\x0b\x32+.tradeflow.ledger.v1.VoidHold.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x98\x02\n\rRefundCapture\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07hold_id\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12\x16\n\x0e\x63\x61pture_number\x18\x04 \x01(\x05\x12,\n\x04legs\x18\x05 \x03(\x0b\x32\x1e.tradeflow.ledger.v1.RefundLeg\x12\x42\n\x08metadata\x18\x0e \x03(\x0b\x32\x30.tradeflow.ledger.v1.RefundCapture.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa3\x02\n\x08Withdraw\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12*\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x08metadata\x18\x0e \x03(\x0b\x32+.tradeflow.ledger.v1.Withdraw.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x86\x02\n\x08Transfer\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12.\n\x04legs\x18\x02 \x03(\x0b\x32 .tradeflow.ledger.v1.TransferLeg\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\x08metadata\x18\x0e \x03(\x0b\x32+.tradeflow.ledger.v1.Transfer.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe8\x01\n\x08SetLimit\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x11\n\twallet_id\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x1d\n\x15overdraft_limit_minor\x18\x04 \x01(\x03\x12=\n\x08metadata\x18\x0e \x03(\x0b\x32+.tradeflow.ledger.v1.SetLimit.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc8\x01\n\rReverseRecord\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x18\n\x10journal_sequence\x18\x02 \x01(\x03\x12\x42\n\x08metadata\x18\x0e \x03(\x0b\x32\x30.tradeflow.ledger.v1.ReverseRecord.MetadataEntry\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa2\x05\n\x07\x43ommand\x12\x38\n\x0copen_account\x18\x01 \x01(\x0b\x32 .tradeflow.ledger.v1.OpenAccountH\x00\x12/\n\x07\x64\x65posit\x18\x02 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.DepositH\x00\x12:\n\rreserve_funds\x18\x03 \x01(\x0b\x32!.tradeflow.ledger.v1.ReserveFundsH\x00\x12\x36\n\x0b\x63ommit_hold\x18\x04 \x01(\x0b\x32\x1f.tradeflow.ledger.v1.CommitHoldH\x00\x12:\n\rcapture_funds\x18\x05 \x01(\x0b\x32!.tradeflow.ledger.v1.CaptureFundsH\x00\x12\x32\n\tvoid_hold\x18\x06 \x01(\x0b\x32\x1d.tradeflow.ledger.v1.VoidHoldH\x00\x12<\n\x0erefund_capture\x18\x07 \x01(\x0b\x32\".tradeflow.ledger.v1.RefundCaptureH\x00\x12\x31\n\x08withdraw\x18\x08 \x01(\x0b\x32\x1d.tradeflow.ledger.v1.WithdrawH\x00\x12\x31\n\x08transfer\x18\t \x01(\x0b\x32\x1d.tradeflow.ledger.v1.TransferH\x00\x12\x32\n\tset_limit\x18\n \x01(\x0b\x32\x1d.tradeflow.ledger.v1.SetLimitH\x00\x12<\n\x0ereverse_record\x18\x0b \x01(\x0b\x32\".tradeflow.ledger.v1.ReverseRecordH\x00\x12\x12\n\nuser_token\x18\x1e \x01(\t\x12\x13\n\x0btraceparent\x18\x1f \x01(\tB\t\n\x07\x63ommand\"v\n\x07Outcome\x12/\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.ReceiptH\x00\x12/\n\x07problem\x18\x02 \x01(\x0b\x32\x1c.tradeflow.common.v1.ProblemH\x00\x42\t\n\x07outcome\"\xa0\x01\n\x07Receipt\x12\x18\n\x10journal_sequence\x18\x01 \x01(\x03\x12/\n\x0brecorded_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04hold\x18\x03 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\x12\x10\n\x08replayed\x18\x04 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tradeflow.ledger.v1.commands_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPENACCOUNT']._serialized_start=228
-  _globals['_OPENACCOUNT']._serialized_end=303
-  _globals['_DEPOSIT']._serialized_start=305
-  _globals['_DEPOSIT']._serialized_end=416
-  _globals['_RESERVEFUNDS']._serialized_start=419
-  _globals['_RESERVEFUNDS']._serialized_end=602
-  _globals['_COMMITHOLD']._serialized_start=604
-  _globals['_COMMITHOLD']._serialized_end=677
-  _globals['_CAPTUREFUNDS']._serialized_start=680
-  _globals['_CAPTUREFUNDS']._serialized_end=892
-  _globals['_VOIDHOLD']._serialized_start=894
-  _globals['_VOIDHOLD']._serialized_end=965
-  _globals['_REFUNDCAPTURE']._serialized_start=968
-  _globals['_REFUNDCAPTURE']._serialized_end=1114
-  _globals['_COMMAND']._serialized_start=1117
-  _globals['_COMMAND']._serialized_end=1534
-  _globals['_OUTCOME']._serialized_start=1536
-  _globals['_OUTCOME']._serialized_end=1654
-  _globals['_RECEIPT']._serialized_start=1657
-  _globals['_RECEIPT']._serialized_end=1800
+  _globals['_OPENACCOUNT_METADATAENTRY']._loaded_options = None
+  _globals['_OPENACCOUNT_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_DEPOSIT_METADATAENTRY']._loaded_options = None
+  _globals['_DEPOSIT_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_RESERVEFUNDS_METADATAENTRY']._loaded_options = None
+  _globals['_RESERVEFUNDS_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_COMMITHOLD_METADATAENTRY']._loaded_options = None
+  _globals['_COMMITHOLD_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_CAPTUREFUNDS_METADATAENTRY']._loaded_options = None
+  _globals['_CAPTUREFUNDS_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_VOIDHOLD_METADATAENTRY']._loaded_options = None
+  _globals['_VOIDHOLD_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_REFUNDCAPTURE_METADATAENTRY']._loaded_options = None
+  _globals['_REFUNDCAPTURE_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_WITHDRAW_METADATAENTRY']._loaded_options = None
+  _globals['_WITHDRAW_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_TRANSFER_METADATAENTRY']._loaded_options = None
+  _globals['_TRANSFER_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_SETLIMIT_METADATAENTRY']._loaded_options = None
+  _globals['_SETLIMIT_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_REVERSERECORD_METADATAENTRY']._loaded_options = None
+  _globals['_REVERSERECORD_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_OPENACCOUNT']._serialized_start=229
+  _globals['_OPENACCOUNT']._serialized_end=436
+  _globals['_OPENACCOUNT_METADATAENTRY']._serialized_start=389
+  _globals['_OPENACCOUNT_METADATAENTRY']._serialized_end=436
+  _globals['_DEPOSIT']._serialized_start=439
+  _globals['_DEPOSIT']._serialized_end=728
+  _globals['_DEPOSIT_METADATAENTRY']._serialized_start=389
+  _globals['_DEPOSIT_METADATAENTRY']._serialized_end=436
+  _globals['_RESERVEFUNDS']._serialized_start=731
+  _globals['_RESERVEFUNDS']._serialized_end=1047
+  _globals['_RESERVEFUNDS_METADATAENTRY']._serialized_start=389
+  _globals['_RESERVEFUNDS_METADATAENTRY']._serialized_end=436
+  _globals['_COMMITHOLD']._serialized_start=1050
+  _globals['_COMMITHOLD']._serialized_end=1254
+  _globals['_COMMITHOLD_METADATAENTRY']._serialized_start=389
+  _globals['_COMMITHOLD_METADATAENTRY']._serialized_end=436
+  _globals['_CAPTUREFUNDS']._serialized_start=1257
+  _globals['_CAPTUREFUNDS']._serialized_end=1602
+  _globals['_CAPTUREFUNDS_METADATAENTRY']._serialized_start=389
+  _globals['_CAPTUREFUNDS_METADATAENTRY']._serialized_end=436
+  _globals['_VOIDHOLD']._serialized_start=1605
+  _globals['_VOIDHOLD']._serialized_end=1805
+  _globals['_VOIDHOLD_METADATAENTRY']._serialized_start=389
+  _globals['_VOIDHOLD_METADATAENTRY']._serialized_end=436
+  _globals['_REFUNDCAPTURE']._serialized_start=1808
+  _globals['_REFUNDCAPTURE']._serialized_end=2088
+  _globals['_REFUNDCAPTURE_METADATAENTRY']._serialized_start=389
+  _globals['_REFUNDCAPTURE_METADATAENTRY']._serialized_end=436
+  _globals['_WITHDRAW']._serialized_start=2091
+  _globals['_WITHDRAW']._serialized_end=2382
+  _globals['_WITHDRAW_METADATAENTRY']._serialized_start=389
+  _globals['_WITHDRAW_METADATAENTRY']._serialized_end=436
+  _globals['_TRANSFER']._serialized_start=2385
+  _globals['_TRANSFER']._serialized_end=2647
+  _globals['_TRANSFER_METADATAENTRY']._serialized_start=389
+  _globals['_TRANSFER_METADATAENTRY']._serialized_end=436
+  _globals['_SETLIMIT']._serialized_start=2650
+  _globals['_SETLIMIT']._serialized_end=2882
+  _globals['_SETLIMIT_METADATAENTRY']._serialized_start=389
+  _globals['_SETLIMIT_METADATAENTRY']._serialized_end=436
+  _globals['_REVERSERECORD']._serialized_start=2885
+  _globals['_REVERSERECORD']._serialized_end=3085
+  _globals['_REVERSERECORD_METADATAENTRY']._serialized_start=389
+  _globals['_REVERSERECORD_METADATAENTRY']._serialized_end=436
+  _globals['_COMMAND']._serialized_start=3088
+  _globals['_COMMAND']._serialized_end=3762
+  _globals['_OUTCOME']._serialized_start=3764
+  _globals['_OUTCOME']._serialized_end=3882
+  _globals['_RECEIPT']._serialized_start=3885
+  _globals['_RECEIPT']._serialized_end=4045
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,23 @@ reason and changes nothing.
 
 Keys. `idempotency_key` is 1 to 128 bytes, compared byte by byte, and scoped to the calling service. The same key
 with the same content gets the first answer again, refusals that depend on state included; the same key with other
-content is refused with reason "idempotency_key_reused".
+content is refused with reason "idempotency_key_reused". A dry run remembers nothing under its key.
+
+Guards. Each command names its own, in the order in which they are asked; the first that fails gives the reason.
+Before them, for every command: the caller's token, the shape of each field (INVALID_ARGUMENT: id_malformed,
+idempotency_key_malformed, instant_malformed, metadata_malformed, …), whether this caller may send this command
+(PERMISSION_DENIED), then the key: with other content it is refused (idempotency_key_reused), and so is one whose
+refusal was forgotten (key_expired).
+
+Metadata. What the caller wants to find again with the record, such as an invoice's number: up to 4,096 bytes as JSON
+with sorted names. It is part of the command's content, is covered by the record's hash, and is shown to services,
+treasury and operators.
+
+Dry run. The command is decided against the book as it is, after the commands before it in the same batch, and changes
+nothing; nothing is remembered under its key. Its receipt says `dry_run` and has no journal sequence.
+
+Effective date. `effective_at` is when the movement counts, where that isn't when it is recorded: a bank's value date.
+Records stay in the order of recording; GetBalance asks by either date.
 """
 
 from collections import abc as _abc
@@ -35,25 +51,55 @@ class OpenAccount(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     WALLET_ID_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """See the file's comment."""
     wallet_id: _builtins.str
     """The owner's user id (UUID): the wallet."""
     currency: _builtins.str
     """The asset code."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
+
     def __init__(
         self,
         *,
         idempotency_key: _builtins.str = ...,
         wallet_id: _builtins.str = ...,
         currency: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "idempotency_key", b"idempotency_key", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dry_run", b"dry_run", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -61,23 +107,59 @@ Global___OpenAccount: _TypeAlias = OpenAccount  # noqa: Y015
 
 @_typing.final
 class Deposit(_message.Message):
-    """Bring money in from outside: SYSTEM_FUNDING pays, the wallet receives. Opens the account if need be."""
+    """Bring money in from outside: the funding account pays, the wallet receives. Opens the account if need be.
+    Guards: asset (unknown_asset), amount (invalid_amount), effective date (effective_in_the_future), overflow
+    (balance_overflow).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     WALLET_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """See the file's comment."""
     wallet_id: _builtins.str
     """Who receives."""
     note: _builtins.str
     """What the treasury wants to remember, up to 1,024 bytes of UTF-8."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """How much; positive."""
+
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp:
+        """See the file's comment."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
 
     def __init__(
         self,
@@ -86,10 +168,13 @@ class Deposit(_message.Message):
         wallet_id: _builtins.str = ...,
         amount: _money_pb2.Money | None = ...,
         note: _builtins.str = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "effective_at", b"effective_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "idempotency_key", b"idempotency_key", "note", b"note", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "dry_run", b"dry_run", "effective_at", b"effective_at", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "note", b"note", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -97,12 +182,33 @@ Global___Deposit: _TypeAlias = Deposit  # noqa: Y015
 
 @_typing.final
 class ReserveFunds(_message.Message):
-    """Set money aside. Guards, in this order: the hold was voided before it came (hold_voided), the account is open
-    (account_not_open), the asset is known (unknown_asset), the amount is positive and within range
-    (invalid_amount), the expiry lies ahead (expiry_in_the_past), funds suffice (insufficient_funds).
+    """Set money aside. Guards, in this order: the hold was voided before it came (hold_voided) or another one has its id
+    (hold_exists), the account is open (account_not_open), the asset is known (unknown_asset), the amount is positive and
+    within range (invalid_amount), the expiry lies ahead (expiry_in_the_past) and not too far (expiry_too_far), funds
+    suffice (insufficient_funds).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     HOLD_ID_FIELD_NUMBER: _builtins.int
@@ -110,6 +216,8 @@ class ReserveFunds(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """See the file's comment; orders sends the order's id."""
     hold_id: _builtins.str
@@ -118,6 +226,8 @@ class ReserveFunds(_message.Message):
     """Whose money."""
     commit: _builtins.bool
     """True: reserve and commit in one step; the hold never expires and `expires_at` may be left out."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """How much; positive."""
@@ -125,6 +235,10 @@ class ReserveFunds(_message.Message):
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """When the hold ends by itself unless it was committed. At most 31 days ahead."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
 
     def __init__(
         self,
@@ -135,10 +249,12 @@ class ReserveFunds(_message.Message):
         amount: _money_pb2.Money | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         commit: _builtins.bool = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "commit", b"commit", "expires_at", b"expires_at", "hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "commit", b"commit", "dry_run", b"dry_run", "expires_at", b"expires_at", "hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -152,25 +268,55 @@ class CommitHold(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     HOLD_ID_FIELD_NUMBER: _builtins.int
     WALLET_ID_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """See the file's comment."""
     hold_id: _builtins.str
     """The hold."""
     wallet_id: _builtins.str
     """The hold's wallet, which must match."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
+
     def __init__(
         self,
         *,
         idempotency_key: _builtins.str = ...,
         hold_id: _builtins.str = ...,
         wallet_id: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -179,11 +325,32 @@ Global___CommitHold: _TypeAlias = CommitHold  # noqa: Y015
 @_typing.final
 class CaptureFunds(_message.Message):
     """Pay sellers from a hold. Funds are never checked again: the hold is the promise.
-    Guards: exists, owner, asset, open or committed (hold_closed), not due (hold_expired), allocations sum to the
-    amount (allocations_mismatch), amount within what remains (exceeds_hold), destinations (account_not_open).
+    Guards: exists (hold_not_found), owner (not_hold_owner), asset (currency_mismatch), open or committed (hold_closed),
+    not due (hold_expired), a new number (capture_exists), allocations sum to the amount (allocations_mismatch), amount
+    within what remains (exceeds_hold), overflow (balance_overflow). Wallets that receive are opened if need be.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     HOLD_ID_FIELD_NUMBER: _builtins.int
@@ -192,6 +359,8 @@ class CaptureFunds(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     ALLOCATIONS_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """See the file's comment; orders sends order:{id}:capture:{n}."""
     hold_id: _builtins.str
@@ -202,6 +371,8 @@ class CaptureFunds(_message.Message):
     """The caller's number of this capture, from 1: refunds name it."""
     final: _builtins.bool
     """True: release what remains after this capture."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """How much to take; at most what remains."""
@@ -209,6 +380,10 @@ class CaptureFunds(_message.Message):
     @_builtins.property
     def allocations(self) -> _containers.RepeatedCompositeFieldContainer[_wallet_pb2.Allocation]:
         """Who gets it; the gross amounts sum to `amount`. 1 to 100 sellers, each named once."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
 
     def __init__(
         self,
@@ -220,10 +395,12 @@ class CaptureFunds(_message.Message):
         amount: _money_pb2.Money | None = ...,
         allocations: _abc.Iterable[_wallet_pb2.Allocation] | None = ...,
         final: _builtins.bool = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocations", b"allocations", "amount", b"amount", "capture_number", b"capture_number", "final", b"final", "hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocations", b"allocations", "amount", b"amount", "capture_number", b"capture_number", "dry_run", b"dry_run", "final", b"final", "hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -232,30 +409,61 @@ Global___CaptureFunds: _TypeAlias = CaptureFunds  # noqa: Y015
 @_typing.final
 class VoidHold(_message.Message):
     """Release what remains of a hold. Voiding a voided or expired hold is success; voiding a hold that never was leaves a
-    tombstone, so that a late reserve of the same id is refused. Guards: owner, not fully captured (hold_captured).
+    tombstone, so that a late reserve of the same id is refused. Guards: owner (not_hold_owner), not fully captured
+    (hold_captured).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     HOLD_ID_FIELD_NUMBER: _builtins.int
     WALLET_ID_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """See the file's comment."""
     hold_id: _builtins.str
     """The hold."""
     wallet_id: _builtins.str
     """The hold's wallet, which must match."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
+
     def __init__(
         self,
         *,
         idempotency_key: _builtins.str = ...,
         hold_id: _builtins.str = ...,
         wallet_id: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -264,17 +472,40 @@ Global___VoidHold: _TypeAlias = VoidHold  # noqa: Y015
 @_typing.final
 class RefundCapture(_message.Message):
     """Give captured money back to the buyer.
-    Guards: capture exists (capture_not_found), owner, asset, each leg within captured - refunded (exceeds_capture),
-    the seller's funds (insufficient_funds).
+    Guards: capture exists (capture_not_found), owner (not_hold_owner), not reversed (capture_reversed), each leg within
+    captured - refunded (exceeds_capture), the seller's funds (insufficient_funds, unless the ledger charges what lacks
+    to the seller's receivable account), overflow (balance_overflow).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     HOLD_ID_FIELD_NUMBER: _builtins.int
     WALLET_ID_FIELD_NUMBER: _builtins.int
     CAPTURE_NUMBER_FIELD_NUMBER: _builtins.int
     LEGS_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """See the file's comment; orders sends order:{id}:refund:{refund id}."""
     hold_id: _builtins.str
@@ -283,9 +514,15 @@ class RefundCapture(_message.Message):
     """The hold's wallet, which must match: it receives the refund."""
     capture_number: _builtins.int
     """Which capture."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
     @_builtins.property
     def legs(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.RefundLeg]:
         """Who gives back how much; each seller once."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
 
     def __init__(
         self,
@@ -295,14 +532,292 @@ class RefundCapture(_message.Message):
         wallet_id: _builtins.str = ...,
         capture_number: _builtins.int = ...,
         legs: _abc.Iterable[_ledger_pb2.RefundLeg] | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_number", b"capture_number", "hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "legs", b"legs", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_number", b"capture_number", "dry_run", b"dry_run", "hold_id", b"hold_id", "idempotency_key", b"idempotency_key", "legs", b"legs", "metadata", b"metadata", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RefundCapture: _TypeAlias = RefundCapture  # noqa: Y015
+
+@_typing.final
+class Withdraw(_message.Message):
+    """Take money out: the wallet pays, the funding account receives. Sent by the treasury, or for the wallet's own user with
+    that user's token.
+    Guards: the account is open (account_not_open), the asset is known (unknown_asset), the amount is positive and within
+    range (invalid_amount), the effective date (effective_in_the_future), funds suffice (insufficient_funds), overflow
+    (balance_overflow).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    WALLET_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """See the file's comment."""
+    wallet_id: _builtins.str
+    """Who pays."""
+    note: _builtins.str
+    """What shall be remembered, up to 1,024 bytes of UTF-8."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """How much; positive."""
+
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp:
+        """See the file's comment."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
+
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        wallet_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        note: _builtins.str = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "effective_at", b"effective_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "dry_run", b"dry_run", "effective_at", b"effective_at", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "note", b"note", "wallet_id", b"wallet_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Withdraw: _TypeAlias = Withdraw  # noqa: Y015
+
+@_typing.final
+class Transfer(_message.Message):
+    """Move money between accounts, in one record: any number of payers, receivers and assets. Sent by the treasury.
+    An exchange is four legs: the wallet and the exchange account in one asset, and both in the other.
+    Guards: 2 to 100 legs and each account once in each asset (legs_malformed), amounts other than zero and within range
+    (invalid_amount), assets (unknown_asset), each asset sums to zero (legs_unbalanced), accounts that pay are open
+    (account_not_open), the effective date (effective_in_the_future), funds of those that pay (insufficient_funds, and
+    exceeds_receivable for more than a seller owes), overflow (balance_overflow).
+    Wallets that receive are opened if need be.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    LEGS_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """See the file's comment."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
+    @_builtins.property
+    def legs(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.TransferLeg]:
+        """Who pays and who receives, 2 to 100; the amounts of each asset sum to zero."""
+
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp:
+        """See the file's comment."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
+
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        legs: _abc.Iterable[_ledger_pb2.TransferLeg] | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "effective_at", b"effective_at", "idempotency_key", b"idempotency_key", "legs", b"legs", "metadata", b"metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transfer: _TypeAlias = Transfer  # noqa: Y015
+
+@_typing.final
+class SetLimit(_message.Message):
+    """Set how far below zero a wallet's account may go. Sent by the treasury. Opens the account if need be.
+    Guards: the limit is 0 to 2^53 - 1 (invalid_amount), the asset is known (unknown_asset), not less than what is in use
+    (limit_in_use).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    WALLET_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    OVERDRAFT_LIMIT_MINOR_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """See the file's comment."""
+    wallet_id: _builtins.str
+    """The wallet."""
+    currency: _builtins.str
+    """The asset code."""
+    overdraft_limit_minor: _builtins.int
+    """How far `posted - pending_outgoing` may fall below zero, in minor units; 0 takes the limit away."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
+
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        wallet_id: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        overdraft_limit_minor: _builtins.int = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "dry_run", b"dry_run", "idempotency_key", b"idempotency_key", "metadata", b"metadata", "overdraft_limit_minor", b"overdraft_limit_minor", "wallet_id", b"wallet_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetLimit: _TypeAlias = SetLimit  # noqa: Y015
+
+@_typing.final
+class ReverseRecord(_message.Message):
+    """Undo a record by a new one with the opposite postings: a deposit, a withdrawal, a transfer, or a capture, of which
+    everything is refunded that was not refunded yet. Sent by the treasury. A reversal can't be reversed.
+    Guards: the record exists (record_not_found), its kind can be reversed (not_reversible), it was not reversed before
+    (already_reversed, also when nothing of a capture is left), funds of those that received (insufficient_funds,
+    exceeds_receivable), overflow (balance_overflow).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    JOURNAL_SEQUENCE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """See the file's comment."""
+    journal_sequence: _builtins.int
+    """Which record."""
+    dry_run: _builtins.bool
+    """See the file's comment."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """See the file's comment."""
+
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        journal_sequence: _builtins.int = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "idempotency_key", b"idempotency_key", "journal_sequence", b"journal_sequence", "metadata", b"metadata"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseRecord: _TypeAlias = ReverseRecord  # noqa: Y015
 
 @_typing.final
 class Command(_message.Message):
@@ -317,6 +832,19 @@ class Command(_message.Message):
     CAPTURE_FUNDS_FIELD_NUMBER: _builtins.int
     VOID_HOLD_FIELD_NUMBER: _builtins.int
     REFUND_CAPTURE_FIELD_NUMBER: _builtins.int
+    WITHDRAW_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    SET_LIMIT_FIELD_NUMBER: _builtins.int
+    REVERSE_RECORD_FIELD_NUMBER: _builtins.int
+    USER_TOKEN_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    user_token: _builtins.str
+    """The token of the user for whom this one command is sent, without "Bearer": so that one call can carry the commands of
+    many users. Empty: the user of the call's x-user-authorization, if any. A token that isn't good ends this command
+    with reason token_expired, token_forged, …, and no other.
+    """
+    traceparent: _builtins.str
+    """The trace that this one command belongs to (W3C `traceparent`). Empty: the call's own."""
     @_builtins.property
     def open_account(self) -> Global___OpenAccount:
         """Open an account."""
@@ -345,6 +873,22 @@ class Command(_message.Message):
     def refund_capture(self) -> Global___RefundCapture:
         """Refund."""
 
+    @_builtins.property
+    def withdraw(self) -> Global___Withdraw:
+        """Withdraw."""
+
+    @_builtins.property
+    def transfer(self) -> Global___Transfer:
+        """Transfer."""
+
+    @_builtins.property
+    def set_limit(self) -> Global___SetLimit:
+        """Set a limit."""
+
+    @_builtins.property
+    def reverse_record(self) -> Global___ReverseRecord:
+        """Reverse."""
+
     def __init__(
         self,
         *,
@@ -355,12 +899,18 @@ class Command(_message.Message):
         capture_funds: Global___CaptureFunds | None = ...,
         void_hold: Global___VoidHold | None = ...,
         refund_capture: Global___RefundCapture | None = ...,
+        withdraw: Global___Withdraw | None = ...,
+        transfer: Global___Transfer | None = ...,
+        set_limit: Global___SetLimit | None = ...,
+        reverse_record: Global___ReverseRecord | None = ...,
+        user_token: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capture_funds", b"capture_funds", "command", b"command", "commit_hold", b"commit_hold", "deposit", b"deposit", "open_account", b"open_account", "refund_capture", b"refund_capture", "reserve_funds", b"reserve_funds", "void_hold", b"void_hold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capture_funds", b"capture_funds", "command", b"command", "commit_hold", b"commit_hold", "deposit", b"deposit", "open_account", b"open_account", "refund_capture", b"refund_capture", "reserve_funds", b"reserve_funds", "reverse_record", b"reverse_record", "set_limit", b"set_limit", "transfer", b"transfer", "void_hold", b"void_hold", "withdraw", b"withdraw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_funds", b"capture_funds", "command", b"command", "commit_hold", b"commit_hold", "deposit", b"deposit", "open_account", b"open_account", "refund_capture", b"refund_capture", "reserve_funds", b"reserve_funds", "void_hold", b"void_hold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capture_funds", b"capture_funds", "command", b"command", "commit_hold", b"commit_hold", "deposit", b"deposit", "open_account", b"open_account", "refund_capture", b"refund_capture", "reserve_funds", b"reserve_funds", "reverse_record", b"reverse_record", "set_limit", b"set_limit", "traceparent", b"traceparent", "transfer", b"transfer", "user_token", b"user_token", "void_hold", b"void_hold", "withdraw", b"withdraw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["open_account", "deposit", "reserve_funds", "commit_hold", "capture_funds", "void_hold", "refund_capture"]  # noqa: Y015
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["open_account", "deposit", "reserve_funds", "commit_hold", "capture_funds", "void_hold", "refund_capture", "withdraw", "transfer", "set_limit", "reverse_record"]  # noqa: Y015
     _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
 
@@ -408,10 +958,13 @@ class Receipt(_message.Message):
     RECORDED_AT_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     journal_sequence: _builtins.int
-    """The journal record's sequence; 0 when the command was already true (an account that was open)."""
+    """The journal record's sequence; 0 when the command was already true (an account that was open), and for a dry run."""
     replayed: _builtins.bool
     """True when an earlier call with this key did it."""
+    dry_run: _builtins.bool
+    """True when nothing was done, because that was asked for: the command would have been accepted."""
     @_builtins.property
     def recorded_at(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -427,10 +980,11 @@ class Receipt(_message.Message):
         recorded_at: _timestamp_pb2.Timestamp | None = ...,
         hold: _wallet_pb2.Hold | None = ...,
         replayed: _builtins.bool = ...,
+        dry_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "recorded_at", b"recorded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "journal_sequence", b"journal_sequence", "recorded_at", b"recorded_at", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "hold", b"hold", "journal_sequence", b"journal_sequence", "recorded_at", b"recorded_at", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

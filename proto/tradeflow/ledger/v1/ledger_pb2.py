@@ -26,15 +26,33 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tradeflow.common.v1 import money_pb2 as tradeflow_dot_common_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tradeflow/ledger/v1/ledger.proto\x12\x13tradeflow.ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftradeflow/common/v1/money.proto\"\xd6\x01\n\rStatementLine\x12\x18\n\x10journal_sequence\x18\x01 \x01(\x03\x12\x18\n\x10\x61\x63\x63ount_sequence\x18\x02 \x01(\x03\x12/\n\x0brecorded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12*\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x15\n\rbalance_minor\x18\x06 \x01(\x03\x12\x0f\n\x07hold_id\x18\x07 \x01(\t\"3\n\tRefundLeg\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x13\n\x0bgross_minor\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tradeflow/ledger/v1/ledger.proto\x12\x13tradeflow.ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ftradeflow/common/v1/money.proto\"\x88\x02\n\rStatementLine\x12\x18\n\x10journal_sequence\x18\x01 \x01(\x03\x12\x18\n\x10\x61\x63\x63ount_sequence\x18\x02 \x01(\x03\x12/\n\x0brecorded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12*\n\x06\x61mount\x18\x05 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x15\n\rbalance_minor\x18\x06 \x01(\x03\x12\x0f\n\x07hold_id\x18\x07 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"3\n\tRefundLeg\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x13\n\x0bgross_minor\x18\x02 \x01(\x03\"\xb5\x01\n\x0bTransferLeg\x12\x13\n\twallet_id\x18\x01 \x01(\tH\x00\x12:\n\x0esystem_account\x18\x02 \x01(\x0e\x32 .tradeflow.ledger.v1.AccountTypeH\x00\x12\x1e\n\x14receivable_seller_id\x18\x03 \x01(\tH\x00\x12*\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x1a.tradeflow.common.v1.MoneyB\t\n\x07\x61\x63\x63ount\"\xff\x02\n\x07\x41\x63\x63ount\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12.\n\x04type\x18\x02 \x01(\x0e\x32 .tradeflow.ledger.v1.AccountType\x12\x35\n\x0bnormal_side\x18\x03 \x01(\x0e\x32 .tradeflow.ledger.v1.AccountSide\x12\x11\n\twallet_id\x18\x04 \x01(\t\x12\x10\n\x08\x63urrency\x18\x05 \x01(\t\x12\x17\n\x0fopened_sequence\x18\x06 \x01(\x03\x12\x1b\n\x13\x64\x65\x62its_posted_minor\x18\x07 \x01(\x03\x12\x1c\n\x14\x63redits_posted_minor\x18\x08 \x01(\x03\x12\x14\n\x0cposted_minor\x18\t \x01(\x03\x12\x1e\n\x16pending_outgoing_minor\x18\n \x01(\x03\x12\x17\n\x0f\x61vailable_minor\x18\x0b \x01(\x03\x12\x1d\n\x15overdraft_limit_minor\x18\x0c \x01(\x03\x12\x18\n\x10\x61\x63\x63ount_sequence\x18\r \x01(\x03\"~\n\rPostedBalance\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x14\n\x0cposted_minor\x18\x03 \x01(\x03\x12\x18\n\x10journal_sequence\x18\x04 \x01(\x03\x12\x18\n\x10\x61\x63\x63ount_sequence\x18\x05 \x01(\x03\"\xa2\x01\n\x07Posting\x12\x0b\n\x03leg\x18\x01 \x01(\x05\x12\x14\n\x0c\x61\x63\x63ount_code\x18\x02 \x01(\t\x12\x11\n\twallet_id\x18\x03 \x01(\t\x12*\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x1a.tradeflow.common.v1.Money\x12\x1b\n\x13\x62\x61lance_after_minor\x18\x05 \x01(\x03\x12\x18\n\x10\x61\x63\x63ount_sequence\x18\x06 \x01(\x03\"\x86\x03\n\x06Record\x12\x18\n\x10journal_sequence\x18\x01 \x01(\x03\x12\x11\n\trecord_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12/\n\x0brecorded_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07hold_id\x18\x06 \x01(\t\x12;\n\x08metadata\x18\x07 \x03(\x0b\x32).tradeflow.ledger.v1.Record.MetadataEntry\x12\x0c\n\x04note\x18\x08 \x01(\t\x12.\n\x08postings\x18\t \x03(\x0b\x32\x1c.tradeflow.ledger.v1.Posting\x12\x13\n\x0breversed_by\x18\n \x01(\x03\x12\x0c\n\x04hash\x18\x0b \x01(\x0c\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\xb0\x01\n\x0b\x41\x63\x63ountType\x12\x1c\n\x18\x41\x43\x43OUNT_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41\x43\x43OUNT_TYPE_WALLET\x10\x01\x12\x18\n\x14\x41\x43\x43OUNT_TYPE_FUNDING\x10\x02\x12\x18\n\x14\x41\x43\x43OUNT_TYPE_REVENUE\x10\x03\x12\x1b\n\x17\x41\x43\x43OUNT_TYPE_RECEIVABLE\x10\x04\x12\x19\n\x15\x41\x43\x43OUNT_TYPE_EXCHANGE\x10\x05*\\\n\x0b\x41\x63\x63ountSide\x12\x1c\n\x18\x41\x43\x43OUNT_SIDE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41\x43\x43OUNT_SIDE_DEBIT\x10\x01\x12\x17\n\x13\x41\x43\x43OUNT_SIDE_CREDIT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tradeflow.ledger.v1.ledger_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RECORD_METADATAENTRY']._loaded_options = None
+  _globals['_RECORD_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_ACCOUNTTYPE']._serialized_start=1700
+  _globals['_ACCOUNTTYPE']._serialized_end=1876
+  _globals['_ACCOUNTSIDE']._serialized_start=1878
+  _globals['_ACCOUNTSIDE']._serialized_end=1970
   _globals['_STATEMENTLINE']._serialized_start=124
-  _globals['_STATEMENTLINE']._serialized_end=338
-  _globals['_REFUNDLEG']._serialized_start=340
-  _globals['_REFUNDLEG']._serialized_end=391
+  _globals['_STATEMENTLINE']._serialized_end=388
+  _globals['_REFUNDLEG']._serialized_start=390
+  _globals['_REFUNDLEG']._serialized_end=441
+  _globals['_TRANSFERLEG']._serialized_start=444
+  _globals['_TRANSFERLEG']._serialized_end=625
+  _globals['_ACCOUNT']._serialized_start=628
+  _globals['_ACCOUNT']._serialized_end=1011
+  _globals['_POSTEDBALANCE']._serialized_start=1013
+  _globals['_POSTEDBALANCE']._serialized_end=1139
+  _globals['_POSTING']._serialized_start=1142
+  _globals['_POSTING']._serialized_end=1304
+  _globals['_RECORD']._serialized_start=1307
+  _globals['_RECORD']._serialized_end=1697
+  _globals['_RECORD_METADATAENTRY']._serialized_start=1650
+  _globals['_RECORD_METADATAENTRY']._serialized_end=1697
 # @@protoc_insertion_point(module_scope)

@@ -29,13 +29,15 @@ from tradeflow.common.v1 import wallet_pb2 as tradeflow_dot_common_dot_v1_dot_wa
 from tradeflow.ledger.v1 import ledger_pb2 as tradeflow_dot_ledger_dot_v1_dot_ledger__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tradeflow/ledger/v1/ledger_service.proto\x12\x13tradeflow.ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&tradeflow/events/v1/wallet_event.proto\x1a\"tradeflow/ledger/v1/commands.proto\x1a tradeflow/common/v1/wallet.proto\x1a tradeflow/ledger/v1/ledger.proto\"G\n\x12OpenAccountRequest\x12\x31\n\x07\x63ommand\x18\x01 \x01(\x0b\x32 .tradeflow.ledger.v1.OpenAccount\"D\n\x13OpenAccountResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"?\n\x0e\x44\x65positRequest\x12-\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Deposit\"@\n\x0f\x44\x65positResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"I\n\x13ReserveFundsRequest\x12\x32\n\x07\x63ommand\x18\x01 \x01(\x0b\x32!.tradeflow.ledger.v1.ReserveFunds\"E\n\x14ReserveFundsResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"E\n\x11\x43ommitHoldRequest\x12\x30\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1f.tradeflow.ledger.v1.CommitHold\"C\n\x12\x43ommitHoldResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"I\n\x13\x43\x61ptureFundsRequest\x12\x32\n\x07\x63ommand\x18\x01 \x01(\x0b\x32!.tradeflow.ledger.v1.CaptureFunds\"E\n\x14\x43\x61ptureFundsResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"A\n\x0fVoidHoldRequest\x12.\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.tradeflow.ledger.v1.VoidHold\"A\n\x10VoidHoldResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"K\n\x14RefundCaptureRequest\x12\x33\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\".tradeflow.ledger.v1.RefundCapture\"F\n\x15RefundCaptureResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"E\n\x13\x45xecuteBatchRequest\x12.\n\x08\x63ommands\x18\x01 \x03(\x0b\x32\x1c.tradeflow.ledger.v1.Command\"F\n\x14\x45xecuteBatchResponse\x12.\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.tradeflow.ledger.v1.Outcome\"8\n\x11GetBalanceRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"C\n\x12GetBalanceResponse\x12-\n\x07\x62\x61lance\x18\x01 \x01(\x0b\x32\x1c.tradeflow.common.v1.Balance\"!\n\x0eGetHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\":\n\x0fGetHoldResponse\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\"n\n\x14ListStatementRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x1e\n\x16\x61\x66ter_account_sequence\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\"o\n\x15ListStatementResponse\x12\x31\n\x05lines\x18\x01 \x03(\x0b\x32\".tradeflow.ledger.v1.StatementLine\x12#\n\x1bnext_after_account_sequence\x18\x02 \x01(\x03\"W\n\x17ListWalletEventsRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\"\xa9\x01\n\x18ListWalletEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .tradeflow.events.v1.WalletEvent\x12\x15\n\rlast_sequence\x18\x02 \x01(\x03\x12\x17\n\x0freload_required\x18\x03 \x01(\x08\x12+\n\x07read_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xa4\t\n\rLedgerService\x12`\n\x0bOpenAccount\x12\'.tradeflow.ledger.v1.OpenAccountRequest\x1a(.tradeflow.ledger.v1.OpenAccountResponse\x12T\n\x07\x44\x65posit\x12#.tradeflow.ledger.v1.DepositRequest\x1a$.tradeflow.ledger.v1.DepositResponse\x12\x63\n\x0cReserveFunds\x12(.tradeflow.ledger.v1.ReserveFundsRequest\x1a).tradeflow.ledger.v1.ReserveFundsResponse\x12]\n\nCommitHold\x12&.tradeflow.ledger.v1.CommitHoldRequest\x1a\'.tradeflow.ledger.v1.CommitHoldResponse\x12\x63\n\x0c\x43\x61ptureFunds\x12(.tradeflow.ledger.v1.CaptureFundsRequest\x1a).tradeflow.ledger.v1.CaptureFundsResponse\x12W\n\x08VoidHold\x12$.tradeflow.ledger.v1.VoidHoldRequest\x1a%.tradeflow.ledger.v1.VoidHoldResponse\x12\x66\n\rRefundCapture\x12).tradeflow.ledger.v1.RefundCaptureRequest\x1a*.tradeflow.ledger.v1.RefundCaptureResponse\x12\x63\n\x0c\x45xecuteBatch\x12(.tradeflow.ledger.v1.ExecuteBatchRequest\x1a).tradeflow.ledger.v1.ExecuteBatchResponse\x12]\n\nGetBalance\x12&.tradeflow.ledger.v1.GetBalanceRequest\x1a\'.tradeflow.ledger.v1.GetBalanceResponse\x12T\n\x07GetHold\x12#.tradeflow.ledger.v1.GetHoldRequest\x1a$.tradeflow.ledger.v1.GetHoldResponse\x12\x66\n\rListStatement\x12).tradeflow.ledger.v1.ListStatementRequest\x1a*.tradeflow.ledger.v1.ListStatementResponse\x12o\n\x10ListWalletEvents\x12,.tradeflow.ledger.v1.ListWalletEventsRequest\x1a-.tradeflow.ledger.v1.ListWalletEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(tradeflow/ledger/v1/ledger_service.proto\x12\x13tradeflow.ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&tradeflow/events/v1/wallet_event.proto\x1a\"tradeflow/ledger/v1/commands.proto\x1a tradeflow/common/v1/wallet.proto\x1a tradeflow/ledger/v1/ledger.proto\"G\n\x12OpenAccountRequest\x12\x31\n\x07\x63ommand\x18\x01 \x01(\x0b\x32 .tradeflow.ledger.v1.OpenAccount\"D\n\x13OpenAccountResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"?\n\x0e\x44\x65positRequest\x12-\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Deposit\"@\n\x0f\x44\x65positResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"I\n\x13ReserveFundsRequest\x12\x32\n\x07\x63ommand\x18\x01 \x01(\x0b\x32!.tradeflow.ledger.v1.ReserveFunds\"E\n\x14ReserveFundsResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"E\n\x11\x43ommitHoldRequest\x12\x30\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1f.tradeflow.ledger.v1.CommitHold\"C\n\x12\x43ommitHoldResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"I\n\x13\x43\x61ptureFundsRequest\x12\x32\n\x07\x63ommand\x18\x01 \x01(\x0b\x32!.tradeflow.ledger.v1.CaptureFunds\"E\n\x14\x43\x61ptureFundsResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"A\n\x0fVoidHoldRequest\x12.\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.tradeflow.ledger.v1.VoidHold\"A\n\x10VoidHoldResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"K\n\x14RefundCaptureRequest\x12\x33\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\".tradeflow.ledger.v1.RefundCapture\"F\n\x15RefundCaptureResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"A\n\x0fWithdrawRequest\x12.\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.tradeflow.ledger.v1.Withdraw\"A\n\x10WithdrawResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"A\n\x0fTransferRequest\x12.\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.tradeflow.ledger.v1.Transfer\"A\n\x10TransferResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"A\n\x0fSetLimitRequest\x12.\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1d.tradeflow.ledger.v1.SetLimit\"A\n\x10SetLimitResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"K\n\x14ReverseRecordRequest\x12\x33\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\".tradeflow.ledger.v1.ReverseRecord\"F\n\x15ReverseRecordResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Receipt\"E\n\x13\x45xecuteBatchRequest\x12.\n\x08\x63ommands\x18\x01 \x03(\x0b\x32\x1c.tradeflow.ledger.v1.Command\"F\n\x14\x45xecuteBatchResponse\x12.\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.tradeflow.ledger.v1.Outcome\"N\n\x14\x45xecuteStreamRequest\x12\x36\n\x08\x63ommands\x18\x01 \x03(\x0b\x32$.tradeflow.ledger.v1.NumberedCommand\"P\n\x0fNumberedCommand\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12-\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Command\"O\n\x15\x45xecuteStreamResponse\x12\x36\n\x08outcomes\x18\x01 \x03(\x0b\x32$.tradeflow.ledger.v1.NumberedOutcome\"P\n\x0fNumberedOutcome\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12-\n\x07outcome\x18\x02 \x01(\x0b\x32\x1c.tradeflow.ledger.v1.Outcome\"\x9b\x01\n\x11GetBalanceRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12/\n\x0brecorded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x7f\n\x12GetBalanceResponse\x12-\n\x07\x62\x61lance\x18\x01 \x01(\x0b\x32\x1c.tradeflow.common.v1.Balance\x12:\n\x0eposted_balance\x18\x02 \x01(\x0b\x32\".tradeflow.ledger.v1.PostedBalance\"\xde\x01\n\x13ListAccountsRequest\x12/\n\x05types\x18\x01 \x03(\x0e\x32 .tradeflow.ledger.v1.AccountType\x12\x35\n\x0bnormal_side\x18\x02 \x01(\x0e\x32 .tradeflow.ledger.v1.AccountSide\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\x12\x11\n\twallet_id\x18\x04 \x01(\t\x12\x13\n\x0b\x63ode_prefix\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"_\n\x14ListAccountsResponse\x12.\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x1c.tradeflow.ledger.v1.Account\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x10GetRecordRequest\x12\x18\n\x10journal_sequence\x18\x01 \x01(\x03\"@\n\x11GetRecordResponse\x12+\n\x06record\x18\x01 \x01(\x0b\x32\x1b.tradeflow.ledger.v1.Record\"\xd8\x01\n\x12ListRecordsRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\r\n\x05kinds\x18\x02 \x03(\t\x12\x31\n\rrecorded_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0erecorded_until\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61\x63\x63ount_code\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"\\\n\x13ListRecordsResponse\x12,\n\x07records\x18\x01 \x03(\x0b\x32\x1b.tradeflow.ledger.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x0eGetHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\":\n\x0fGetHoldResponse\x12\'\n\x04hold\x18\x01 \x01(\x0b\x32\x19.tradeflow.common.v1.Hold\"\xc1\x02\n\x14ListStatementRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x1e\n\x16\x61\x66ter_account_sequence\x18\x03 \x01(\x03\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x31\n\rrecorded_from\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0erecorded_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05kinds\x18\x07 \x03(\t\x12\x31\n\tdirection\x18\x08 \x01(\x0e\x32\x1e.tradeflow.ledger.v1.Direction\x12\x14\n\x0cnewest_first\x18\t \x01(\x08\x12\x12\n\npage_token\x18\n \x01(\t\"\x88\x01\n\x15ListStatementResponse\x12\x31\n\x05lines\x18\x01 \x03(\x0b\x32\".tradeflow.ledger.v1.StatementLine\x12#\n\x1bnext_after_account_sequence\x18\x02 \x01(\x03\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"W\n\x17ListWalletEventsRequest\x12\x11\n\twallet_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x05\"\xa9\x01\n\x18ListWalletEventsResponse\x12\x30\n\x06\x65vents\x18\x01 \x03(\x0b\x32 .tradeflow.events.v1.WalletEvent\x12\x15\n\rlast_sequence\x18\x02 \x01(\x03\x12\x17\n\x0freload_required\x18\x03 \x01(\x08\x12+\n\x07read_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*K\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x44IRECTION_IN\x10\x01\x12\x11\n\rDIRECTION_OUT\x10\x02\x32\xa6\x0f\n\rLedgerService\x12`\n\x0bOpenAccount\x12\'.tradeflow.ledger.v1.OpenAccountRequest\x1a(.tradeflow.ledger.v1.OpenAccountResponse\x12T\n\x07\x44\x65posit\x12#.tradeflow.ledger.v1.DepositRequest\x1a$.tradeflow.ledger.v1.DepositResponse\x12\x63\n\x0cReserveFunds\x12(.tradeflow.ledger.v1.ReserveFundsRequest\x1a).tradeflow.ledger.v1.ReserveFundsResponse\x12]\n\nCommitHold\x12&.tradeflow.ledger.v1.CommitHoldRequest\x1a\'.tradeflow.ledger.v1.CommitHoldResponse\x12\x63\n\x0c\x43\x61ptureFunds\x12(.tradeflow.ledger.v1.CaptureFundsRequest\x1a).tradeflow.ledger.v1.CaptureFundsResponse\x12W\n\x08VoidHold\x12$.tradeflow.ledger.v1.VoidHoldRequest\x1a%.tradeflow.ledger.v1.VoidHoldResponse\x12\x66\n\rRefundCapture\x12).tradeflow.ledger.v1.RefundCaptureRequest\x1a*.tradeflow.ledger.v1.RefundCaptureResponse\x12W\n\x08Withdraw\x12$.tradeflow.ledger.v1.WithdrawRequest\x1a%.tradeflow.ledger.v1.WithdrawResponse\x12W\n\x08Transfer\x12$.tradeflow.ledger.v1.TransferRequest\x1a%.tradeflow.ledger.v1.TransferResponse\x12W\n\x08SetLimit\x12$.tradeflow.ledger.v1.SetLimitRequest\x1a%.tradeflow.ledger.v1.SetLimitResponse\x12\x66\n\rReverseRecord\x12).tradeflow.ledger.v1.ReverseRecordRequest\x1a*.tradeflow.ledger.v1.ReverseRecordResponse\x12\x63\n\x0c\x45xecuteBatch\x12(.tradeflow.ledger.v1.ExecuteBatchRequest\x1a).tradeflow.ledger.v1.ExecuteBatchResponse\x12j\n\rExecuteStream\x12).tradeflow.ledger.v1.ExecuteStreamRequest\x1a*.tradeflow.ledger.v1.ExecuteStreamResponse(\x01\x30\x01\x12]\n\nGetBalance\x12&.tradeflow.ledger.v1.GetBalanceRequest\x1a\'.tradeflow.ledger.v1.GetBalanceResponse\x12\x63\n\x0cListAccounts\x12(.tradeflow.ledger.v1.ListAccountsRequest\x1a).tradeflow.ledger.v1.ListAccountsResponse\x12Z\n\tGetRecord\x12%.tradeflow.ledger.v1.GetRecordRequest\x1a&.tradeflow.ledger.v1.GetRecordResponse\x12`\n\x0bListRecords\x12\'.tradeflow.ledger.v1.ListRecordsRequest\x1a(.tradeflow.ledger.v1.ListRecordsResponse\x12T\n\x07GetHold\x12#.tradeflow.ledger.v1.GetHoldRequest\x1a$.tradeflow.ledger.v1.GetHoldResponse\x12\x66\n\rListStatement\x12).tradeflow.ledger.v1.ListStatementRequest\x1a*.tradeflow.ledger.v1.ListStatementResponse\x12o\n\x10ListWalletEvents\x12,.tradeflow.ledger.v1.ListWalletEventsRequest\x1a-.tradeflow.ledger.v1.ListWalletEventsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tradeflow.ledger.v1.ledger_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DIRECTION']._serialized_start=4103
+  _globals['_DIRECTION']._serialized_end=4178
   _globals['_OPENACCOUNTREQUEST']._serialized_start=242
   _globals['_OPENACCOUNTREQUEST']._serialized_end=313
   _globals['_OPENACCOUNTRESPONSE']._serialized_start=315
@@ -64,26 +66,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUNDCAPTUREREQUEST']._serialized_end=1157
   _globals['_REFUNDCAPTURERESPONSE']._serialized_start=1159
   _globals['_REFUNDCAPTURERESPONSE']._serialized_end=1229
-  _globals['_EXECUTEBATCHREQUEST']._serialized_start=1231
-  _globals['_EXECUTEBATCHREQUEST']._serialized_end=1300
-  _globals['_EXECUTEBATCHRESPONSE']._serialized_start=1302
-  _globals['_EXECUTEBATCHRESPONSE']._serialized_end=1372
-  _globals['_GETBALANCEREQUEST']._serialized_start=1374
-  _globals['_GETBALANCEREQUEST']._serialized_end=1430
-  _globals['_GETBALANCERESPONSE']._serialized_start=1432
-  _globals['_GETBALANCERESPONSE']._serialized_end=1499
-  _globals['_GETHOLDREQUEST']._serialized_start=1501
-  _globals['_GETHOLDREQUEST']._serialized_end=1534
-  _globals['_GETHOLDRESPONSE']._serialized_start=1536
-  _globals['_GETHOLDRESPONSE']._serialized_end=1594
-  _globals['_LISTSTATEMENTREQUEST']._serialized_start=1596
-  _globals['_LISTSTATEMENTREQUEST']._serialized_end=1706
-  _globals['_LISTSTATEMENTRESPONSE']._serialized_start=1708
-  _globals['_LISTSTATEMENTRESPONSE']._serialized_end=1819
-  _globals['_LISTWALLETEVENTSREQUEST']._serialized_start=1821
-  _globals['_LISTWALLETEVENTSREQUEST']._serialized_end=1908
-  _globals['_LISTWALLETEVENTSRESPONSE']._serialized_start=1911
-  _globals['_LISTWALLETEVENTSRESPONSE']._serialized_end=2080
-  _globals['_LEDGERSERVICE']._serialized_start=2083
-  _globals['_LEDGERSERVICE']._serialized_end=3271
+  _globals['_WITHDRAWREQUEST']._serialized_start=1231
+  _globals['_WITHDRAWREQUEST']._serialized_end=1296
+  _globals['_WITHDRAWRESPONSE']._serialized_start=1298
+  _globals['_WITHDRAWRESPONSE']._serialized_end=1363
+  _globals['_TRANSFERREQUEST']._serialized_start=1365
+  _globals['_TRANSFERREQUEST']._serialized_end=1430
+  _globals['_TRANSFERRESPONSE']._serialized_start=1432
+  _globals['_TRANSFERRESPONSE']._serialized_end=1497
+  _globals['_SETLIMITREQUEST']._serialized_start=1499
+  _globals['_SETLIMITREQUEST']._serialized_end=1564
+  _globals['_SETLIMITRESPONSE']._serialized_start=1566
+  _globals['_SETLIMITRESPONSE']._serialized_end=1631
+  _globals['_REVERSERECORDREQUEST']._serialized_start=1633
+  _globals['_REVERSERECORDREQUEST']._serialized_end=1708
+  _globals['_REVERSERECORDRESPONSE']._serialized_start=1710
+  _globals['_REVERSERECORDRESPONSE']._serialized_end=1780
+  _globals['_EXECUTEBATCHREQUEST']._serialized_start=1782
+  _globals['_EXECUTEBATCHREQUEST']._serialized_end=1851
+  _globals['_EXECUTEBATCHRESPONSE']._serialized_start=1853
+  _globals['_EXECUTEBATCHRESPONSE']._serialized_end=1923
+  _globals['_EXECUTESTREAMREQUEST']._serialized_start=1925
+  _globals['_EXECUTESTREAMREQUEST']._serialized_end=2003
+  _globals['_NUMBEREDCOMMAND']._serialized_start=2005
+  _globals['_NUMBEREDCOMMAND']._serialized_end=2085
+  _globals['_EXECUTESTREAMRESPONSE']._serialized_start=2087
+  _globals['_EXECUTESTREAMRESPONSE']._serialized_end=2166
+  _globals['_NUMBEREDOUTCOME']._serialized_start=2168
+  _globals['_NUMBEREDOUTCOME']._serialized_end=2248
+  _globals['_GETBALANCEREQUEST']._serialized_start=2251
+  _globals['_GETBALANCEREQUEST']._serialized_end=2406
+  _globals['_GETBALANCERESPONSE']._serialized_start=2408
+  _globals['_GETBALANCERESPONSE']._serialized_end=2535
+  _globals['_LISTACCOUNTSREQUEST']._serialized_start=2538
+  _globals['_LISTACCOUNTSREQUEST']._serialized_end=2760
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=2762
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=2857
+  _globals['_GETRECORDREQUEST']._serialized_start=2859
+  _globals['_GETRECORDREQUEST']._serialized_end=2903
+  _globals['_GETRECORDRESPONSE']._serialized_start=2905
+  _globals['_GETRECORDRESPONSE']._serialized_end=2969
+  _globals['_LISTRECORDSREQUEST']._serialized_start=2972
+  _globals['_LISTRECORDSREQUEST']._serialized_end=3188
+  _globals['_LISTRECORDSRESPONSE']._serialized_start=3190
+  _globals['_LISTRECORDSRESPONSE']._serialized_end=3282
+  _globals['_GETHOLDREQUEST']._serialized_start=3284
+  _globals['_GETHOLDREQUEST']._serialized_end=3317
+  _globals['_GETHOLDRESPONSE']._serialized_start=3319
+  _globals['_GETHOLDRESPONSE']._serialized_end=3377
+  _globals['_LISTSTATEMENTREQUEST']._serialized_start=3380
+  _globals['_LISTSTATEMENTREQUEST']._serialized_end=3701
+  _globals['_LISTSTATEMENTRESPONSE']._serialized_start=3704
+  _globals['_LISTSTATEMENTRESPONSE']._serialized_end=3840
+  _globals['_LISTWALLETEVENTSREQUEST']._serialized_start=3842
+  _globals['_LISTWALLETEVENTSREQUEST']._serialized_end=3929
+  _globals['_LISTWALLETEVENTSRESPONSE']._serialized_start=3932
+  _globals['_LISTWALLETEVENTSRESPONSE']._serialized_end=4101
+  _globals['_LEDGERSERVICE']._serialized_start=4181
+  _globals['_LEDGERSERVICE']._serialized_end=6139
 # @@protoc_insertion_point(module_scope)

@@ -3,13 +3,26 @@
 isort:skip_file
 The ledger's door. Who may call what:
 - Metadata `authorization: Bearer <service token>`, audience "ledger", on every call.
-- ReserveFunds, GetBalance, ListStatement and ListWalletEvents on behalf of a user carry the user's own token too,
-  in `x-user-authorization: Bearer <user token>`; its subject must be the wallet. Background work has no user.
+- A call on behalf of a user carries the user's own token too, in `x-user-authorization: Bearer <user token>`, or in
+  each command's `user_token`. Background work has no user.
+- ReserveFunds needs the user's token, whose subject must be the wallet.
+- Withdraw comes from the service "treasury", or from orders with the token of the wallet's own user or of a user with
+  the role treasury.
+- Transfer, SetLimit and ReverseRecord come from the service "treasury", or from orders with the token of a user with
+  the role treasury.
+- OpenAccount and Deposit come from orders or treasury; commands on holds from orders alone.
+- Reads are for every service. For a user they show the own wallet only, unless the user has the role treasury or
+  operator.
 
 Refusals are gRPC statuses with a google.rpc.ErrorInfo detail (domain "tradeflow.dev", `reason` as documented at
-each command): INVALID_ARGUMENT for what can never be right, NOT_FOUND, ALREADY_EXISTS for a reused key,
-FAILED_PRECONDITION for refusals that depend on state, PERMISSION_DENIED, UNAUTHENTICATED; UNAVAILABLE and
-DEADLINE_EXCEEDED are safe to retry with the same key.
+each command): INVALID_ARGUMENT for what can never be right (with google.rpc.BadRequest where one field is to blame),
+NOT_FOUND, ALREADY_EXISTS for a reused key, FAILED_PRECONDITION for refusals that depend on state, PERMISSION_DENIED,
+UNAUTHENTICATED; UNAVAILABLE (with google.rpc.RetryInfo) and DEADLINE_EXCEEDED are safe to retry with the same key.
+
+Deadlines. A command whose caller's deadline passed before its batch was begun is not done. One that was begun is done,
+whether or not somebody still waits: the same key gets the answer.
+
+Pages. A `page_token` is opaque and belongs to the request that it came from: the same filters, or page_token_malformed.
 """
 
 from collections import abc as _abc
@@ -17,6 +30,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tradeflow.common.v1 import wallet_pb2 as _wallet_pb2
 from tradeflow.events.v1 import wallet_event_pb2 as _wallet_event_pb2
 from tradeflow.ledger.v1 import commands_pb2 as _commands_pb2
@@ -31,6 +45,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Direction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Direction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIRECTION_UNSPECIFIED: _Direction.ValueType  # 0
+    """Either."""
+    DIRECTION_IN: _Direction.ValueType  # 1
+    """The wallet received."""
+    DIRECTION_OUT: _Direction.ValueType  # 2
+    """The wallet paid."""
+
+class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
+    """Which way money went, seen from the wallet."""
+
+DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
+"""Either."""
+DIRECTION_IN: Direction.ValueType  # 1
+"""The wallet received."""
+DIRECTION_OUT: Direction.ValueType  # 2
+"""The wallet paid."""
+Global___Direction: _TypeAlias = Direction  # noqa: Y015
 
 @_typing.final
 class OpenAccountRequest(_message.Message):
@@ -369,6 +407,198 @@ class RefundCaptureResponse(_message.Message):
 Global___RefundCaptureResponse: _TypeAlias = RefundCaptureResponse  # noqa: Y015
 
 @_typing.final
+class WithdrawRequest(_message.Message):
+    """See Withdraw."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _commands_pb2.Withdraw:
+        """The command."""
+
+    def __init__(
+        self,
+        *,
+        command: _commands_pb2.Withdraw | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawRequest: _TypeAlias = WithdrawRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawResponse(_message.Message):
+    """See Withdraw."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> _commands_pb2.Receipt:
+        """Its receipt."""
+
+    def __init__(
+        self,
+        *,
+        receipt: _commands_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawResponse: _TypeAlias = WithdrawResponse  # noqa: Y015
+
+@_typing.final
+class TransferRequest(_message.Message):
+    """See Transfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _commands_pb2.Transfer:
+        """The command."""
+
+    def __init__(
+        self,
+        *,
+        command: _commands_pb2.Transfer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferRequest: _TypeAlias = TransferRequest  # noqa: Y015
+
+@_typing.final
+class TransferResponse(_message.Message):
+    """See Transfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> _commands_pb2.Receipt:
+        """Its receipt."""
+
+    def __init__(
+        self,
+        *,
+        receipt: _commands_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferResponse: _TypeAlias = TransferResponse  # noqa: Y015
+
+@_typing.final
+class SetLimitRequest(_message.Message):
+    """See SetLimit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _commands_pb2.SetLimit:
+        """The command."""
+
+    def __init__(
+        self,
+        *,
+        command: _commands_pb2.SetLimit | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetLimitRequest: _TypeAlias = SetLimitRequest  # noqa: Y015
+
+@_typing.final
+class SetLimitResponse(_message.Message):
+    """See SetLimit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> _commands_pb2.Receipt:
+        """Its receipt."""
+
+    def __init__(
+        self,
+        *,
+        receipt: _commands_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetLimitResponse: _TypeAlias = SetLimitResponse  # noqa: Y015
+
+@_typing.final
+class ReverseRecordRequest(_message.Message):
+    """See ReverseRecord."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _commands_pb2.ReverseRecord:
+        """The command."""
+
+    def __init__(
+        self,
+        *,
+        command: _commands_pb2.ReverseRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseRecordRequest: _TypeAlias = ReverseRecordRequest  # noqa: Y015
+
+@_typing.final
+class ReverseRecordResponse(_message.Message):
+    """See ReverseRecord."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> _commands_pb2.Receipt:
+        """Its receipt."""
+
+    def __init__(
+        self,
+        *,
+        receipt: _commands_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseRecordResponse: _TypeAlias = ReverseRecordResponse  # noqa: Y015
+
+@_typing.final
 class ExecuteBatchRequest(_message.Message):
     """Many commands at once."""
 
@@ -417,26 +647,144 @@ class ExecuteBatchResponse(_message.Message):
 Global___ExecuteBatchResponse: _TypeAlias = ExecuteBatchResponse  # noqa: Y015
 
 @_typing.final
+class ExecuteStreamRequest(_message.Message):
+    """Some commands of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMANDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def commands(self) -> _containers.RepeatedCompositeFieldContainer[Global___NumberedCommand]:
+        """1 to 1,024 commands."""
+
+    def __init__(
+        self,
+        *,
+        commands: _abc.Iterable[Global___NumberedCommand] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecuteStreamRequest: _TypeAlias = ExecuteStreamRequest  # noqa: Y015
+
+@_typing.final
+class NumberedCommand(_message.Message):
+    """A command of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The caller's number for it, to know its outcome by; not negative."""
+    @_builtins.property
+    def command(self) -> _commands_pb2.Command:
+        """The command."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        command: _commands_pb2.Command | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NumberedCommand: _TypeAlias = NumberedCommand  # noqa: Y015
+
+@_typing.final
+class ExecuteStreamResponse(_message.Message):
+    """Some outcomes of a stream: what became durable together comes together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NumberedOutcome]:
+        """At least one."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___NumberedOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecuteStreamResponse: _TypeAlias = ExecuteStreamResponse  # noqa: Y015
+
+@_typing.final
+class NumberedOutcome(_message.Message):
+    """What became of one command of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The command's number."""
+    @_builtins.property
+    def outcome(self) -> _commands_pb2.Outcome:
+        """Its outcome."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        outcome: _commands_pb2.Outcome | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NumberedOutcome: _TypeAlias = NumberedOutcome  # noqa: Y015
+
+@_typing.final
 class GetBalanceRequest(_message.Message):
-    """Which balance."""
+    """Which balance. Without an instant: the balance now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WALLET_ID_FIELD_NUMBER: _builtins.int
     CURRENCY_FIELD_NUMBER: _builtins.int
+    RECORDED_AT_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_AT_FIELD_NUMBER: _builtins.int
     wallet_id: _builtins.str
     """The wallet."""
     currency: _builtins.str
     """The asset code."""
+    @_builtins.property
+    def recorded_at(self) -> _timestamp_pb2.Timestamp:
+        """What was settled by the postings that were recorded up to this instant, inclusive."""
+
+    @_builtins.property
+    def effective_at(self) -> _timestamp_pb2.Timestamp:
+        """What was settled by the postings that count from this instant or earlier. With `recorded_at`: as far as they were
+        recorded by then.
+        """
+
     def __init__(
         self,
         *,
         wallet_id: _builtins.str = ...,
         currency: _builtins.str = ...,
+        recorded_at: _timestamp_pb2.Timestamp | None = ...,
+        effective_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at", "recorded_at", b"recorded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "effective_at", b"effective_at", "recorded_at", b"recorded_at", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -449,22 +797,234 @@ class GetBalanceResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BALANCE_FIELD_NUMBER: _builtins.int
+    POSTED_BALANCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def balance(self) -> _wallet_pb2.Balance:
-        """Now."""
+        """Now; unset when an instant was asked for."""
+
+    @_builtins.property
+    def posted_balance(self) -> _ledger_pb2.PostedBalance:
+        """At the instant that was asked for."""
 
     def __init__(
         self,
         *,
         balance: _wallet_pb2.Balance | None = ...,
+        posted_balance: _ledger_pb2.PostedBalance | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "posted_balance", b"posted_balance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "posted_balance", b"posted_balance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBalanceResponse: _TypeAlias = GetBalanceResponse  # noqa: Y015
+
+@_typing.final
+class ListAccountsRequest(_message.Message):
+    """Which accounts; each field that is set leaves out the others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPES_FIELD_NUMBER: _builtins.int
+    NORMAL_SIDE_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    WALLET_ID_FIELD_NUMBER: _builtins.int
+    CODE_PREFIX_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    normal_side: _ledger_pb2.AccountSide.ValueType
+    """That grow on this side."""
+    currency: _builtins.str
+    """In this asset."""
+    wallet_id: _builtins.str
+    """Of this wallet. A user without the role treasury or operator sees the own wallet's accounts only."""
+    code_prefix: _builtins.str
+    """Whose code begins with this."""
+    page_size: _builtins.int
+    """1 to 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """The `next_page_token` of the page before; empty begins."""
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_ledger_pb2.AccountType.ValueType]:
+        """Of these types; none means all."""
+
+    def __init__(
+        self,
+        *,
+        types: _abc.Iterable[_ledger_pb2.AccountType.ValueType] | None = ...,
+        normal_side: _ledger_pb2.AccountSide.ValueType = ...,
+        currency: _builtins.str = ...,
+        wallet_id: _builtins.str = ...,
+        code_prefix: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_prefix", b"code_prefix", "currency", b"currency", "normal_side", b"normal_side", "page_size", b"page_size", "page_token", b"page_token", "types", b"types", "wallet_id", b"wallet_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAccountsRequest: _TypeAlias = ListAccountsRequest  # noqa: Y015
+
+@_typing.final
+class ListAccountsResponse(_message.Message):
+    """A page of the chart."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """What to send as `page_token` for the next page; empty when there is none. A page may have fewer accounts than asked
+    for, even none, and still have a next one.
+    """
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.Account]:
+        """In order of their codes."""
+
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[_ledger_pb2.Account] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAccountsResponse: _TypeAlias = ListAccountsResponse  # noqa: Y015
+
+@_typing.final
+class GetRecordRequest(_message.Message):
+    """Which record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOURNAL_SEQUENCE_FIELD_NUMBER: _builtins.int
+    journal_sequence: _builtins.int
+    """Its sequence in the book."""
+    def __init__(
+        self,
+        *,
+        journal_sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["journal_sequence", b"journal_sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRecordRequest: _TypeAlias = GetRecordRequest  # noqa: Y015
+
+@_typing.final
+class GetRecordResponse(_message.Message):
+    """The record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def record(self) -> _ledger_pb2.Record:
+        """As it was recorded; `reversed_by` as it is now."""
+
+    def __init__(
+        self,
+        *,
+        record: _ledger_pb2.Record | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRecordResponse: _TypeAlias = GetRecordResponse  # noqa: Y015
+
+@_typing.final
+class ListRecordsRequest(_message.Message):
+    """Which records; each field that is set leaves out the others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    RECORDED_FROM_FIELD_NUMBER: _builtins.int
+    RECORDED_UNTIL_FIELD_NUMBER: _builtins.int
+    ACCOUNT_CODE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    hold_id: _builtins.str
+    """Of this hold."""
+    account_code: _builtins.str
+    """With a posting on this account."""
+    page_size: _builtins.int
+    """1 to 200; 0 means 50."""
+    page_token: _builtins.str
+    """The `next_page_token` of the page before; empty begins."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of these kinds; none means all."""
+
+    @_builtins.property
+    def recorded_from(self) -> _timestamp_pb2.Timestamp:
+        """Recorded at this instant or later."""
+
+    @_builtins.property
+    def recorded_until(self) -> _timestamp_pb2.Timestamp:
+        """Recorded before this instant."""
+
+    def __init__(
+        self,
+        *,
+        hold_id: _builtins.str = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        recorded_from: _timestamp_pb2.Timestamp | None = ...,
+        recorded_until: _timestamp_pb2.Timestamp | None = ...,
+        account_code: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recorded_from", b"recorded_from", "recorded_until", b"recorded_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_code", b"account_code", "hold_id", b"hold_id", "kinds", b"kinds", "page_size", b"page_size", "page_token", b"page_token", "recorded_from", b"recorded_from", "recorded_until", b"recorded_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRecordsRequest: _TypeAlias = ListRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ListRecordsResponse(_message.Message):
+    """A page of the journal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """What to send as `page_token` for the next page; empty when there is none. A page may have fewer records than asked
+    for, even none, and still have a next one.
+    """
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.Record]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[_ledger_pb2.Record] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRecordsResponse: _TypeAlias = ListRecordsResponse  # noqa: Y015
 
 @_typing.final
 class GetHoldRequest(_message.Message):
@@ -522,14 +1082,38 @@ class ListStatementRequest(_message.Message):
     CURRENCY_FIELD_NUMBER: _builtins.int
     AFTER_ACCOUNT_SEQUENCE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    RECORDED_FROM_FIELD_NUMBER: _builtins.int
+    RECORDED_UNTIL_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     wallet_id: _builtins.str
     """The wallet."""
     currency: _builtins.str
     """The asset code."""
     after_account_sequence: _builtins.int
-    """Lines after this account sequence; 0 starts at the first."""
+    """Lines after this account sequence; 0 starts at the first. Not together with `page_token` or `newest_first`."""
     page_size: _builtins.int
     """1 to 1,000; 0 means 100."""
+    direction: Global___Direction.ValueType
+    """Only what came in, or only what went out."""
+    newest_first: _builtins.bool
+    """The newest line first."""
+    page_token: _builtins.str
+    """The `next_page_token` of the page before; empty begins."""
+    @_builtins.property
+    def recorded_from(self) -> _timestamp_pb2.Timestamp:
+        """Recorded at this instant or later."""
+
+    @_builtins.property
+    def recorded_until(self) -> _timestamp_pb2.Timestamp:
+        """Recorded before this instant."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of records of these kinds, such as "deposit"; none means all."""
+
     def __init__(
         self,
         *,
@@ -537,10 +1121,16 @@ class ListStatementRequest(_message.Message):
         currency: _builtins.str = ...,
         after_account_sequence: _builtins.int = ...,
         page_size: _builtins.int = ...,
+        recorded_from: _timestamp_pb2.Timestamp | None = ...,
+        recorded_until: _timestamp_pb2.Timestamp | None = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        direction: Global___Direction.ValueType = ...,
+        newest_first: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recorded_from", b"recorded_from", "recorded_until", b"recorded_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_account_sequence", b"after_account_sequence", "currency", b"currency", "page_size", b"page_size", "wallet_id", b"wallet_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_account_sequence", b"after_account_sequence", "currency", b"currency", "direction", b"direction", "kinds", b"kinds", "newest_first", b"newest_first", "page_size", b"page_size", "page_token", b"page_token", "recorded_from", b"recorded_from", "recorded_until", b"recorded_until", "wallet_id", b"wallet_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,21 +1144,27 @@ class ListStatementResponse(_message.Message):
 
     LINES_FIELD_NUMBER: _builtins.int
     NEXT_AFTER_ACCOUNT_SEQUENCE_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_after_account_sequence: _builtins.int
     """What to send as `after_account_sequence` for the next page; 0 when there is none."""
+    next_page_token: _builtins.str
+    """What to send as `page_token` for the next page; empty when there is none. A page of a filtered statement may have
+    fewer lines than asked for, even none, and still have a next one.
+    """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_ledger_pb2.StatementLine]:
-        """Oldest first."""
+        """Oldest first, or newest first when asked for."""
 
     def __init__(
         self,
         *,
         lines: _abc.Iterable[_ledger_pb2.StatementLine] | None = ...,
         next_after_account_sequence: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "next_after_account_sequence", b"next_after_account_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "next_after_account_sequence", b"next_after_account_sequence", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,15 +70,55 @@ class LedgerServiceStub:
                 request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.RefundCaptureRequest.SerializeToString,
                 response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.RefundCaptureResponse.FromString,
                 _registered_method=True)
+        self.Withdraw = channel.unary_unary(
+                '/tradeflow.ledger.v1.LedgerService/Withdraw',
+                request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.WithdrawRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.WithdrawResponse.FromString,
+                _registered_method=True)
+        self.Transfer = channel.unary_unary(
+                '/tradeflow.ledger.v1.LedgerService/Transfer',
+                request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.TransferRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.TransferResponse.FromString,
+                _registered_method=True)
+        self.SetLimit = channel.unary_unary(
+                '/tradeflow.ledger.v1.LedgerService/SetLimit',
+                request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.SetLimitRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.SetLimitResponse.FromString,
+                _registered_method=True)
+        self.ReverseRecord = channel.unary_unary(
+                '/tradeflow.ledger.v1.LedgerService/ReverseRecord',
+                request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ReverseRecordRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ReverseRecordResponse.FromString,
+                _registered_method=True)
         self.ExecuteBatch = channel.unary_unary(
                 '/tradeflow.ledger.v1.LedgerService/ExecuteBatch',
                 request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ExecuteBatchRequest.SerializeToString,
                 response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ExecuteBatchResponse.FromString,
                 _registered_method=True)
+        self.ExecuteStream = channel.stream_stream(
+                '/tradeflow.ledger.v1.LedgerService/ExecuteStream',
+                request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ExecuteStreamRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ExecuteStreamResponse.FromString,
+                _registered_method=True)
         self.GetBalance = channel.unary_unary(
                 '/tradeflow.ledger.v1.LedgerService/GetBalance',
                 request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalanceRequest.SerializeToString,
                 response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalanceResponse.FromString,
+                _registered_method=True)
+        self.ListAccounts = channel.unary_unary(
+                '/tradeflow.ledger.v1.LedgerService/ListAccounts',
+                request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListAccountsRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListAccountsResponse.FromString,
+                _registered_method=True)
+        self.GetRecord = channel.unary_unary(
+                '/tradeflow.ledger.v1.LedgerService/GetRecord',
+                request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetRecordRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetRecordResponse.FromString,
+                _registered_method=True)
+        self.ListRecords = channel.unary_unary(
+                '/tradeflow.ledger.v1.LedgerService/ListRecords',
+                request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListRecordsRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListRecordsResponse.FromString,
                 _registered_method=True)
         self.GetHold = channel.unary_unary(
                 '/tradeflow.ledger.v1.LedgerService/GetHold',
@@ -150,6 +190,34 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Withdraw(self, request, context):
+        """Withdraw.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Transfer(self, request, context):
+        """Transfer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLimit(self, request, context):
+        """Set a limit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReverseRecord(self, request, context):
+        """Reverse a record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExecuteBatch(self, request, context):
         """Up to 1,024 commands in one call, decided in their order; one refusal doesn't disturb its neighbours.
         """
@@ -157,8 +225,43 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExecuteStream(self, request_iterator, context):
+        """Commands as they come, outcomes as they are durable. Commands are decided in the order in which they were sent;
+        each outcome says the number of its command, and a number may be used again once its outcome came. At most 1,024
+        commands of a stream are under way: past that the server reads no more, and the sender waits (HTTP/2 flow control).
+        The stream ends when the client has closed its side and all outcomes were sent, with the first message after the
+        token's end (UNAUTHENTICATED, "token_expired"), and when the server stops (UNAVAILABLE, "ledger_stopping"); always
+        after the outcomes of what was read. Several commands in a message cost much less than one each. When the client cancels it or is lost, no more commands are read; those that were
+        read are done all the same, and their keys get the answer. A stream is ended for a message out of bounds
+        (INVALID_ARGUMENT, "batch_size_malformed"), never for a command that is refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBalance(self, request, context):
-        """A balance as it is now. An account that was never opened has zeros.
+        """A balance: now, or what was settled at an instant. An account that was never opened has zeros.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccounts(self, request, context):
+        """The chart of accounts, in order of the codes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRecord(self, request, context):
+        """A record of the journal with its postings, or NOT_FOUND ("record_not_found").
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRecords(self, request, context):
+        """Records of the journal, oldest first. A user without the role treasury or operator names one of the own accounts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,7 +275,7 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListStatement(self, request, context):
-        """A page of an account's postings, oldest first.
+        """A page of an account's postings, oldest first unless asked otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,15 +326,55 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.RefundCaptureRequest.FromString,
                     response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.RefundCaptureResponse.SerializeToString,
             ),
+            'Withdraw': grpc.unary_unary_rpc_method_handler(
+                    servicer.Withdraw,
+                    request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.WithdrawRequest.FromString,
+                    response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.WithdrawResponse.SerializeToString,
+            ),
+            'Transfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.Transfer,
+                    request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.TransferRequest.FromString,
+                    response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.TransferResponse.SerializeToString,
+            ),
+            'SetLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLimit,
+                    request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.SetLimitRequest.FromString,
+                    response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.SetLimitResponse.SerializeToString,
+            ),
+            'ReverseRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseRecord,
+                    request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ReverseRecordRequest.FromString,
+                    response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ReverseRecordResponse.SerializeToString,
+            ),
             'ExecuteBatch': grpc.unary_unary_rpc_method_handler(
                     servicer.ExecuteBatch,
                     request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ExecuteBatchRequest.FromString,
                     response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ExecuteBatchResponse.SerializeToString,
             ),
+            'ExecuteStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ExecuteStream,
+                    request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ExecuteStreamRequest.FromString,
+                    response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ExecuteStreamResponse.SerializeToString,
+            ),
             'GetBalance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBalance,
                     request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalanceRequest.FromString,
                     response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalanceResponse.SerializeToString,
+            ),
+            'ListAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccounts,
+                    request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListAccountsRequest.FromString,
+                    response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListAccountsResponse.SerializeToString,
+            ),
+            'GetRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRecord,
+                    request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetRecordRequest.FromString,
+                    response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetRecordResponse.SerializeToString,
+            ),
+            'ListRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRecords,
+                    request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListRecordsRequest.FromString,
+                    response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListRecordsResponse.SerializeToString,
             ),
             'GetHold': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHold,
@@ -450,6 +593,114 @@ class LedgerService:
             _registered_method=True)
 
     @staticmethod
+    def Withdraw(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.ledger.v1.LedgerService/Withdraw',
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.WithdrawRequest.SerializeToString,
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.WithdrawResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Transfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.ledger.v1.LedgerService/Transfer',
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.TransferRequest.SerializeToString,
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.TransferResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.ledger.v1.LedgerService/SetLimit',
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.SetLimitRequest.SerializeToString,
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.SetLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReverseRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.ledger.v1.LedgerService/ReverseRecord',
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ReverseRecordRequest.SerializeToString,
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ReverseRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ExecuteBatch(request,
             target,
             options=(),
@@ -477,6 +728,33 @@ class LedgerService:
             _registered_method=True)
 
     @staticmethod
+    def ExecuteStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/tradeflow.ledger.v1.LedgerService/ExecuteStream',
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ExecuteStreamRequest.SerializeToString,
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ExecuteStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetBalance(request,
             target,
             options=(),
@@ -493,6 +771,87 @@ class LedgerService:
             '/tradeflow.ledger.v1.LedgerService/GetBalance',
             tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalanceRequest.SerializeToString,
             tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.ledger.v1.LedgerService/ListAccounts',
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListAccountsRequest.SerializeToString,
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.ledger.v1.LedgerService/GetRecord',
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetRecordRequest.SerializeToString,
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.ledger.v1.LedgerService/ListRecords',
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListRecordsRequest.SerializeToString,
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,13 +3,26 @@
 isort:skip_file
 The ledger's door. Who may call what:
 - Metadata `authorization: Bearer <service token>`, audience "ledger", on every call.
-- ReserveFunds, GetBalance, ListStatement and ListWalletEvents on behalf of a user carry the user's own token too,
-  in `x-user-authorization: Bearer <user token>`; its subject must be the wallet. Background work has no user.
+- A call on behalf of a user carries the user's own token too, in `x-user-authorization: Bearer <user token>`, or in
+  each command's `user_token`. Background work has no user.
+- ReserveFunds needs the user's token, whose subject must be the wallet.
+- Withdraw comes from the service "treasury", or from orders with the token of the wallet's own user or of a user with
+  the role treasury.
+- Transfer, SetLimit and ReverseRecord come from the service "treasury", or from orders with the token of a user with
+  the role treasury.
+- OpenAccount and Deposit come from orders or treasury; commands on holds from orders alone.
+- Reads are for every service. For a user they show the own wallet only, unless the user has the role treasury or
+  operator.
 
 Refusals are gRPC statuses with a google.rpc.ErrorInfo detail (domain "tradeflow.dev", `reason` as documented at
-each command): INVALID_ARGUMENT for what can never be right, NOT_FOUND, ALREADY_EXISTS for a reused key,
-FAILED_PRECONDITION for refusals that depend on state, PERMISSION_DENIED, UNAUTHENTICATED; UNAVAILABLE and
-DEADLINE_EXCEEDED are safe to retry with the same key.
+each command): INVALID_ARGUMENT for what can never be right (with google.rpc.BadRequest where one field is to blame),
+NOT_FOUND, ALREADY_EXISTS for a reused key, FAILED_PRECONDITION for refusals that depend on state, PERMISSION_DENIED,
+UNAUTHENTICATED; UNAVAILABLE (with google.rpc.RetryInfo) and DEADLINE_EXCEEDED are safe to retry with the same key.
+
+Deadlines. A command whose caller's deadline passed before its batch was begun is not done. One that was begun is done,
+whether or not somebody still waits: the same key gets the answer.
+
+Pages. A `page_token` is opaque and belongs to the request that it came from: the same filters, or page_token_malformed.
 """
 
 from collections import abc as _abc
@@ -56,14 +69,38 @@ class LedgerServiceStub:
     """Void a hold."""
     RefundCapture: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.RefundCaptureRequest, _ledger_service_pb2.RefundCaptureResponse]
     """Refund a capture."""
+    Withdraw: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.WithdrawRequest, _ledger_service_pb2.WithdrawResponse]
+    """Withdraw."""
+    Transfer: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.TransferRequest, _ledger_service_pb2.TransferResponse]
+    """Transfer."""
+    SetLimit: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.SetLimitRequest, _ledger_service_pb2.SetLimitResponse]
+    """Set a limit."""
+    ReverseRecord: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ReverseRecordRequest, _ledger_service_pb2.ReverseRecordResponse]
+    """Reverse a record."""
     ExecuteBatch: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ExecuteBatchRequest, _ledger_service_pb2.ExecuteBatchResponse]
     """Up to 1,024 commands in one call, decided in their order; one refusal doesn't disturb its neighbours."""
+    ExecuteStream: _grpc.StreamStreamMultiCallable[_ledger_service_pb2.ExecuteStreamRequest, _ledger_service_pb2.ExecuteStreamResponse]
+    """Commands as they come, outcomes as they are durable. Commands are decided in the order in which they were sent;
+    each outcome says the number of its command, and a number may be used again once its outcome came. At most 1,024
+    commands of a stream are under way: past that the server reads no more, and the sender waits (HTTP/2 flow control).
+    The stream ends when the client has closed its side and all outcomes were sent, with the first message after the
+    token's end (UNAUTHENTICATED, "token_expired"), and when the server stops (UNAVAILABLE, "ledger_stopping"); always
+    after the outcomes of what was read. Several commands in a message cost much less than one each. When the client cancels it or is lost, no more commands are read; those that were
+    read are done all the same, and their keys get the answer. A stream is ended for a message out of bounds
+    (INVALID_ARGUMENT, "batch_size_malformed"), never for a command that is refused.
+    """
     GetBalance: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.GetBalanceRequest, _ledger_service_pb2.GetBalanceResponse]
-    """A balance as it is now. An account that was never opened has zeros."""
+    """A balance: now, or what was settled at an instant. An account that was never opened has zeros."""
+    ListAccounts: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ListAccountsRequest, _ledger_service_pb2.ListAccountsResponse]
+    """The chart of accounts, in order of the codes."""
+    GetRecord: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.GetRecordRequest, _ledger_service_pb2.GetRecordResponse]
+    """A record of the journal with its postings, or NOT_FOUND ("record_not_found")."""
+    ListRecords: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ListRecordsRequest, _ledger_service_pb2.ListRecordsResponse]
+    """Records of the journal, oldest first. A user without the role treasury or operator names one of the own accounts."""
     GetHold: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.GetHoldRequest, _ledger_service_pb2.GetHoldResponse]
     """A hold as it is now, or NOT_FOUND ("hold_not_found"). Absence is not final: void it to make it so."""
     ListStatement: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ListStatementRequest, _ledger_service_pb2.ListStatementResponse]
-    """A page of an account's postings, oldest first."""
+    """A page of an account's postings, oldest first unless asked otherwise."""
     ListWalletEvents: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ListWalletEventsRequest, _ledger_service_pb2.ListWalletEventsResponse]
     """A wallet's events after a sequence, in order: how a client that was away catches up."""
 
@@ -86,14 +123,38 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Void a hold."""
     RefundCapture: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.RefundCaptureRequest, _ledger_service_pb2.RefundCaptureResponse]  # type: ignore[assignment]
     """Refund a capture."""
+    Withdraw: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.WithdrawRequest, _ledger_service_pb2.WithdrawResponse]  # type: ignore[assignment]
+    """Withdraw."""
+    Transfer: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.TransferRequest, _ledger_service_pb2.TransferResponse]  # type: ignore[assignment]
+    """Transfer."""
+    SetLimit: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.SetLimitRequest, _ledger_service_pb2.SetLimitResponse]  # type: ignore[assignment]
+    """Set a limit."""
+    ReverseRecord: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ReverseRecordRequest, _ledger_service_pb2.ReverseRecordResponse]  # type: ignore[assignment]
+    """Reverse a record."""
     ExecuteBatch: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ExecuteBatchRequest, _ledger_service_pb2.ExecuteBatchResponse]  # type: ignore[assignment]
     """Up to 1,024 commands in one call, decided in their order; one refusal doesn't disturb its neighbours."""
+    ExecuteStream: _aio.StreamStreamMultiCallable[_ledger_service_pb2.ExecuteStreamRequest, _ledger_service_pb2.ExecuteStreamResponse]  # type: ignore[assignment]
+    """Commands as they come, outcomes as they are durable. Commands are decided in the order in which they were sent;
+    each outcome says the number of its command, and a number may be used again once its outcome came. At most 1,024
+    commands of a stream are under way: past that the server reads no more, and the sender waits (HTTP/2 flow control).
+    The stream ends when the client has closed its side and all outcomes were sent, with the first message after the
+    token's end (UNAUTHENTICATED, "token_expired"), and when the server stops (UNAVAILABLE, "ledger_stopping"); always
+    after the outcomes of what was read. Several commands in a message cost much less than one each. When the client cancels it or is lost, no more commands are read; those that were
+    read are done all the same, and their keys get the answer. A stream is ended for a message out of bounds
+    (INVALID_ARGUMENT, "batch_size_malformed"), never for a command that is refused.
+    """
     GetBalance: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.GetBalanceRequest, _ledger_service_pb2.GetBalanceResponse]  # type: ignore[assignment]
-    """A balance as it is now. An account that was never opened has zeros."""
+    """A balance: now, or what was settled at an instant. An account that was never opened has zeros."""
+    ListAccounts: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListAccountsRequest, _ledger_service_pb2.ListAccountsResponse]  # type: ignore[assignment]
+    """The chart of accounts, in order of the codes."""
+    GetRecord: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.GetRecordRequest, _ledger_service_pb2.GetRecordResponse]  # type: ignore[assignment]
+    """A record of the journal with its postings, or NOT_FOUND ("record_not_found")."""
+    ListRecords: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListRecordsRequest, _ledger_service_pb2.ListRecordsResponse]  # type: ignore[assignment]
+    """Records of the journal, oldest first. A user without the role treasury or operator names one of the own accounts."""
     GetHold: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.GetHoldRequest, _ledger_service_pb2.GetHoldResponse]  # type: ignore[assignment]
     """A hold as it is now, or NOT_FOUND ("hold_not_found"). Absence is not final: void it to make it so."""
     ListStatement: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListStatementRequest, _ledger_service_pb2.ListStatementResponse]  # type: ignore[assignment]
-    """A page of an account's postings, oldest first."""
+    """A page of an account's postings, oldest first unless asked otherwise."""
     ListWalletEvents: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListWalletEventsRequest, _ledger_service_pb2.ListWalletEventsResponse]  # type: ignore[assignment]
     """A wallet's events after a sequence, in order: how a client that was away catches up."""
 
@@ -157,6 +218,38 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Refund a capture."""
 
     @_abc_1.abstractmethod
+    def Withdraw(
+        self,
+        request: _ledger_service_pb2.WithdrawRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.WithdrawResponse, _abc.Awaitable[_ledger_service_pb2.WithdrawResponse]]:
+        """Withdraw."""
+
+    @_abc_1.abstractmethod
+    def Transfer(
+        self,
+        request: _ledger_service_pb2.TransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.TransferResponse, _abc.Awaitable[_ledger_service_pb2.TransferResponse]]:
+        """Transfer."""
+
+    @_abc_1.abstractmethod
+    def SetLimit(
+        self,
+        request: _ledger_service_pb2.SetLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.SetLimitResponse, _abc.Awaitable[_ledger_service_pb2.SetLimitResponse]]:
+        """Set a limit."""
+
+    @_abc_1.abstractmethod
+    def ReverseRecord(
+        self,
+        request: _ledger_service_pb2.ReverseRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.ReverseRecordResponse, _abc.Awaitable[_ledger_service_pb2.ReverseRecordResponse]]:
+        """Reverse a record."""
+
+    @_abc_1.abstractmethod
     def ExecuteBatch(
         self,
         request: _ledger_service_pb2.ExecuteBatchRequest,
@@ -165,12 +258,52 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Up to 1,024 commands in one call, decided in their order; one refusal doesn't disturb its neighbours."""
 
     @_abc_1.abstractmethod
+    def ExecuteStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_ledger_service_pb2.ExecuteStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_ledger_service_pb2.ExecuteStreamResponse], _abc.AsyncIterator[_ledger_service_pb2.ExecuteStreamResponse]]:
+        """Commands as they come, outcomes as they are durable. Commands are decided in the order in which they were sent;
+        each outcome says the number of its command, and a number may be used again once its outcome came. At most 1,024
+        commands of a stream are under way: past that the server reads no more, and the sender waits (HTTP/2 flow control).
+        The stream ends when the client has closed its side and all outcomes were sent, with the first message after the
+        token's end (UNAUTHENTICATED, "token_expired"), and when the server stops (UNAVAILABLE, "ledger_stopping"); always
+        after the outcomes of what was read. Several commands in a message cost much less than one each. When the client cancels it or is lost, no more commands are read; those that were
+        read are done all the same, and their keys get the answer. A stream is ended for a message out of bounds
+        (INVALID_ARGUMENT, "batch_size_malformed"), never for a command that is refused.
+        """
+
+    @_abc_1.abstractmethod
     def GetBalance(
         self,
         request: _ledger_service_pb2.GetBalanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_service_pb2.GetBalanceResponse, _abc.Awaitable[_ledger_service_pb2.GetBalanceResponse]]:
-        """A balance as it is now. An account that was never opened has zeros."""
+        """A balance: now, or what was settled at an instant. An account that was never opened has zeros."""
+
+    @_abc_1.abstractmethod
+    def ListAccounts(
+        self,
+        request: _ledger_service_pb2.ListAccountsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.ListAccountsResponse, _abc.Awaitable[_ledger_service_pb2.ListAccountsResponse]]:
+        """The chart of accounts, in order of the codes."""
+
+    @_abc_1.abstractmethod
+    def GetRecord(
+        self,
+        request: _ledger_service_pb2.GetRecordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.GetRecordResponse, _abc.Awaitable[_ledger_service_pb2.GetRecordResponse]]:
+        """A record of the journal with its postings, or NOT_FOUND ("record_not_found")."""
+
+    @_abc_1.abstractmethod
+    def ListRecords(
+        self,
+        request: _ledger_service_pb2.ListRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.ListRecordsResponse, _abc.Awaitable[_ledger_service_pb2.ListRecordsResponse]]:
+        """Records of the journal, oldest first. A user without the role treasury or operator names one of the own accounts."""
 
     @_abc_1.abstractmethod
     def GetHold(
@@ -186,7 +319,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_service_pb2.ListStatementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_service_pb2.ListStatementResponse, _abc.Awaitable[_ledger_service_pb2.ListStatementResponse]]:
-        """A page of an account's postings, oldest first."""
+        """A page of an account's postings, oldest first unless asked otherwise."""
 
     @_abc_1.abstractmethod
     def ListWalletEvents(
