@@ -2,7 +2,8 @@
 
 The handler writes its effects and the inbox in one transaction; offsets are committed after that, so that a crash
 repeats messages and loses none. What can't be handled now is tried again; what can't be handled ever goes to the dead
-letters, and later messages of the same key park behind it there, so that none overtakes it.
+letters, and later messages of the same key park behind it there, so that none overtakes it. They stay parked past any
+restart, until a person redrives or discards them (`dead_letters`).
 """
 
 import asyncio
@@ -14,21 +15,16 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.runtime.backoff import jittered_seconds
-from services.runtime.broker.port import (
-    DEAD_LETTERS_SUFFIX,
-    LEASE_LOST_REASON,
-    Consumer,
-    Message,
-    Producer,
-    ReceivedMessage,
-)
+from services.runtime.broker.message_spans import recorded_messages
+from services.runtime.broker.port import LEASE_LOST_REASON, Consumer, Place, ReceivedMessage
 from services.runtime.clock import Clock, SystemClock
+from services.runtime.consumer_lag import watch_lag
+from services.runtime.dead_letters import PARKED_REASON, Origin, redriven_origin
 from services.runtime.errors import TradeFlowError, UnavailableError
+from services.runtime.parking import Parking
+from services.runtime.tracing import SpanRecorder, StepKind
 
 _log = structlog.get_logger(__name__)
-
-PARKED_REASON = "parked"
-"""`dlq-reason` of a message that could be handled, but came after one of the same key that couldn't."""
 
 T = TypeVar("T")
 
@@ -45,7 +41,8 @@ class LoopSettings:
         poll_seconds: How long one poll waits.
         retry_first_seconds: The longest wait before the first repetition.
         retry_longest_seconds: The longest wait after many.
-        dead_letters_max: Dead letters, parked ones included, after which the loop stops: by then it is the handler.
+        dead_letters_max: Dead letters of one run, parked ones included, after which the loop stops: by then it is the
+            handler.
     """
 
     batch_messages_max: int = 500
@@ -73,6 +70,18 @@ class ConsumerMetrics:
             ["consumer"],
             registry=registry,
         )
+        self.waiting = Gauge(
+            "tradeflow_consumer_dead_letters_waiting",
+            "Dead letters that wait to be redriven or discarded, as far as this process knows.",
+            ["consumer"],
+            registry=registry,
+        )
+        self.lag_messages = Gauge(
+            "tradeflow_consumer_lag_messages",
+            "Messages that the consumer's group has not handled.",
+            ["consumer", "topic", "partition"],
+            registry=registry,
+        )
 
 
 class _TooManyDeadLettersError(Exception):
@@ -80,41 +89,44 @@ class _TooManyDeadLettersError(Exception):
 
 
 class ConsumerLoop:
-    """Feeds one handler from one consumer. `run` it once."""
+    """Feeds one handler from one consumer. `run` it once at a time."""
 
     def __init__(
         self,
         consumer: Consumer,
         handle: Handler,
-        dead_letters: Producer,
+        parking: Parking,
         *,
-        name: str,
         clock: Clock | None = None,
         settings: LoopSettings | None = None,
         metrics: ConsumerMetrics | None = None,
+        recorder: SpanRecorder | None = None,
     ) -> None:
         """Prepare a loop.
 
         Args:
             consumer: Where messages come from; the caller closes it.
             handle: What to do with them. It gets messages again after a crash or an `UnavailableError`.
-            dead_letters: Publishes to the topics' dead-letter topics, which must exist.
-            name: Who handles them, in metrics, logs and dead letters.
+            parking: Keeps what can't be handled, and names the consumer in metrics and logs.
             clock: Waits follow it.
             settings: How it works.
             metrics: What it counts; several loops may share it.
+            recorder: Where handled messages are recorded as spans.
         """
+        self._recorder = recorder
         self._consumer = consumer
         self._handle = handle
-        self._dead_letters = dead_letters
-        self._name = name
+        self._parking = parking
+        self._name = parking.consumer_name
         self._clock = clock or SystemClock()
         self._settings = settings or LoopSettings()
         self._metrics = metrics or ConsumerMetrics(CollectorRegistry())
         self._dead_letter_count = 0
-        self._parked_keys: set[tuple[str, bytes]] = set()
+        self._next_offsets: dict[Place, int] = {}
+        # The consumer gives them out once: a run that crashed with them leaves them to the next.
+        self._in_hand: list[ReceivedMessage] = []
         self._healthy = True
-        self._metrics.healthy.labels(name).set(1)
+        self._metrics.healthy.labels(self._name).set(1)
 
     @property
     def healthy(self) -> bool:
@@ -122,7 +134,13 @@ class ConsumerLoop:
         return self._healthy
 
     async def run(self) -> None:
-        """Handle messages until cancelled. Over the limit of dead letters, handle no more and only wait for the end."""
+        """Handle messages until cancelled. Over the limit of dead letters, handle no more and only wait for the end.
+
+        After a crash, run it again: it goes on with the messages that it had in hand.
+        """
+        lag = asyncio.create_task(
+            watch_lag(self._consumer, self._metrics.lag_messages, name=self._name, clock=self._clock)
+        )
         try:
             while True:
                 await self._handle_next()
@@ -131,12 +149,32 @@ class ConsumerLoop:
             self._metrics.healthy.labels(self._name).set(0)
             _log.error("consumer_stopped", consumer=self._name, dead_letters=self._dead_letter_count)
             await asyncio.Event().wait()
+        finally:
+            lag.cancel()
+            await asyncio.gather(lag, return_exceptions=True)
 
     async def _handle_next(self) -> None:
-        messages = await self._persist(self._poll)
+        messages = self._in_hand = self._in_hand or await self._persist(self._poll)
         if messages:
+            if not self._follow_on(messages):
+                # Another consumer of the group may have put letters aside meanwhile, or an earlier process.
+                await self._catch_up()
             await self._handle_or_bisect(messages)
             await self._commit(messages)
+        self._in_hand = []
+
+    def _follow_on(self, messages: list[ReceivedMessage]) -> bool:
+        """Tell whether these are next to what this loop handled before, in each partition."""
+        follow_on = True
+        for message in messages:
+            place = (message.topic, message.partition)
+            follow_on = follow_on and self._next_offsets.get(place) == message.offset
+            self._next_offsets[place] = message.offset + 1
+        return follow_on
+
+    async def _catch_up(self) -> None:
+        await self._persist(self._parking.catch_up)
+        self._metrics.waiting.labels(self._name).set(self._parking.count)
 
     async def _poll(self) -> list[ReceivedMessage]:
         return await self._consumer.poll(
@@ -145,11 +183,11 @@ class ConsumerLoop:
 
     async def _handle_or_bisect(self, messages: list[ReceivedMessage]) -> None:
         """Handle messages, or find the ones that can't be: the first half always goes before the second."""
-        messages = await self._park_followers(messages)
+        messages = await self._without_letters(messages)
         if not messages:
             return
         try:
-            await self._persist(lambda: self._handle(messages))
+            await self._persist(lambda: self._handle_recorded(messages))
         except Exception as error:  # noqa: BLE001 - the edge of the loop: a bug in a handler must not stop its topic
             if len(messages) == 1:
                 await self._reject(messages[0], error)
@@ -160,15 +198,44 @@ class ConsumerLoop:
         else:
             self._metrics.handled.labels(self._name).inc(len(messages))
 
-    async def _park_followers(self, messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
-        """Put those aside whose key has a dead letter already, and return the others."""
+    async def _handle_recorded(self, messages: list[ReceivedMessage]) -> None:
+        with recorded_messages(self._recorder, StepKind.CONSUMER, messages) as continued:
+            await self._handle(list(continued))
+
+    async def _without_letters(self, messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
+        """Park those whose key has letters that wait, handle those that are redriven, and return the others."""
+        if any(self._parking.letters_before(message) or self._redrives(message) for message in messages):
+            await self._catch_up()
         others: list[ReceivedMessage] = []
         for message in messages:
-            if (message.topic, message.key) in self._parked_keys:
+            letter_origin = self._redrives(message)
+            if letter_origin is not None:
+                await self._handle_redriven(message, letter_origin)
+            elif self._parking.letters_before(message):
                 await self._put_aside(message, PARKED_REASON)
             else:
                 others.append(message)
         return others
+
+    def _redrives(self, message: ReceivedMessage) -> Origin | None:
+        origin = redriven_origin(message)
+        return origin if origin is not None and origin.consumer == self._name else None
+
+    async def _handle_redriven(self, message: ReceivedMessage, origin: Origin) -> None:
+        """Handle the oldest letter of its key and settle it; any other stays where it is."""
+        letters = self._parking.letters_before(message)
+        if not letters or letters[0].origin != origin:
+            waits = any(letter.origin == origin for letter in letters)
+            _log.warning("redriven_message_passed_over", consumer=self._name, letter=str(origin), waits=waits)
+            return
+        try:
+            await self._persist(lambda: self._handle_recorded([message]))
+        except Exception as error:  # noqa: BLE001 - the edge of the loop: the letter waits on
+            _log.error("redriven_message_rejected", consumer=self._name, letter=str(origin), exc_info=error)
+            return
+        await self._persist(lambda: self._parking.settle(letters[0]))
+        self._metrics.handled.labels(self._name).inc()
+        self._metrics.waiting.labels(self._name).set(self._parking.count)
 
     async def _reject(self, message: ReceivedMessage, error: Exception) -> None:
         reason = error.reason if isinstance(error, TradeFlowError) else type(error).__name__
@@ -181,33 +248,24 @@ class ConsumerLoop:
             exc_info=error,
         )
         await self._put_aside(message, reason)
-        self._parked_keys.add((message.topic, message.key))
 
     async def _put_aside(self, message: ReceivedMessage, reason: str) -> None:
+        if any(_is_letter_of(message, letter.origin) for letter in self._parking.letters_before(message)):
+            # It came again: its letter was written, and its offset was not.
+            return
         if self._dead_letter_count >= self._settings.dead_letters_max:
             raise _TooManyDeadLettersError
-        letter = Message(
-            topic=f"{message.topic}{DEAD_LETTERS_SUFFIX}",
-            key=message.key,
-            value=message.value,
-            headers={
-                **message.headers,
-                "dlq-reason": reason,
-                "dlq-topic": message.topic,
-                "dlq-partition": str(message.partition),
-                "dlq-offset": str(message.offset),
-                "dlq-consumer": self._name,
-            },
-        )
-        await self._persist(lambda: self._dead_letters.publish([letter]))
+        await self._persist(lambda: self._parking.put_aside(message, reason))
         self._dead_letter_count += 1
         self._metrics.dead_letters.labels(self._name, reason).inc()
+        self._metrics.waiting.labels(self._name).set(self._parking.count)
 
     async def _commit(self, messages: list[ReceivedMessage]) -> None:
         try:
             await self._persist(lambda: self._consumer.commit(messages), given_up_reason=LEASE_LOST_REASON)
         except UnavailableError:
             # The next of the group gets these again, and its inbox drops them.
+            self._next_offsets.clear()
             _log.warning("consumer_lease_lost", consumer=self._name)
 
     async def _persist(self, job: Callable[[], Awaitable[T]], *, given_up_reason: str | None = None) -> T:
@@ -229,3 +287,7 @@ class ConsumerLoop:
                 )
             )
             attempt += 1
+
+
+def _is_letter_of(message: ReceivedMessage, origin: Origin) -> bool:
+    return (origin.topic, origin.partition, origin.offset) == (message.topic, message.partition, message.offset)

@@ -48,6 +48,26 @@ async def user_of(context: grpc.aio.ServicerContext[Any, Any], verifier: TokenVe
     return None if authorization is None else await verifier.verify(bearer_token(authorization))
 
 
+async def callers_of(
+    context: grpc.aio.ServicerContext[Any, Any], verifier: TokenVerifier
+) -> tuple[Principal, Principal | None]:
+    """Return who calls, and the user for whom; as `principal_of` and `user_of`, with one look at the metadata.
+
+    Raises:
+        UnauthenticatedError: There is no token of the caller, or a token isn't good.
+    """
+    authorization, user_authorization = None, None
+    for name, value in context.invocation_metadata() or ():
+        if name == AUTHORIZATION and authorization is None:
+            authorization = value
+        elif name == USER_AUTHORIZATION and user_authorization is None:
+            user_authorization = value
+    principal = await verifier.verify(bearer_token(_text(authorization)))
+    if user_authorization is None:
+        return principal, None
+    return principal, await verifier.verify(bearer_token(_text(user_authorization)))
+
+
 def call_metadata(token: str, *, user_token: str | None = None) -> tuple[tuple[str, str], ...]:
     """Build the metadata of a call: who calls, for whom, and in which trace."""
     metadata = [(AUTHORIZATION, f"Bearer {token}")]
@@ -57,3 +77,7 @@ def call_metadata(token: str, *, user_token: str | None = None) -> tuple[tuple[s
     if traceparent:
         metadata.append((HEADER, traceparent))
     return tuple(metadata)
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value if isinstance(value, str) else None

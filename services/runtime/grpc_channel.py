@@ -12,9 +12,11 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.keepalive_time_ms", 30_000),  # finds servers whose machine is gone; the server allows one in 10 s
+    ("grpc.keepalive_time_ms", 15_000),  # finds servers that hang or whose machine is gone; one in 10 s is allowed
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # of gRPC's own pings, behind which a keepalive would wait for a minute
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),  # idle connections are looked after too
     ("grpc.max_reconnect_backoff_ms", 5_000),  # a server that comes back is found within 5 s
     ("grpc.enable_http_proxy", 0),  # services talk to each other directly
     ("grpc.lb_policy_name", "round_robin"),  # spreads calls over the replicas behind a headless name

@@ -1,13 +1,13 @@
 """The error tree as gRPC statuses and back: the same class on both sides of the wire.
 
 A status carries google.rpc.ErrorInfo (the reason, and the details as metadata) and, where it makes sense,
-google.rpc.RetryInfo.
+google.rpc.RetryInfo, or google.rpc.BadRequest with the field to blame (`field` of the details).
 
 Source: https://google.aip.dev/193
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import grpc
@@ -15,7 +15,7 @@ import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
@@ -33,7 +33,6 @@ from services.runtime.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from services.runtime.grpc_interceptors import AroundInterceptor
 
 logger = structlog.get_logger(__name__)
 
@@ -87,21 +86,21 @@ _TRANSIENT_CODES = frozenset(
 """Nothing is known to be wrong with the call, and it may have had its effect."""
 
 
-class ErrorInterceptor(AroundInterceptor):
-    """Ends calls with the status of the error that their handler raised."""
+_CODE_OF_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
-    @asynccontextmanager
-    async def around(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-        """Turn what the handler raises into a status; anything but a TradeFlowError is a bug, logged and not shown."""
-        try:
-            yield
-        except TradeFlowError as error:
-            await _abort(context, status_of(error))
-        except grpc.aio.AbortError:
-            raise  # the handler chose its own status
-        except Exception:  # the edge of a call: whatever is wrong, the caller gets a status
-            logger.exception("grpc_call_failed", method=method)
-            await _abort(context, _internal_status())
+
+async def end_with_error(method: str, context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
+    """End a call with the status of what its handler raised; anything but a TradeFlowError is a bug, logged, not shown.
+
+    Raises:
+        grpc.aio.AbortError: As gRPC wants it.
+    """
+    if isinstance(error, grpc.aio.AbortError):
+        raise error  # the handler chose its own status
+    if isinstance(error, TradeFlowError):
+        await _abort(context, status_of(error))
+    logger.error("grpc_call_failed", method=method, exc_info=error)
+    await _abort(context, _internal_status())
 
 
 def code_of(error: TradeFlowError) -> grpc.StatusCode:
@@ -113,6 +112,10 @@ def status_of(error: TradeFlowError) -> Status:
     """Build the rich status of an error."""
     status = Status(code=code_of(error).value[0], message=error.message[:MESSAGE_CHARACTERS_MAX])
     _add_detail(status, ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.details))
+    field = error.details.get("field")
+    if field and isinstance(error, InvalidArgumentError):
+        violation = BadRequest.FieldViolation(field=field, description=error.message[:MESSAGE_CHARACTERS_MAX])
+        _add_detail(status, BadRequest(field_violations=[violation]))
     if isinstance(error, RateLimitedError | UnavailableError):
         wait = Duration()
         wait.FromMilliseconds(max(0, round(error.retry_after_seconds * 1000)))
@@ -128,17 +131,35 @@ def error_of(rpc_error: grpc.aio.AioRpcError) -> TradeFlowError:
     """
     info, retry = _details_of(rpc_error)
     ours = info is not None and info.domain == ERROR_DOMAIN
-    reason = info.reason if info is not None and ours else None
-    details = dict(info.metadata) if info is not None and ours else {}
     code = rpc_error.code()
-    message = rpc_error.details() or code.name
-    rejected = _CLASS_OF_CODE.get(code)
+    return rebuilt_error(
+        code.value[0],
+        rpc_error.details() or code.name,
+        reason=info.reason if info is not None and ours else None,
+        details=info.metadata if info is not None and ours else {},
+        retry_after_seconds=retry.retry_delay.ToMilliseconds() / 1000 if retry is not None else 1.0,
+    )
+
+
+def rebuilt_error(
+    code: int, message: str, *, reason: str | None, details: Mapping[str, str], retry_after_seconds: float = 1.0
+) -> TradeFlowError:
+    """Rebuild an error of what travelled: a status, or a problem inside a reply.
+
+    Args:
+        code: The number of a google.rpc.Code.
+        message: For people.
+        reason: The stable word, if it is one of ours.
+        details: For programs.
+        retry_after_seconds: The hint, where there was one.
+    """
+    known = _CODE_OF_NUMBER.get(code, grpc.StatusCode.UNKNOWN)
+    rejected = _CLASS_OF_CODE.get(known)
     if rejected is not None:
         return rejected(message, reason=reason, details=details)
-    retry_after_seconds = retry.retry_delay.ToMilliseconds() / 1000 if retry is not None else 1.0
-    if code in _TRANSIENT_CODES:
+    if known in _TRANSIENT_CODES:
         return UnavailableError(message, reason=reason, details=details, retry_after_seconds=retry_after_seconds)
-    return UnavailableError(message, reason=INTERNAL_REASON, details={"code": code.name})
+    return UnavailableError(message, reason=INTERNAL_REASON, details={"code": known.name})
 
 
 @contextmanager
@@ -162,7 +183,7 @@ def _internal_status() -> Status:
     return status
 
 
-def _add_detail(status: Status, message: ErrorInfo | RetryInfo) -> None:
+def _add_detail(status: Status, message: BadRequest | ErrorInfo | RetryInfo) -> None:
     detail = AnyMessage()
     detail.Pack(message)
     status.details.append(detail)

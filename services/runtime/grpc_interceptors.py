@@ -1,21 +1,26 @@
-"""Server interceptors that surround a call, whatever its kind: unary or streaming, either way.
+"""What surrounds every call to one of our gRPC servers, whatever its kind: its trace, its metrics, its status.
 
-gRPC's own interface hands over one of four kinds of handlers, each called in its own way; here that is done once. Some
-of gRPC's classes are generic to the type checker alone, so their annotations are quoted.
+gRPC's own interface hands over one of four kinds of handlers, each called in its own way; here that is done once. It is
+ONE interceptor, and it wraps a handler once: each layer more, and each wrapping, would cost on every call. Some of
+gRPC's classes are generic to the type checker alone, so their annotations are quoted.
 """
 
 import asyncio
 import inspect
+import logging
 import time
-from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import grpc
+import structlog
+from prometheus_client import Gauge, Histogram
 
 from services.runtime.metrics import GrpcMetrics
-from services.runtime.tracing import HEADER, continued_trace
+from services.runtime.tracing import HEADER, SpanRecorder, blame_step, continued_trace, describe_step
+
+_log = structlog.get_logger(__name__)
+_levels = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 """One call, as the handler sees it."""
@@ -23,20 +28,28 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Behavior = Callable[[Any, Context], Any]
 """A servicer's method."""
 
+EndWithError = Callable[[str, Context, Exception], Awaitable[None]]
+"""Ends a call of a method with the status of what its handler raised; raises always."""
+
+PROBED_SERVICES = "/grpc."
+"""How the methods of gRPC's own services begin: health is asked every few seconds, and would be most of all spans."""
+
 _CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
-class AroundInterceptor(grpc.aio.ServerInterceptor):
-    """An interceptor written as a context manager around the handler."""
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Runs each handler in its caller's trace, counts and times it, and ends it with the status of its error."""
 
-    @abstractmethod
-    def around(self, method: str, context: Context) -> AbstractAsyncContextManager[None]:
-        """Surround one call.
-
-        Args:
-            method: Its full name, `/package.Service/Method`.
-            context: The call.
-        """
+    def __init__(
+        self, metrics: GrpcMetrics, end_with_error: EndWithError, recorder: SpanRecorder | None = None
+    ) -> None:
+        """Count in `metrics`, record in `recorder`; `end_with_error` knows the statuses."""
+        self._metrics = metrics
+        self._recorder = recorder
+        self._end_with_error = end_with_error
+        self._wrapped_by_method: dict[str, tuple[object, grpc.RpcMethodHandler[Any, Any]]] = {}
+        self._in_progress: dict[str, _InProgress] = {}
+        self._durations: dict[tuple[str, str], Histogram] = {}
 
     async def intercept_service(
         self,
@@ -45,7 +58,13 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Wrap the handler that gRPC found; a method that doesn't exist has none."""
         handler = await continuation(handler_call_details)
-        return None if handler is None else self._wrapped(handler, handler_call_details.method)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        known = self._wrapped_by_method.get(method)
+        if known is None or known[0] is not handler:
+            known = self._wrapped_by_method[method] = (handler, self._wrapped(handler, method))
+        return known[1]
 
     def _wrapped(self, handler: Any, method: str) -> "grpc.RpcMethodHandler[Any, Any]":
         codec = {
@@ -61,57 +80,96 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):
         return grpc.stream_stream_rpc_method_handler(self._streaming(handler.stream_stream, method), **codec)
 
     def _answering(self, behavior: Behavior, method: str) -> Behavior:
+        recorder = self._recorder_of(method)
+
         async def answer(request: Any, context: Context) -> Any:
-            async with self.around(method, context):
-                return await behavior(request, context)
+            measured = self._begin(method)
+            with continued_trace(metadata_value(context, HEADER), method, recorder=recorder):
+                try:
+                    return await behavior(request, context)
+                except BaseException as error:
+                    await self._fail(measured, context, error)
+                    raise
+                finally:
+                    self._end(measured)
 
         return answer
 
     def _streaming(self, behavior: Behavior, method: str) -> Behavior:
         if not inspect.isasyncgenfunction(behavior):
             return self._answering(behavior, method)  # it writes to the context and returns nothing
+        recorder = self._recorder_of(method)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with self.around(method, context):
-                async for response in behavior(request, context):
-                    yield response
+            measured = self._begin(method)
+            with continued_trace(metadata_value(context, HEADER), method, recorder=recorder):
+                try:
+                    async for response in behavior(request, context):
+                        yield response
+                except BaseException as error:
+                    await self._fail(measured, context, error)
+                    raise
+                finally:
+                    self._end(measured)
 
         return stream
 
+    def _recorder_of(self, method: str) -> SpanRecorder | None:
+        return None if method.startswith(PROBED_SERVICES) else self._recorder
 
-class MetricsInterceptor(AroundInterceptor):
-    """Counts and times calls by method and status."""
+    def _begin(self, method: str) -> "_Measured":
+        in_progress = self._in_progress.get(method)
+        if in_progress is None:
+            in_progress = self._in_progress[method] = _InProgress(self._metrics.in_progress.labels(method))
+        in_progress.calls += 1
+        return _Measured(method, in_progress)
 
-    def __init__(self, metrics: GrpcMetrics) -> None:
-        """Count in `metrics`."""
-        self._metrics = metrics
+    async def _fail(self, measured: "_Measured", context: Context, error: BaseException) -> None:
+        """Note the status of what ended a call, and give it one if it has none; raises what gRPC wants to see."""
+        if isinstance(error, asyncio.CancelledError):
+            measured.code = grpc.StatusCode.CANCELLED.name
+        elif isinstance(error, Exception):
+            # What gRPC raises to end the call says nothing of who is to blame.
+            blame_step(error)
+            try:
+                await self._end_with_error(measured.method, context, error)
+            finally:
+                measured.code = _code_name(context)
+                describe_step(None, {"rpc.response.status_code": measured.code})
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        """Time the call, however it ends."""
-        began_at_seconds = time.perf_counter()
-        code = grpc.StatusCode.OK.name
-        try:
-            with self._metrics.in_progress.labels(method).track_inprogress():
-                yield
-        except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED.name
-            raise
-        except Exception:
-            code = _code_name(context)
-            raise
-        finally:
-            self._metrics.duration_seconds.labels(method, code).observe(time.perf_counter() - began_at_seconds)
+    def _end(self, measured: "_Measured") -> None:
+        measured.in_progress.calls -= 1
+        labels = (measured.method, measured.code)
+        duration = self._durations.get(labels)
+        if duration is None:
+            duration = self._durations[labels] = self._metrics.duration_seconds.labels(*labels)
+        seconds = time.perf_counter() - measured.began_at_seconds
+        duration.observe(seconds)
+        # The standard library keeps the answer: it costs nothing where nobody wants the line.
+        if _levels.isEnabledFor(logging.DEBUG):
+            _log.debug("grpc_call", method=measured.method, code=measured.code, duration_seconds=round(seconds, 6))
 
 
-class TraceInterceptor(AroundInterceptor):
-    """Runs the handler in the caller's trace."""
+class _InProgress:
+    """Counts calls under way; the gauge looks here when it is read, since its own lock would cost on every call."""
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:  # noqa: ARG002 - the base's signature
-        """Continue the trace of the call's metadata, or begin one."""
-        with continued_trace(metadata_value(context, HEADER)):
-            yield
+    __slots__ = ("calls",)
+
+    def __init__(self, gauge: Gauge) -> None:
+        self.calls = 0
+        gauge.set_function(lambda: self.calls)
+
+
+class _Measured:
+    """A call under way."""
+
+    __slots__ = ("began_at_seconds", "code", "in_progress", "method")
+
+    def __init__(self, method: str, in_progress: _InProgress) -> None:
+        self.method = method
+        self.in_progress = in_progress
+        self.began_at_seconds = time.perf_counter()
+        self.code = grpc.StatusCode.OK.name
 
 
 def metadata_value(context: Context, key: str) -> str | None:

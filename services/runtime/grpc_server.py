@@ -1,5 +1,6 @@
 """A gRPC server in the running event loop, with what every one of ours has: health, reflection, errors, metrics."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -9,9 +10,12 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
-from services.runtime.grpc_errors import ErrorInterceptor
-from services.runtime.grpc_interceptors import MetricsInterceptor, TraceInterceptor
+from services.runtime.grpc_errors import end_with_error
+from services.runtime.grpc_interceptors import CallInterceptor
+from services.runtime.health import Health
+from services.runtime.health_grpc import follow
 from services.runtime.metrics import GrpcMetrics
+from services.runtime.tracing import SpanRecorder
 
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 """A batch call of 1,024 commands with their notes fits twice."""
@@ -27,9 +31,11 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.keepalive_time_ms", 30_000),  # finds clients whose machine is gone
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # of gRPC's own pings, behind which a keepalive would wait for a minute
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # lets clients ping idle connections
     ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.max_connection_age_ms", 300_000),  # clients then ask for names anew, and so find replicas that were added
     ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
 )
 """Fit CHANNEL_OPTIONS of `grpc_channel`."""
@@ -44,8 +50,11 @@ async def serving_grpc(
     service_names: Sequence[str],
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     registry: CollectorRegistry | None = None,
+    recorder: SpanRecorder | None = None,
+    health: Health | None = None,
     credentials: grpc.ServerCredentials | None = None,
     stop_seconds_max: float = STOP_SECONDS_MAX,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[str]:
     """Serve while the body runs, and yield the bound `host:port`.
 
@@ -56,29 +65,36 @@ async def serving_grpc(
         service_names: Their full names, for health and reflection.
         interceptors: Run inside of ours, in their order.
         registry: Where calls are counted.
+        recorder: Where calls are recorded as spans.
+        health: What the health service says; without, it says that all is well.
         credentials: TLS, where it is wanted.
         stop_seconds_max: How long calls under way may take at the end.
+        on_stop: Called when stopping begins: it asks long streams to end.
 
     Raises:
         OSError: The address can't be listened on.
     """
     metrics = GrpcMetrics(registry or CollectorRegistry())
     server = grpc.aio.server(
-        interceptors=[MetricsInterceptor(metrics), TraceInterceptor(), ErrorInterceptor(), *interceptors],
+        interceptors=[CallInterceptor(metrics, end_with_error, recorder), *interceptors],
         options=SERVER_OPTIONS,
         maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX,
     )
     register(server)
-    health = await _add_health(server, service_names)
+    servicer = await _add_health(server, service_names)
     reflection.enable_server_reflection(
         [*service_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], server
     )
     bound_port = _listen(server, host, port, credentials)
     await server.start()
+    following = asyncio.create_task(follow(health or Health(), servicer, service_names), name="grpc-health")
     try:
         yield f"{_bracketed(host)}:{bound_port}"
     finally:
-        await health.enter_graceful_shutdown()
+        following.cancel()
+        await asyncio.wait({following})
+        await servicer.enter_graceful_shutdown()
+        on_stop()
         await server.stop(stop_seconds_max)
 
 

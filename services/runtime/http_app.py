@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from services.runtime.health import Health
 from services.runtime.http_auth import PUBLIC, BearerAuthentication, provide_principal
+from services.runtime.http_budget import BudgetEdge
 from services.runtime.http_edge import HttpEdge
 from services.runtime.http_errors import problem_details_plugin
 from services.runtime.http_openapi import DescribedRoutesPlugin, openapi_config
@@ -23,6 +24,7 @@ from services.runtime.http_request import StrictRequest, require_declared_conten
 from services.runtime.idempotency import provide_idempotency_key
 from services.runtime.jwt import TokenVerifier
 from services.runtime.metrics import METRICS_MEDIA_TYPE, HttpMetrics, new_registry, render
+from services.runtime.tracing import SpanRecorder
 
 BODY_BYTES_MAX = 1024 * 1024
 """The largest body, unless a route has its own limit (`request_max_body_size`): an order of 1,000 lines is 90 KiB."""
@@ -35,9 +37,11 @@ def create_http_app(
     verifier: TokenVerifier | None,
     health: Health,
     registry: CollectorRegistry | None = None,
+    recorder: SpanRecorder | None = None,
     version: str = "1.0.0",
     description: str | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
+    trusts_budgets: bool = True,
     dependencies: Mapping[str, Provide] | None = None,
     middleware: Sequence[Middleware] = (),
     on_startup: Sequence[Callable[..., Any]] = (),
@@ -59,9 +63,11 @@ def create_http_app(
         verifier: Checks bearer tokens; without one, no route asks for any.
         health: What `/readyz` asks.
         registry: What `/metrics` shows, and where requests are counted; one for each service.
+        recorder: Where requests are recorded as spans.
         version: The API's version.
         description: What the API is for.
         body_bytes_max: The largest request body.
+        trusts_budgets: Whether callers say how long they wait, as those of services behind the gateway do.
         dependencies: More of what handlers can ask for.
         middleware: Runs after authentication, in its order.
         on_startup: Runs before the first request.
@@ -69,7 +75,7 @@ def create_http_app(
         lifespan: Entered before the first request and left after the last one.
         litestar_options: Anything else that Litestar takes.
     """
-    registry = registry or new_registry()
+    registry = registry or new_registry(title)
     authentication = [] if verifier is None else [DefineMiddleware(BearerAuthentication, verifier=verifier)]
     app = Litestar(
         [*route_handlers, *_own_routes(health, registry)],
@@ -86,7 +92,8 @@ def create_http_app(
         request_max_body_size=body_bytes_max,
         **litestar_options,
     )
-    app.asgi_handler = HttpEdge(app.asgi_handler, HttpMetrics(registry))
+    handler = BudgetEdge(app.asgi_handler) if trusts_budgets else app.asgi_handler
+    app.asgi_handler = HttpEdge(handler, HttpMetrics(registry), recorder)
     return app
 
 
@@ -99,15 +106,21 @@ def _own_dependencies() -> dict[str, Provide]:
 
 def _own_routes(health: Health, registry: CollectorRegistry) -> list[BaseRouteHandler]:
     @get("/healthz", opt=PUBLIC, include_in_schema=False)
-    async def healthz() -> dict[str, str]:
-        """Say that the process is alive."""
-        return {"status": "alive"}
+    async def healthz() -> Response[dict[str, Any]]:
+        """Say whether the process is alive, and which of its loops has ended if not."""
+        liveness = health.liveness()
+        body = {"status": "alive" if liveness.alive else "dead", "loops": dict(liveness.loops)}
+        return Response(body, status_code=200 if liveness.alive else 503)
 
     @get("/readyz", opt=PUBLIC, include_in_schema=False)
     async def readyz() -> Response[dict[str, Any]]:
         """Say whether the service should get traffic, and what is wrong if not."""
         readiness = await health.readiness()
-        body = {"status": "ready" if readiness.ready else "not_ready", "checks": dict(readiness.checks)}
+        body = {
+            "status": "ready" if readiness.ready else "not_ready",
+            "checks": dict(readiness.checks),
+            "hints": dict(readiness.hints),
+        }
         return Response(body, status_code=200 if readiness.ready else 503)
 
     @get("/metrics", opt=PUBLIC, include_in_schema=False)

@@ -1,6 +1,6 @@
 """Who calls over HTTP: bearer tokens, checked before any handler runs unless its route says that it is public."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -67,10 +67,11 @@ def provide_principal(scope: Scope) -> Principal:
     return principal
 
 
-def require_roles(*roles: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
+def require_roles(*roles: str) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
     """Make a guard that lets callers pass who have one of the roles: `@post("/path", guards=[require_roles("x")])`."""
 
-    def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    # A plain function would be run in a thread.
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
         if provide_principal(connection.scope).roles.isdisjoint(roles):
             raise ForbiddenError(
                 f"This needs the role {' or '.join(roles)}.",

@@ -6,11 +6,14 @@ that plugin keeps its metrics in one place for the whole process, where several 
 
 import time
 
+import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.runtime.metrics import HttpMetrics
-from services.runtime.tracing import HEADER, continued_trace
+from services.runtime.tracing import HEADER, Attributes, SpanRecorder, continued_trace, describe_step
+
+_log = structlog.get_logger(__name__)
 
 UNMATCHED_ROUTE = "unmatched"
 """The route label of requests that no route matched: their paths are the callers' choice."""
@@ -21,20 +24,25 @@ OTHER_METHOD = "OTHER"
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """The methods that get a label of their own."""
 
+PROBED_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked every few seconds by machines: their spans would be most of what a collector keeps."""
+
 _HEADER_BYTES = HEADER.encode()
 
 
 class HttpEdge:
     """Wraps an application's ASGI handler."""
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
-        """Wrap `app` and count in `metrics`."""
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics, recorder: SpanRecorder | None = None) -> None:
+        """Wrap `app`, count in `metrics` and record in `recorder`."""
         self._app = app
         self._metrics = metrics
+        self._recorder = recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request or one WebSocket."""
-        with continued_trace(_traceparent(scope)):
+        recorder = None if scope["path"] in PROBED_PATHS else self._recorder
+        with continued_trace(_traceparent(scope), str(scope["type"]), recorder=recorder):
             if scope["type"] == ScopeType.WEBSOCKET:
                 with self._metrics.websockets.track_inprogress():
                     await self._app(scope, receive, send)
@@ -61,6 +69,11 @@ class HttpEdge:
             label = str(status) if status else "aborted"
             duration_seconds = time.perf_counter() - began_at_seconds
             self._metrics.duration_seconds.labels(method, route, label).observe(duration_seconds)
+            _log.debug(
+                "http_request", method=method, route=route, status=label, duration_seconds=round(duration_seconds, 6)
+            )
+            described: Attributes = {"http.request.method": method, "http.route": route}
+            describe_step(f"{method} {route}", {**described, "http.response.status_code": status})
 
 
 def _traceparent(scope: Scope) -> str | None:

@@ -1,15 +1,19 @@
 """What the API's description says about every route: the bearer token, and problems as answers."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, OpenAPIType, Operation, Parameter, Schema, SecurityScheme
 from litestar.plugins import ReceiveRoutePlugin
 from litestar.router import Router
 from litestar.routes import BaseRoute, HTTPRoute
 
 from services.runtime.http_auth import PUBLIC, PUBLIC_OPTION
 from services.runtime.http_errors import PROBLEM_MEDIA_TYPE, Problem
+from services.runtime.idempotency import HEADER, KEY_CHARACTERS_MAX
 
 BEARER = "bearer"
 """The security scheme's name in the description."""
@@ -36,6 +40,29 @@ def openapi_config(*, title: str, version: str, description: str | None) -> Open
     )
 
 
+def problem_responses(refusals: Mapping[int, str]) -> dict[int, ResponseSpec]:
+    """Describe refusals of one route beside those that all routes have: what each status means there."""
+    return {
+        status: ResponseSpec(Problem, generate_examples=False, description=text, media_type=PROBLEM_MEDIA_TYPE)
+        for status, text in refusals.items()
+    }
+
+
+@dataclass
+class DescribedOperation(Operation):
+    """An operation whose Idempotency-Key is shown as required.
+
+    To the framework the header may be absent: what it says of an absent one isn't what we say.
+    """
+
+    def __post_init__(self) -> None:
+        """Correct what was described."""
+        for parameter in self.parameters or ():
+            if isinstance(parameter, Parameter) and parameter.name == HEADER:
+                parameter.required = True
+                parameter.schema = Schema(type=OpenAPIType.STRING, min_length=1, max_length=KEY_CHARACTERS_MAX)
+
+
 class DescribedRoutesPlugin(ReceiveRoutePlugin):
     """Adds what all routes have in common to each route's description."""
 
@@ -56,10 +83,7 @@ class DescribedRoutesPlugin(ReceiveRoutePlugin):
         if self._authenticated and not handler.opt.get(PUBLIC_OPTION):
             answers |= _PROTECTED_ROUTE
             handler.security = [{BEARER: []}]
+        handler.operation_class = DescribedOperation
         if "data" in handler.parsed_fn_signature.parameters:
             answers |= _ROUTE_WITH_BODY
-        problems = {
-            status: ResponseSpec(Problem, generate_examples=False, description=text, media_type=PROBLEM_MEDIA_TYPE)
-            for status, text in answers.items()
-        }
-        handler.responses = {**problems, **(handler.responses or {})}
+        handler.responses = {**problem_responses(answers), **(handler.responses or {})}

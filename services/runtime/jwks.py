@@ -26,6 +26,9 @@ FETCH_PAUSE_SECONDS = 3.0
 KEYS_FRESH_SECONDS = 300.0
 """After this the keys are fetched again when they are next used; a withdrawn key is believed for no longer."""
 
+STARTING_SECONDS_MAX = 10.0
+"""How long an issuer may be away before anybody is warned: services start in any order, most of them before it."""
+
 DOCUMENT_BYTES_MAX = 256 * 1024
 """A bound on the answer; a key takes about 450 bytes."""
 
@@ -60,6 +63,8 @@ class JwksClient:
         self._keys: dict[str, RSAKey] | None = None
         self._fetched_at_seconds = -math.inf
         self._tried_at_seconds = -math.inf
+        self._began_at_seconds = time.monotonic()
+        self._is_away = False
         self._fetching = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -73,7 +78,8 @@ class JwksClient:
             await self._refresh(key_id)
         elif self._is_stale():
             self._refresh_behind_the_caller(key_id)
-        if self._keys is None:
+        # While the issuer can't be asked, a key that isn't known may be a new one: nobody is called a forger for it.
+        if self._keys is None or (key_id not in self._keys and self._is_away):
             raise UnavailableError("The issuer's keys can't be had now.", reason="issuer_unavailable")
         return self._keys.get(key_id)
 
@@ -104,15 +110,23 @@ class JwksClient:
 
     async def _refresh(self, key_id: str) -> None:
         """Fetch, unless somebody did while we waited for our turn or a moment ago."""
+        asked_at_seconds = time.monotonic()
         async with self._fetching:
             fresh = self._keys is not None and key_id in self._keys and not self._is_stale()
-            if fresh or time.monotonic() - self._tried_at_seconds < self._pause_seconds:
+            # Without any keys nobody is let in: an issuer that starts after its first caller is found at once.
+            pause_seconds = self._pause_seconds if self._keys is not None else 0.0
+            tried_meanwhile = self._tried_at_seconds >= asked_at_seconds
+            if fresh or tried_meanwhile or time.monotonic() - self._tried_at_seconds < pause_seconds:
                 return
             try:
                 self._keys = await self._fetch()
             except (httpx.HTTPError, JoseError, ValueError, TypeError, KeyError) as error:
-                logger.warning("jwks_fetch_failed", url=self._url, error=repr(error), keys_known=self._keys is not None)
+                self._is_away = True
+                starting = self._keys is None and time.monotonic() - self._began_at_seconds < STARTING_SECONDS_MAX
+                log = logger.info if starting else logger.warning
+                log("jwks_fetch_failed", url=self._url, error=repr(error), keys_known=self._keys is not None)
             else:
+                self._is_away = False
                 self._fetched_at_seconds = time.monotonic()
             finally:
                 self._tried_at_seconds = time.monotonic()

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import structlog
 
+from services.runtime import event_loop
+
 logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
@@ -48,7 +50,7 @@ def run_until_signalled(
     """
     stop = _Stop(stop_seconds_max)
     try:
-        asyncio.run(_run(service, on_started, stop))
+        event_loop.run(_run(service, on_started, stop))
     except Exception as error:
         logger.critical("service_failed", exc_info=error)
         raise SystemExit(EXIT_CODE_OF_FAILURE) from error

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from services.runtime.build import VERSION
 from services.runtime.tracing import current_trace
 
 LogFormat = Literal["json", "console"]
@@ -119,16 +120,18 @@ def _to_json(event: Any, **_: Any) -> str:
 def _service_adder(service: str) -> Processor:
     def add_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("service", service)
+        event.setdefault("version", VERSION)
         return event
 
     return add_service
 
 
 def add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add the id of the trace that the line belongs to."""
+    """Add the ids of the trace, and of the step of it, that the line belongs to."""
     trace = current_trace()
     if trace is not None:
         event.setdefault("trace_id", trace.trace_id)
+        event.setdefault("span_id", trace.span_id)
     return event
 
 

@@ -1,13 +1,18 @@
 """Metrics: a registry for each service, so that several services can live in one process without mixing.
 
-Rates, errors and durations are histograms by route template or RPC method, never by path: a path holds ids.
+Rates, errors and durations are histograms by route template or RPC method, never by path: a path holds ids. All of them
+are listed in docs/metrics.md.
 """
+
+import platform
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from services.runtime.build import VERSION
 
 METRICS_MEDIA_TYPE = CONTENT_TYPE_LATEST.partition("; charset")[0]
 """The media type of `render`; Litestar adds the charset."""
@@ -16,14 +21,16 @@ DURATION_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 """A call's buckets: from a cached read to the longest deadline."""
 
 
-def new_registry() -> CollectorRegistry:
-    """Make the registry of one service, with the metrics of its process."""
+def new_registry(service: str) -> CollectorRegistry:
+    """Make the registry of one service, with what is known of its process and its build."""
     # The `_created` series double the output, and nobody reads them.
     disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no annotation there
     registry = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    built = Gauge("tradeflow_build_info", "1; what runs", ("service", "version", "python"), registry=registry)
+    built.labels(service, VERSION, platform.python_version()).set(1)
     return registry
 
 

@@ -34,21 +34,27 @@ _ADVANCE = """
     WHERE stream = $3 AND lease_holder = $4 AND fencing_token = $5
 """
 
-# Lets go of the lease, so that another relay need not wait for its end.
+# Lets go of the lease, so that another relay need not wait for its end, and says up to where it is published.
 _RELEASE = """
-    UPDATE outbox_relays SET lease_expires_at = 0 WHERE stream = $1 AND lease_holder = $2 AND fencing_token = $3
+    UPDATE outbox_relays SET lease_expires_at = 0, cursor_sequence = $1
+    WHERE stream = $2 AND lease_holder = $3 AND fencing_token = $4
 """
 
 
 class RelayLease:
     """One relay's view of its stream's row."""
 
-    def __init__(self, database: Database, stream: str, clock: Clock, lease_seconds: float) -> None:
-        """Hold nothing yet."""
+    def __init__(
+        self, database: Database, stream: str, clock: Clock, *, lease_seconds: float, cursor_every_seconds: float
+    ) -> None:
+        """Hold nothing yet; the cursor is written once in so many seconds while events follow each other."""
         self._database = database
         self._stream = stream.encode()
         self._clock = clock
         self._span = timedelta(seconds=lease_seconds)
+        self._cursor_every = timedelta(seconds=cursor_every_seconds)
+        self._cursor_written_at: datetime | None = None
+        self._cursor_is_written = True
         self._holder = new_id().bytes
         self._fencing_token: int | None = None
         self._expires_at: datetime | None = None
@@ -82,7 +88,9 @@ class RelayLease:
             # Its own lease goes on, even past its end, when nobody took it meanwhile; any other is a new one.
             token = fencing_token if mine else fencing_token + 1
             await connection.execute(_TAKE, self._holder, to_micros(now + self._span), token, self._stream)
-        self._fencing_token, self._expires_at, self._cursor_sequence = token, now + self._span, cursor_sequence
+        self._fencing_token, self._expires_at = token, now + self._span
+        if not mine or self._cursor_is_written:
+            self._cursor_sequence, self._cursor_is_written = cursor_sequence, True
         return True
 
     async def _is_anothers(self) -> bool:
@@ -91,25 +99,42 @@ class RelayLease:
             rows = await connection.fetch(_READ, self._stream)
         if not rows:
             return False
-        self._cursor_sequence, holder, expires_at_micros, _ = rows[0]
+        cursor_sequence, holder, expires_at_micros, _ = rows[0]
+        if holder != self._holder or self._cursor_is_written:
+            self._cursor_sequence, self._cursor_is_written = cursor_sequence, True
         return bool(holder != self._holder) and from_micros(expires_at_micros) > self._clock.now()
 
     async def advance(self, sequence: int) -> bool:
-        """Move the cursor and extend the lease; False when another relay has taken over."""
-        expires_at = self._clock.now() + self._span
+        """Move the cursor, and write it if it is time; False when another relay has taken over."""
+        self._cursor_sequence, self._cursor_is_written = sequence, False
+        written_at = self._cursor_written_at
+        if written_at is not None and self._clock.now() < written_at + self._cursor_every:
+            return True
+        return await self.write_cursor()
+
+    async def write_cursor(self) -> bool:
+        """Write the cursor and extend the lease, unless that was done; False when another relay has taken over."""
+        if self._cursor_is_written:
+            return True
+        sequence, now = self._cursor_sequence, self._clock.now()
+        expires_at = now + self._span
         async with self._database.transaction() as connection:
             moved = await connection.execute(
                 _ADVANCE, sequence, to_micros(expires_at), self._stream, self._holder, self._fencing_token
             )
+        self._cursor_is_written = True
         if moved:
-            self._expires_at, self._cursor_sequence = expires_at, sequence
+            self._expires_at, self._cursor_written_at = expires_at, now
         else:
             self._expires_at = self._cursor_sequence = None
         return bool(moved)
 
     async def release(self) -> None:
-        """Let another relay take over at once."""
+        """Let another relay take over at once, where this one stopped."""
         held, self._expires_at = self._expires_at is not None, None
         if held:
             async with self._database.transaction() as connection:
-                await connection.execute(_RELEASE, self._stream, self._holder, self._fencing_token)
+                await connection.execute(
+                    _RELEASE, self._cursor_sequence, self._stream, self._holder, self._fencing_token
+                )
+            self._cursor_is_written = True

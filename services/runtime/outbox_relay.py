@@ -1,8 +1,8 @@
 """From the outbox to the broker.
 
-Each process runs a relay on each of its streams; a lease lets one of them publish. It takes the events after the
-cursor, publishes them with no transaction open, and then moves the cursor, if the lease is still its own by the fencing
-token.
+Each process runs a relay on each of its streams; a lease lets one of them publish. It takes the packs of events after
+the cursor, publishes them with no transaction open, and then moves the cursor, if the lease is still its own by the
+fencing token.
 
 A relay that was paused past its lease may publish events again that its successor published. That changes no order:
 every relay publishes without a gap, upwards, from a cursor up to which everything was published, so that the first copy
@@ -10,27 +10,26 @@ of each event comes after the first copies of all before it. Consumers drop the 
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter
 
 from services.runtime.backoff import jittered_seconds
-from services.runtime.broker.port import Producer
+from services.runtime.broker.message_spans import recorded_messages
+from services.runtime.broker.port import Message, Producer
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.database.port import Database
 from services.runtime.errors import UnavailableError
-from services.runtime.outbox_events import COLUMNS, StoredEvent, event_of_row
 from services.runtime.outbox_lease import RelayLease
-from services.runtime.outbox_pruning import prune_step
+from services.runtime.outbox_packs import OutboxEvent, Pack, read_packs
+from services.runtime.outbox_pruning import OutboxPruner, PruningMetrics
+from services.runtime.step_size import StepSize
+from services.runtime.tracing import SpanRecorder, StepKind
 
 _log = structlog.get_logger(__name__)
-
-# The next events to publish.
-_READ_NEXT = f"""
-    SELECT {COLUMNS} FROM outbox WHERE stream = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
-"""  # noqa: S608 - the columns are a constant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,24 +37,32 @@ class RelaySettings:
     """How a relay works.
 
     Attributes:
-        batch_events_max: Events of one publish, and of one move of the cursor.
+        batch_events_max: Events of one publish, and of one move of the cursor, give or take a pack.
         poll_seconds: How long an event waits when nobody woke the relay: one that another process wrote.
+        linger_seconds: How long events wait for company before they are published, unless a whole batch of them waits
+            already; a look, a publish and a move of the cursor cost the same for one event as for a hundred.
+        cursor_every_seconds: How often the cursor is written while events follow each other. A relay that dies has its
+            successor publish again what it published since; each write is a commit that other commits wait for.
         lease_seconds: How long a relay that died keeps others from publishing.
         retry_first_seconds: The longest wait after the first failure.
         retry_longest_seconds: The longest wait after many.
         retention: How long published events are kept, as history; None keeps them.
         prune_every_seconds: How often old ones are looked for.
-        prune_step_events: How many go in one transaction.
+        prune_step_packs: How many go in one transaction.
+        prune_step_seconds: How long it may take; on SQLite all that write wait for it.
     """
 
-    batch_events_max: int = 500
+    batch_events_max: int = 1_024
     poll_seconds: float = 0.5
+    linger_seconds: float = 0.0
+    cursor_every_seconds: float = 0.5
     lease_seconds: float = 5.0
     retry_first_seconds: float = 0.1
     retry_longest_seconds: float = 5.0
     retention: timedelta | None = timedelta(days=7)
     prune_every_seconds: float = 60.0
-    prune_step_events: int = 1_000
+    prune_step_packs: int = 256
+    prune_step_seconds: float = 0.05
 
 
 class RelayMetrics:
@@ -69,12 +76,7 @@ class RelayMetrics:
         self.failures = Counter(
             "tradeflow_outbox_failures", "Attempts to publish that failed.", ["stream"], registry=registry
         )
-        self.lag_seconds = Gauge(
-            "tradeflow_outbox_lag_seconds",
-            "Age of the oldest event that isn't published yet.",
-            ["stream"],
-            registry=registry,
-        )
+        self.pruning = PruningMetrics(registry)
 
 
 class OutboxRelay:
@@ -88,6 +90,8 @@ class OutboxRelay:
         clock: Clock | None = None,
         settings: RelaySettings | None = None,
         metrics: RelayMetrics | None = None,
+        recorder: SpanRecorder | None = None,
+        message_of: Callable[[OutboxEvent], Message] = OutboxEvent.to_message,
     ) -> None:
         """Prepare a relay.
 
@@ -98,14 +102,26 @@ class OutboxRelay:
             clock: Leases and waits follow it.
             settings: How it works.
             metrics: What it counts; several relays may share it.
+            recorder: Where publishing is recorded as spans.
+            message_of: Makes what is published of an event, where the outbox keeps another form of it.
         """
+        self._message_of = message_of
+        self._recorder = recorder
         self._database = database
         self._producer = producer
         self._stream = stream
         self._clock = clock or SystemClock()
         self._settings = settings or RelaySettings()
         self._metrics = metrics or RelayMetrics(CollectorRegistry())
-        self._lease = RelayLease(database, stream, self._clock, self._settings.lease_seconds)
+        self._lease = RelayLease(
+            database,
+            stream,
+            self._clock,
+            lease_seconds=self._settings.lease_seconds,
+            cursor_every_seconds=self._settings.cursor_every_seconds,
+        )
+        size = StepSize(rows_max=self._settings.prune_step_packs, seconds_max=self._settings.prune_step_seconds)
+        self._pruner = OutboxPruner(database, stream, self._lease, size, self._metrics.pruning)
         self._woken = asyncio.Event()
         self._prune_at = self._clock.now()
 
@@ -129,6 +145,8 @@ class OutboxRelay:
                     continue
                 if not published and pruned_all:
                     await self._wait()
+                if published < self._settings.batch_events_max and self._settings.linger_seconds:
+                    await self._clock.sleep(self._settings.linger_seconds)
         finally:
             await self._release()
 
@@ -144,42 +162,44 @@ class OutboxRelay:
         )
 
     async def publish_next(self) -> int:
-        """Publish one batch and return its size; 0 when there is nothing, or another relay is publishing.
+        """Publish one batch and return the number of its events; 0 when there are none, or another relay is publishing.
 
         Raises:
             UnavailableError: Neither the database nor the broker lost anything; try again.
         """
-        events = await self._next_events()
-        self._note_lag(events)
-        if not events:
-            # Nothing is written while nothing happens: the lease may run out, and is taken again when it is needed.
+        packs = await self._next_packs()
+        if not packs:
+            # Nothing more is written while nothing happens: the lease may run out, and is taken again when needed.
+            await self._write_cursor(self._lease.write_cursor())
             return 0
         if not self._lease.is_fresh:
             if not await self._lease.take():
                 return 0
             # Others may have moved the cursor before the lease was taken.
-            events = await self._next_events()
-        if events:
-            await self._publish(events)
-        return len(events)
+            packs = await self._next_packs()
+        return await self._publish(packs) if packs else 0
 
-    async def _next_events(self) -> list[StoredEvent]:
+    async def _next_packs(self) -> list[Pack]:
         cursor_sequence = await self._lease.cursor_sequence()
         async with self._database.snapshot() as connection:
-            rows = await connection.fetch(
-                _READ_NEXT, self._stream.encode(), cursor_sequence, self._settings.batch_events_max
+            return await read_packs(
+                connection,
+                self._stream,
+                after_sequence=cursor_sequence,
+                events_max=self._settings.batch_events_max,
             )
-        return [event_of_row(row) for row in rows]
 
-    def _note_lag(self, events: list[StoredEvent]) -> None:
-        age = self._clock.now() - events[0].recorded_at if events else timedelta(0)
-        self._metrics.lag_seconds.labels(self._stream).set(max(age.total_seconds(), 0.0))
+    async def _publish(self, packs: list[Pack]) -> int:
+        messages = [self._message_of(event) for pack in packs for event in pack.events]
+        with recorded_messages(self._recorder, StepKind.PRODUCER, messages) as continued:
+            await self._producer.publish(continued)
+        await self._write_cursor(self._lease.advance(packs[-1].sequence))
+        self._metrics.published.labels(self._stream).inc(len(messages))
+        return len(messages)
 
-    async def _publish(self, events: list[StoredEvent]) -> None:
-        await self._producer.publish([event.to_message() for event in events])
-        if not await self._lease.advance(events[-1].sequence):
+    async def _write_cursor(self, written: Awaitable[bool]) -> None:
+        if not await written:
             _log.warning("outbox_lease_lost", stream=self._stream)
-        self._metrics.published.labels(self._stream).inc(len(events))
 
     async def _wait(self) -> None:
         """Wait for a wake or for the next look, whichever is first."""
@@ -204,23 +224,17 @@ class OutboxRelay:
         now = self._clock.now()
         if self._settings.retention is None or now < self._prune_at:
             return True
-        deleted = await self._prune_step(now - self._settings.retention)
-        if deleted == self._settings.prune_step_events:
+        if await self._pruner.step(recorded_before=now - self._settings.retention):
             return False
         self._prune_at = now + timedelta(seconds=self._settings.prune_every_seconds)
         return True
 
     async def prune(self, *, recorded_before: datetime) -> int:
-        """Delete published events that were recorded before an instant, in short transactions; return how many."""
+        """Delete the packs of published events that were recorded before an instant; return how many.
+
+        It does so in short transactions, and only while no other relay publishes.
+        """
         deleted = 0
-        while step := await self._prune_step(recorded_before):
+        while step := await self._pruner.step(recorded_before=recorded_before):
             deleted += step
         return deleted
-
-    async def _prune_step(self, recorded_before: datetime) -> int:
-        return await prune_step(
-            self._database,
-            self._stream,
-            recorded_before=recorded_before,
-            events_max=self._settings.prune_step_events,
-        )

@@ -2,9 +2,9 @@
 
 import sys
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
@@ -26,6 +26,15 @@ class ServiceSettings(BaseSettings):
         validate_default=True,
         extra="ignore",
     )
+
+    traces_url: str | None = None
+    """Where spans go, such as zipkin+http://zipkin:9411/api/v2/spans or otlp+http://collector:4318/v1/traces"""
+
+    traces_sampled_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Which part of the traces that begin here is recorded; 0.01 is one in a hundred."""
+
+    unready_seconds: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """For how long a process that stops still serves while it says that it isn't ready, so that balancers hear it."""
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -11,6 +11,9 @@ from typing import Protocol
 DEAD_LETTERS_SUFFIX = ".dlq"
 """Ends the name of the topic that holds what a topic's consumers could not handle."""
 
+Place = tuple[str, int]
+"""A topic and a partition of it."""
+
 LEASE_LOST_REASON = "lease_lost"
 """The reason of `UnavailableError` when another consumer of the group has taken over."""
 
@@ -61,6 +64,16 @@ class Consumer(Protocol):
         """
         ...
 
+    async def lag(self) -> Mapping[Place, int]:
+        """Count the messages of each partition that it reads now and that are ahead of it; asks the broker.
+
+        Ahead of what the group committed; of a consumer of no group, ahead of what it gave out.
+
+        Raises:
+            UnavailableError: The broker doesn't answer.
+        """
+        ...
+
     async def close(self) -> None:
         """Leave the group."""
         ...
@@ -80,12 +93,32 @@ class Broker(Protocol):
         """
         ...
 
-    def tailing_consumer(self, *, topics: Sequence[str]) -> Consumer:
-        """Open a consumer of all partitions, of no group, that starts with what is published from now on."""
+    async def tailing_consumer(self, *, topics: Sequence[str]) -> Consumer:
+        """Open a consumer of all partitions, of no group, that starts with what is published from now on.
+
+        Raises:
+            UnavailableError: The broker doesn't answer.
+            NotFoundError: A topic doesn't exist.
+        """
+        ...
+
+    async def replaying_consumer(self, *, topics: Sequence[str]) -> Consumer:
+        """Open a consumer of all partitions, of no group, that starts with the oldest message that is kept.
+
+        It has caught up with the log when its `lag` is zero everywhere.
+
+        Raises:
+            UnavailableError: The broker doesn't answer.
+            NotFoundError: A topic doesn't exist.
+        """
         ...
 
     async def ensure_topics(self, topics: Sequence[str]) -> None:
         """Make sure that the topics exist (embedded), or fail with the name of the missing one (Kafka)."""
+        ...
+
+    def outer_name(self, topic: str) -> str:
+        """Name a topic as programs outside of this installation do, which may share the broker with others."""
         ...
 
     async def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from services.runtime.broker.port import Message
-from services.runtime.broker.sqlite_consumers import SqliteConsumer, SqliteGroupConsumer, SqliteTailingConsumer
+from services.runtime.broker.sqlite_consumers import SqliteConsumer, SqliteGroupConsumer, SqliteLogConsumer
 from services.runtime.broker.sqlite_groups import SqliteGroups
 from services.runtime.broker.sqlite_log import SqliteLog
 from services.runtime.broker.sqlite_wakes import Wakes, wakes_of
@@ -93,15 +93,30 @@ class SqliteBroker:
         self._add(consumer)
         return consumer
 
-    def tailing_consumer(self, *, topics: Sequence[str]) -> SqliteTailingConsumer:
+    async def tailing_consumer(self, *, topics: Sequence[str]) -> SqliteLogConsumer:
         """Open a consumer that starts with what is published from now on.
 
         Raises:
             NotFoundError: A topic doesn't exist.
         """
-        consumer = SqliteTailingConsumer(self._file, self._wakes, topics, self._consumers.discard)
+        return self._log_consumer(topics, from_oldest=False)
+
+    async def replaying_consumer(self, *, topics: Sequence[str]) -> SqliteLogConsumer:
+        """Open a consumer that starts with the oldest message that is kept.
+
+        Raises:
+            NotFoundError: A topic doesn't exist.
+        """
+        return self._log_consumer(topics, from_oldest=True)
+
+    def _log_consumer(self, topics: Sequence[str], *, from_oldest: bool) -> SqliteLogConsumer:
+        consumer = SqliteLogConsumer(self._file, self._wakes, topics, self._consumers.discard, from_oldest=from_oldest)
         self._add(consumer)
         return consumer
+
+    def outer_name(self, topic: str) -> str:
+        """Name a topic: the file is this installation's alone."""
+        return topic
 
     def _add(self, consumer: SqliteConsumer) -> None:
         self._consumers.add(consumer)

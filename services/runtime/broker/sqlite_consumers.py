@@ -2,14 +2,14 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.runtime.broker.port import LEASE_LOST_REASON, ReceivedMessage
+from services.runtime.broker.port import LEASE_LOST_REASON, Place, ReceivedMessage
 from services.runtime.broker.sqlite_groups import Lease, SqliteGroups
-from services.runtime.broker.sqlite_log import SqliteLog
+from services.runtime.broker.sqlite_log import PARTITION, SqliteLog
 from services.runtime.broker.sqlite_wakes import Wakes
 from services.runtime.clock import Clock
 from services.runtime.errors import UnavailableError
@@ -69,6 +69,17 @@ class SqliteConsumer(ABC):
         self._topics.append(self._topics.pop(0))
         return messages
 
+    async def lag(self) -> Mapping[Place, int]:
+        """Count the messages of each topic that it reads now and that are ahead of it."""
+        return {
+            (topic, PARTITION): self._log.count(topic, first_offset=next_)
+            for topic, next_ in self._next_offsets().items()
+        }
+
+    @abstractmethod
+    def _next_offsets(self) -> dict[str, int]:
+        """Tell where it stands in each topic that it reads."""
+
     @abstractmethod
     async def commit(self, messages: Sequence[ReceivedMessage]) -> None:
         """Remember that these, and all before them, were handled."""
@@ -82,18 +93,27 @@ class SqliteConsumer(ABC):
         """Make sure that there is a position in the topic, or tell that it isn't this consumer's to read."""
 
 
-class SqliteTailingConsumer(SqliteConsumer):
-    """Reads what is published from its creation on."""
+class SqliteLogConsumer(SqliteConsumer):
+    """Reads for itself alone, of no group: what is published from its creation on, or all that is kept."""
 
     def __init__(
-        self, log: SqliteLog, wakes: Wakes, topics: Sequence[str], on_close: Callable[["SqliteConsumer"], None]
+        self,
+        log: SqliteLog,
+        wakes: Wakes,
+        topics: Sequence[str],
+        on_close: Callable[["SqliteConsumer"], None],
+        *,
+        from_oldest: bool,
     ) -> None:
-        """Stand at the end of the topics."""
+        """Stand at the end of the topics, or at their beginning."""
         super().__init__(log, wakes, topics, on_close)
-        self._positions = {topic: log.end_offset(topic) for topic in topics}
+        self._positions = {topic: 0 if from_oldest else log.end_offset(topic) for topic in topics}
 
     async def _may_read(self, topic: str) -> bool:
         return topic in self._positions
+
+    def _next_offsets(self) -> dict[str, int]:
+        return dict(self._positions)
 
     async def commit(self, messages: Sequence[ReceivedMessage]) -> None:
         """Do nothing: a consumer of no group has nothing to remember."""
@@ -146,6 +166,9 @@ class SqliteGroupConsumer(SqliteConsumer):
         # A lease that ran out and that nobody took goes on where this consumer was.
         self._positions.setdefault(topic, next_offset)
         return True
+
+    def _next_offsets(self) -> dict[str, int]:
+        return {topic: self._groups.next_offset(self._group, topic) for topic in self._leases}
 
     def leases_to_renew(self) -> list[Lease]:
         """List the leases that the broker renews meanwhile: none of a consumer that stopped polling."""

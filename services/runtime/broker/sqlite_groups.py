@@ -72,6 +72,11 @@ class SqliteGroups:
         rows = self._log.look(_READ, (group, topic))
         return not rows or rows[0][1] == holder.bytes or from_micros(rows[0][2]) <= self._clock.now()
 
+    def next_offset(self, group: str, topic: str) -> int:
+        """Tell the first offset that the group has not handled, without locking anything."""
+        rows = self._log.look(_READ, (group, topic))
+        return int(rows[0][0]) if rows else 0
+
     async def take(self, group: str, topic: str, holder: UUID) -> tuple[Lease, int] | None:
         """Take the lease, and return it with the group's offset; None when another holds it."""
         now = self._clock.now()

@@ -71,6 +71,8 @@ _READ = """
     WHERE message_offset >= ? ORDER BY message_offset LIMIT ?
 """
 
+_READ_OLDEST_OFFSET = 'SELECT MIN(message_offset) FROM "log:{topic}"'
+
 _READ_LAST = "SELECT seq FROM sqlite_sequence WHERE name = ?"
 
 # What no group has still to read, oldest first.
@@ -163,6 +165,11 @@ class SqliteLog:
         """Tell the offset that the next message will have, or less."""
         rows = self._reader.run_now(_READ_LAST, (f"log:{topic}",)).rows
         return int(rows[0][0]) + 1 if rows else 0
+
+    def count(self, topic: str, *, first_offset: int) -> int:
+        """Count the messages that are kept from an offset on; offsets have no gaps."""
+        ((oldest,),) = self._reader.run_now(_READ_OLDEST_OFFSET.format(topic=topic), ()).rows
+        return 0 if oldest is None else max(0, self.end_offset(topic) - max(first_offset, oldest))
 
     def look(self, sql: str, arguments: Sequence[object]) -> list[Row]:
         """Run a short SELECT of SQLite's own dialect outside of any transaction."""

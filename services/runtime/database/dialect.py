@@ -30,10 +30,14 @@ _TOKEN = re.compile(
     | \$(?P<number> [1-9][0-9]* )
     | (?P<in> \$in\b )
     | (?P<lock> \s+ FOR \s+ UPDATE (?: \s+ (?: SKIP \s+ LOCKED | NOWAIT ) )? \b )
-    | (?P<foreign> \? | \bRETURNING\b | \bINSERT\s+(?:OR\s+\w+|IGNORE)\b | \bREPLACE\s+INTO\b | \bON\s+DUPLICATE\b )
+    | (?P<foreign> \? | \bRETURNING\b | \bINSERT\s+(?:OR\s+\w+|IGNORE)\b | \bREPLACE\s+INTO\b | \bON\s+DUPLICATE\b
+        | \bON\s+CONFLICT\s+DO\b )
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
+
+_INDEX_OF_TABLE = re.compile(r"(\s*DROP\s+INDEX\s+\S+)\s+ON\s+\S+\s*", re.IGNORECASE)
+"""An index is named with its table; on SQLite its own name is enough, and all that is taken."""
 
 _WRITING_WORD = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 
@@ -84,6 +88,8 @@ def translate(sql: str, in_count: int = 0) -> Statement:
         raise ValueError(f"{match['foreign']!r} isn't in the dialect of services/runtime/database/port.py: {sql}")
 
     text = _TOKEN.sub(replace, sql)
+    if dropped := _INDEX_OF_TABLE.fullmatch(text):
+        text = dropped[1]
     return Statement(text, tuple(order), in_order=order == list(range(len(order))))
 
 

@@ -1,27 +1,22 @@
-"""Tables that change with the code that reads them.
+"""Tables that change with the code that reads them; see `migration_modules` for what a migration is."""
 
-A package holds modules `m0001_name.py`, each with `PHASE`, "pre" (before the new code runs; what old code bears too) or
-"post" (once no old code runs any more), and `STATEMENTS`. An applied migration never changes: a correction is the next.
-"""
-
-import hashlib
-import re
-from collections.abc import Collection
-from dataclasses import dataclass
-from importlib import import_module
-from pkgutil import iter_modules
+from collections.abc import Callable, Collection, Sequence
 
 from services.runtime.clock import Clock, SystemClock, to_micros
+from services.runtime.database.migration_lease import LEASE_SECONDS, MigrationLease
+from services.runtime.database.migration_modules import PHASES, Migration, migrations_of
+from services.runtime.database.migration_steps import StepRunner
 from services.runtime.database.port import Connection, Database
-from services.runtime.errors import RefusedError
-
-PHASES = ("pre", "post")
-"""Both, in the order of a deployment."""
-
-_MODULE_NAME = re.compile(r"m\d{4}_\w+")
+from services.runtime.database.schema_state import (
+    SchemaState,
+    check_schema,
+    read_schema_state,
+    refuse_unusable,
+    schema_state_on,
+)
 
 # What was applied, and what it was then. `checksum` is SHA-256 in hexadecimal.
-_CREATE_TABLE = """
+_CREATE_APPLIED = """
     CREATE TABLE IF NOT EXISTS schema_migrations (
         name VARCHAR(128) NOT NULL PRIMARY KEY,
         phase VARCHAR(8) NOT NULL,
@@ -30,74 +25,111 @@ _CREATE_TABLE = """
     )
 """
 
-_READ_APPLIED = "SELECT name, checksum FROM schema_migrations"
+# What code must hold to work on the result of a migration, where it isn't as its phase says.
+_CREATE_COMPATIBILITY = """
+    CREATE TABLE IF NOT EXISTS schema_compatibility (
+        name VARCHAR(128) NOT NULL PRIMARY KEY,
+        code_needs VARCHAR(128) NOT NULL
+    )
+"""
 
 _RECORD = "INSERT INTO schema_migrations (name, phase, checksum, applied_at) VALUES ($1, $2, $3, $4)"
 
+_RECORD_COMPATIBILITY = "INSERT INTO schema_compatibility (name, code_needs) VALUES ($1, $2)"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Migration:
-    """One step."""
-
-    name: str
-    phase: str
-    statements: tuple[str, ...]
-
-    @property
-    def checksum(self) -> str:
-        """What the step does, in 64 characters; how its text is laid out doesn't matter."""
-        words = "\0".join(" ".join(statement.split()) for statement in self.statements)
-        return hashlib.sha256(f"{self.phase}\0{words}".encode()).hexdigest()
-
-
-def migrations_of(package: str) -> list[Migration]:
-    """Read the migrations of a package, in the order of their names."""
-    names = sorted(
-        module.name for module in iter_modules(import_module(package).__path__) if _MODULE_NAME.fullmatch(module.name)
-    )
-    return [_migration(package, name) for name in names]
-
-
-def _migration(package: str, name: str) -> Migration:
-    module = import_module(f"{package}.{name}")
-    if module.PHASE not in PHASES:
-        raise ValueError(f"{package}.{name}: PHASE is {module.PHASE!r}, and must be one of {PHASES}")
-    return Migration(name=name, phase=module.PHASE, statements=tuple(module.STATEMENTS))
+OnStatement = Callable[[Migration, int], None]
+"""Is told of each statement before it runs, by its migration and its number from 0."""
 
 
 async def migrate(
-    database: Database, package: str, *, phases: Collection[str] = PHASES, clock: Clock | None = None
+    database: Database,
+    package: str,
+    *,
+    phases: Collection[str] = PHASES,
+    clock: Clock | None = None,
+    on_statement: OnStatement = lambda _migration, _number: None,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> list[str]:
     """Apply what isn't applied yet, and return the names of what was.
 
-    All or nothing where the engine's DDL is transactional. Two that start at once are safe: one waits for the other and
-    then finds nothing to do. Applied migrations that the package doesn't hold are those of newer code, and are fine.
+    All or nothing where definitions are transactional; else step by step, and who comes after a crash goes on where it
+    happened. Two that start at once are safe: one waits for the other and then finds nothing to do. Migrations that
+    newer code applied are fine where this code can ignore them.
 
     Raises:
-        RefusedError: An applied migration has changed since; reason `migration_changed`.
+        RefusedError: An applied migration has changed since, or the database is too new; see `refuse_unusable`.
+        UnavailableError: The database is away, or another process migrates it for too long.
     """
-    now_micros = to_micros((clock or SystemClock()).now())
-    migrations = migrations_of(package)
+    clock, migrations = clock or SystemClock(), migrations_of(package)
+    if not _due(await read_schema_state(database, migrations), phases):
+        return []
+    if not database.definitions_commit:
+        return await _apply_at_once(database, migrations, phases, clock, on_statement)
+    lease = MigrationLease(database, lease_seconds=lease_seconds)
+    runner = StepRunner(database, lease, on_statement)
+    return await lease.hold_while(lambda: _apply_stepwise(database, migrations, phases, clock, runner))
+
+
+async def prepare_schema(
+    database: Database, package: str, *, service: str, migrate_on_start: bool, clock: Clock | None = None
+) -> None:
+    """Bring a database up to date for a service that starts, or see that it is, where others do that.
+
+    Raises:
+        RefusedError: The service can't work on it; see `check_schema`.
+    """
+    if migrate_on_start:
+        await migrate(database, package, clock=clock)
+    await check_schema(database, package, service=service)
+
+
+def _due(state: SchemaState, phases: Collection[str]) -> list[Migration]:
+    refuse_unusable(state)
+    return state.pending_in(phases)
+
+
+async def _apply_at_once(
+    database: Database,
+    migrations: Sequence[Migration],
+    phases: Collection[str],
+    clock: Clock,
+    on_statement: OnStatement,
+) -> list[str]:
     async with database.transaction() as connection:
-        await connection.execute(_CREATE_TABLE)
-        applied = {str(name): str(checksum) for name, checksum in await connection.fetch(_READ_APPLIED)}
-        _refuse_changed(migrations, applied)
-        due = [migration for migration in migrations if migration.name not in applied and migration.phase in phases]
+        # Looked at again: now nobody else writes.
+        due = _due(await schema_state_on(connection, migrations), phases)
+        await _create_tables(connection)
         for migration in due:
-            await _apply(connection, migration, now_micros)
+            for number, statement in enumerate(migration.statements):
+                on_statement(migration, number)
+                await connection.execute(statement)
+            await _record(connection, migration, clock)
     return [migration.name for migration in due]
 
 
-def _refuse_changed(migrations: list[Migration], applied: dict[str, str]) -> None:
-    for migration in migrations:
-        if applied.get(migration.name, migration.checksum) != migration.checksum:
-            raise RefusedError(
-                f"migration {migration.name} was applied and has changed since; put it back and write the next one",
-                reason="migration_changed",
-            )
+async def _apply_stepwise(
+    database: Database, migrations: Sequence[Migration], phases: Collection[str], clock: Clock, runner: StepRunner
+) -> list[str]:
+    # Looked at again: now nobody else migrates.
+    due = _due(await read_schema_state(database, migrations), phases)
+    async with database.transaction() as connection:
+        await _create_tables(connection)
+    await runner.prepare()
+    for migration in due:
+        await runner.run(migration)
+        async with database.transaction() as connection:
+            await _record(connection, migration, clock)
+            await runner.lease.fence(connection)
+    return [migration.name for migration in due]
 
 
-async def _apply(connection: Connection, migration: Migration, now_micros: int) -> None:
-    for statement in migration.statements:
-        await connection.execute(statement)
+async def _create_tables(connection: Connection) -> None:
+    await connection.execute(_CREATE_APPLIED)
+    await connection.execute(_CREATE_COMPATIBILITY)
+
+
+async def _record(connection: Connection, migration: Migration, clock: Clock) -> None:
+    now_micros = to_micros(clock.now())
     await connection.execute(_RECORD, migration.name, migration.phase, migration.checksum, now_micros)
+    if migration.code_needs:
+        await connection.execute(_RECORD_COMPATIBILITY, migration.name, migration.code_needs)

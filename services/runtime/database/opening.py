@@ -2,17 +2,30 @@
 
 from urllib.parse import unquote, urlsplit
 
-from services.runtime.database.port import Database
 from services.runtime.database.sqlite import SqliteDatabase
 from services.runtime.errors import InvalidArgumentError
+from services.runtime.mysql.database import MysqlDatabase
+from services.runtime.mysql.options import options_of
 
 
-def open_database(url: str) -> Database:
-    """Open the database that a URL names: `sqlite:////folder/file.db`, or `sqlite:///file.db` in the working folder.
+def open_database(url: str) -> SqliteDatabase | MysqlDatabase:
+    """Open the database that a URL names.
+
+    `sqlite:////folder/file.db`, or `sqlite:///file.db` in the working folder; or `mysql://user:password@host/name` on
+    MySQL or MariaDB, with the options of services/runtime/mysql/options.py.
 
     Raises:
-        InvalidArgumentError: No adapter for this scheme, or no file.
+        InvalidArgumentError: No adapter for this scheme, no file, or an option that doesn't exist.
     """
+    scheme = urlsplit(url).scheme
+    if scheme == "mysql":
+        return MysqlDatabase(options_of(url))
+    if scheme != "sqlite":
+        raise InvalidArgumentError(
+            f"a database URL of scheme {scheme!r} isn't supported; supported: sqlite:////path/to/file.db and "
+            "mysql://user:password@host:3306/database",
+            reason="database_scheme_unsupported",
+        )
     return SqliteDatabase(sqlite_path(url, "database"))
 
 

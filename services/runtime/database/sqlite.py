@@ -3,7 +3,7 @@
 Several processes may share a file. In each, one transaction writes at a time; those that read go on beside it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from piccolo.engine.base import Engine
 
 from services.runtime.database import dialect
-from services.runtime.database.port import Connection, Row
+from services.runtime.database.port import Connection, PoolUsage, PreparedWrite, Query, Row
 from services.runtime.database.sqlite_engine import PooledSqliteEngine
 from services.runtime.database.sqlite_pool import SqlitePool
 from services.runtime.database.sqlite_transaction import SqliteTransaction
@@ -50,6 +50,7 @@ class SqliteDatabase:
         self._pool = SqlitePool(self.path, readers_max=readers_max, busy_timeout_seconds=busy_timeout_seconds)
         self._engine = PooledSqliteEngine(self.path, self._pool)
         self.engine: Engine[Any] = self._engine
+        self.definitions_commit = False
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -67,6 +68,18 @@ class SqliteDatabase:
         """Begin a transaction that only reads, all of it from one state of the database."""
         async with self._engine.snapshot() as transaction:
             yield SqliteConnection(transaction)
+
+    def prepare(self, sql: str, rows: Sequence[Sequence[object]]) -> PreparedWrite:
+        """Keep the rows as they are: SQLite takes values."""
+        return PreparedWrite(sql, rows)
+
+    def usage(self) -> Mapping[str, PoolUsage]:
+        """Tell how the sessions are used now: the one that writes, and those that only read."""
+        return self._pool.usage()
+
+    async def translated(self, sql: str) -> str:
+        """Show a statement without arguments as SQLite gets it."""
+        return dialect.translate(sql).text
 
     async def close(self) -> None:
         """Close all sessions; transactions under way end first."""
@@ -96,6 +109,15 @@ class SqliteConnection:
             rows += (await self._transaction.run(statement.text, statement.bind(arguments, chunk))).rows
         return rows
 
+    async def fetch_together(self, queries: Sequence[Query]) -> list[list[Row]]:
+        """Run several SELECTs, one after the other."""
+        return [
+            await self.fetch(query.sql, *query.arguments)
+            if query.in_ is None
+            else await self.fetch_in(query.sql, query.in_, *query.arguments)
+            for query in queries
+        ]
+
     async def execute(self, sql: str, *arguments: object) -> int:
         """Run one statement and return the number of rows it changed."""
         statement = dialect.translate(sql)
@@ -113,3 +135,11 @@ class SqliteConnection:
             values = [value for row in rows[start : start + count] for value in row]
             await self._transaction.run(dialect.translate_rows(sql, count) or sql, values)
             start += count
+
+    async def write_at_commit(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Write at once: there is no round trip to save."""
+        await self.execute_many(sql, rows)
+
+    async def write_prepared(self, write: PreparedWrite) -> None:
+        """Write at once."""
+        await self.execute_many(write.sql, write.rows)

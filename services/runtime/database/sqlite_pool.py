@@ -1,12 +1,13 @@
 """The open connections to one SQLite file: one that writes, and a few that read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from services.runtime.backoff import jittered_seconds
+from services.runtime.database.port import PoolUsage
 from services.runtime.database.sqlite_session import SqliteSession
 from services.runtime.errors import UnavailableError
 
@@ -38,12 +39,26 @@ class SqlitePool:
         self._readers: list[SqliteSession] = []
         self._idle_readers: list[SqliteSession] = []
         self._reader_turns = asyncio.Semaphore(readers_max)
+        self._waiting = {"write": 0, "read": 0}
         self._closed = False
+
+    def usage(self) -> Mapping[str, PoolUsage]:
+        """Tell how the sessions are used now."""
+        writing, idle = int(self._writer_turn.locked()), len(self._idle_readers)
+        return {
+            "write": PoolUsage(lent=writing, idle=1 - writing, sessions_max=1, waiting=self._waiting["write"]),
+            "read": PoolUsage(
+                lent=len(self._readers) - idle,
+                idle=idle,
+                sessions_max=self._readers_max,
+                waiting=self._waiting["read"],
+            ),
+        }
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[SqliteSession]:
         """Lend the session that writes, to one task at a time."""
-        await self._take(self._writer_turn)
+        await self._take(self._writer_turn, "write")
         try:
             await self._retry_busy(self._writer.open)
             yield self._writer
@@ -53,7 +68,7 @@ class SqlitePool:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[SqliteSession]:
         """Lend a session that reads."""
-        await self._take(self._reader_turns)
+        await self._take(self._reader_turns, "read")
         try:
             session = self._idle_readers.pop() if self._idle_readers else self._new_reader()
             try:
@@ -87,14 +102,17 @@ class SqlitePool:
             )
             attempt += 1
 
-    async def _take(self, turns: asyncio.Semaphore) -> None:
+    async def _take(self, turns: asyncio.Semaphore, purpose: str) -> None:
         if self._closed:
             raise UnavailableError("the database is closed", reason="database_closed")
+        self._waiting[purpose] += 1
         try:
             async with asyncio.timeout(self.busy_timeout_seconds):
                 await turns.acquire()
         except TimeoutError:
             raise UnavailableError("the database is busy: no turn in time", reason="database_busy") from None
+        finally:
+            self._waiting[purpose] -= 1
 
     def _new_reader(self) -> SqliteSession:
         session = SqliteSession(

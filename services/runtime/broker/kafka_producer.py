@@ -1,0 +1,103 @@
+"""Publishing to Kafka: idempotent, and durable on all replicas that are in sync before it returns."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as KafkaMessage
+
+from services.runtime.broker.kafka_errors import LIBRARY_LOGGER, closed_error, error_of
+from services.runtime.broker.kafka_url import KafkaCluster
+from services.runtime.broker.port import Message
+from services.runtime.errors import TradeFlowError
+
+DELIVERY_SECONDS_MAX = 30.0
+"""How long librdkafka repeats a message before publishing fails. The outbox's relay then publishes all again."""
+
+LINGER_MILLIS = 2
+"""How long librdkafka waits for company: publishers come with whole batches already."""
+
+_POLL_SECONDS = 0.1
+
+
+class KafkaProducer:
+    """Fits `Producer`. All publishers of a broker share it: librdkafka batches what they send at once."""
+
+    def __init__(self, cluster: KafkaCluster, *, delivery_seconds_max: float = DELIVERY_SECONDS_MAX) -> None:
+        """Prepare; the first publishing connects."""
+        self._config: dict[str, Any] = {
+            **cluster.client_config(),
+            "enable.idempotence": True,
+            "acks": "all",
+            "message.timeout.ms": int(delivery_seconds_max * 1000),
+            "linger.ms": LINGER_MILLIS,
+            "compression.type": "lz4",
+        }
+        self._cluster = cluster
+        self._producer: Producer | None = None
+        self._closed = False
+        # One thread: messages of two publishers keep the order in which they came.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-producer")
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Publish in order and return once all of them are durable.
+
+        Raises:
+            UnavailableError: Some may be published and some not; publish all again.
+            NotFoundError: A topic doesn't exist (`topic_missing`).
+            InvalidArgumentError: A message is larger than the cluster takes (`message_too_large`).
+        """
+        if self._closed:
+            raise closed_error()
+        if messages:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._publish, messages)
+
+    def _publish(self, messages: Sequence[Message]) -> None:
+        producer = self._producer = self._producer or Producer(self._config, logger=LIBRARY_LOGGER)
+        unsettled = 0
+        failures: list[TradeFlowError] = []
+
+        def settled(error: KafkaError | None, message: KafkaMessage) -> None:
+            nonlocal unsettled
+            unsettled -= 1
+            if error is not None:
+                failures.append(error_of(error, f"publishing to {message.topic()}", self._cluster.troubles))
+
+        for message in messages:
+            failure = _produce(producer, self._cluster.full(message.topic), message, settled)
+            if failure is not None:
+                failures.append(failure)
+                break
+            unsettled += 1
+        while unsettled:
+            producer.poll(_POLL_SECONDS)
+        if failures:
+            # Its sequence numbers may be in doubt: a new one begins with new ones.
+            self._producer = None
+            raise failures[0]
+        self._cluster.troubles.entered()
+
+    async def close(self) -> None:
+        """Publish no more; what is under way ends first."""
+        self._closed = True
+        await asyncio.to_thread(self._thread.shutdown)
+
+
+def _produce(
+    producer: Producer, topic: str, message: Message, settled: Callable[[KafkaError | None, KafkaMessage], None]
+) -> TradeFlowError | None:
+    """Hand a message to librdkafka, or tell why it doesn't take it: it is too large, or the producer is done for."""
+    headers: list[tuple[str, str | bytes | None]] = [(name, value.encode()) for name, value in message.headers.items()]
+    while True:
+        try:
+            producer.produce(topic, message.value, message.key, on_delivery=settled, headers=headers)
+        except BufferError:
+            # Its queue is full: what is in it goes first.
+            producer.poll(_POLL_SECONDS)
+        except KafkaException as raised:
+            return error_of(raised.args[0], f"publishing to {topic}")
+        else:
+            producer.poll(0)
+            return None
