@@ -9,12 +9,18 @@ from services.runtime.errors import TradeFlowError
 
 
 class Submitter(Protocol):
-    """Takes commands and answers once they are durable, or refused."""
+    """Takes commands and answers once they are durable, or refused.
 
-    async def submit(self, command: Command) -> Receipt:
+    A command that was not begun within `timeout_seconds` is not done: `UnavailableError`, `deadline_exceeded`. One that
+    was begun is done, even when its caller stops waiting.
+    """
+
+    async def submit(self, command: Command, *, timeout_seconds: float | None = None) -> Receipt:
         """Run one command, or raise why not."""
         ...
 
-    async def submit_many(self, commands: Sequence[Command]) -> list[Receipt | TradeFlowError]:
+    async def submit_many(
+        self, commands: Sequence[Command], *, timeout_seconds: float | None = None
+    ) -> list[Receipt | TradeFlowError]:
         """Run commands in their order; one refusal doesn't disturb its neighbours."""
         ...

@@ -1,9 +1,10 @@
 """Pay sellers from a hold, and the platform its fees. Funds are never checked again: the hold is the promise."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
+
+from msgspec import Struct
 
 from services.ledger.commands.expire_hold import expire
 from services.ledger.commands.guards import account_of, require_active, require_hold, require_owner
@@ -28,8 +29,7 @@ from services.money import Money
 from services.runtime.errors import InvalidArgumentError, RejectedError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allocation:
+class Allocation(Struct, frozen=True, kw_only=True, gc=False):
     """What one seller gets: gross, fee included, in minor units of the hold's currency."""
 
     seller_id: UUID
@@ -37,8 +37,7 @@ class Allocation:
     fee_basis_points: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptureFunds(KeyedCommand):
+class CaptureFunds(KeyedCommand, frozen=True, kw_only=True, gc=False):
     """See the module. The caller numbers a hold's captures from 1; `final` releases what remains.
 
     `report_refusal` is set by the consumer of order-events: a refusal is then told to the buyer's wallet, once, as
@@ -94,11 +93,11 @@ def decide_capture_funds(state: BookState, command: CaptureFunds, now: datetime)
         _require_remaining(hold, command.amount)
         return _capture(state, command, hold, now)
     except RejectedError as refusal:
-        return _refuse(Draft(state, now, command.key_hash), command, refusal)
+        return _refuse(Draft(state, now, command), command, refusal)
 
 
 def _capture(state: BookState, command: CaptureFunds, hold: Hold, now: datetime) -> Outcome:
-    draft = Draft(state, now, command.key_hash)
+    draft = Draft(state, now, command)
     revenue = draft.open_system_account(AccountType.REVENUE, hold.currency)
     sellers = [draft.open_wallet_account(each.seller_id, hold.currency) for each in command.allocations]
     sequence = draft.next_sequence
@@ -148,7 +147,7 @@ def _leg(state: BookState, command: CaptureFunds, allocation: Allocation, seller
 
 
 def _refuse_overdue(state: BookState, command: CaptureFunds, hold: Hold, now: datetime) -> Outcome:
-    draft = Draft(state, now, command.key_hash)
+    draft = Draft(state, now, command)
     expire(draft, hold, account_of(state, hold))
     return _refuse(draft, command, HoldExpiredError("The hold's time has passed."))
 

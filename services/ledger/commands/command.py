@@ -4,10 +4,30 @@ from services.ledger.commands.capture_hold import CaptureFunds
 from services.ledger.commands.commit_hold import CommitHold
 from services.ledger.commands.deposit import Deposit
 from services.ledger.commands.expire_hold import ExpireHold
+from services.ledger.commands.housekeeping import Housekeeping
 from services.ledger.commands.open_account import OpenAccount
 from services.ledger.commands.refund_capture import RefundCapture
 from services.ledger.commands.reserve_funds import ReserveFunds
+from services.ledger.commands.reverse_record import ReverseRecord
+from services.ledger.commands.set_limit import SetLimit
+from services.ledger.commands.transfer import Transfer
 from services.ledger.commands.void_hold import VoidHold
+from services.ledger.commands.withdraw import Withdraw
 
-Command = OpenAccount | Deposit | ReserveFunds | CommitHold | CaptureFunds | VoidHold | RefundCapture | ExpireHold
-"""What the committer takes."""
+CallersCommand = (
+    OpenAccount
+    | Deposit
+    | Withdraw
+    | Transfer
+    | SetLimit
+    | ReserveFunds
+    | CommitHold
+    | CaptureFunds
+    | VoidHold
+    | RefundCapture
+    | ReverseRecord
+)
+"""What callers ask, each under a key."""
+
+Command = CallersCommand | ExpireHold | Housekeeping
+"""What the committer takes: also what the ledger tells itself."""

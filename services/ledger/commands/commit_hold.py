@@ -1,6 +1,5 @@
 """Make a hold permanent: it no longer expires. Committing a committed hold is success."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
@@ -15,8 +14,7 @@ from services.ledger.domain.journal import RecordKind
 from services.ledger.domain.wallet_event import HoldCommitted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitHold(KeyedCommand):
+class CommitHold(KeyedCommand, frozen=True, kw_only=True, gc=False):
     """See the module; the wallet must be the hold's."""
 
     kind: ClassVar[str] = "commit_hold"
@@ -42,7 +40,7 @@ def decide_commit_hold(state: BookState, command: CommitHold, now: datetime) -> 
     require_active(hold)
     require_not_due(hold, now)
 
-    draft = Draft(state, now, command.key_hash)
+    draft = Draft(state, now, command)
     committed = hold.commit(draft.next_sequence)
     draft.record(RecordKind.COMMIT, hold=committed)
     draft.emit(hold.wallet_id, account_of(state, hold), HoldCommitted(committed))

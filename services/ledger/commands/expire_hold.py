@@ -1,8 +1,9 @@
 """Release a hold whose time has passed. The ledger tells itself so; no caller can."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+
+from msgspec import Struct
 
 from services.ledger.commands.guards import account_of, require_hold
 from services.ledger.commands.outcome import Draft, Outcome, accepted, already_true
@@ -10,13 +11,11 @@ from services.ledger.commands.state import BookState
 from services.ledger.domain.account import Account
 from services.ledger.domain.hold import Hold, HoldState
 from services.ledger.domain.journal import RecordKind
-from services.ledger.domain.keys import NO_KEY_HASH
 from services.ledger.domain.refusals import HoldNotDueError
 from services.ledger.domain.wallet_event import HoldExpired
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpireHold:
+class ExpireHold(Struct, frozen=True, kw_only=True, gc=False):
     """See the module. It has no key: the hold's state makes it take effect once."""
 
     hold_id: UUID
@@ -33,7 +32,7 @@ def decide_expire_hold(state: BookState, command: ExpireHold, now: datetime) -> 
         return already_true(now, hold)
     if not hold.is_due(now):
         raise HoldNotDueError("The hold's time has not come.")
-    draft = Draft(state, now, NO_KEY_HASH)
+    draft = Draft(state, now, None)
     expire(draft, hold, account_of(state, hold))
     return accepted(draft)
 

@@ -4,9 +4,12 @@ from datetime import datetime
 from uuid import UUID
 
 from services.ledger.commands.state import BookState
-from services.ledger.domain.account import Account, wallet_account_code
+from services.ledger.domain.account import Account, AccountType, wallet_account_code
 from services.ledger.domain.hold import Hold
 from services.ledger.domain.refusals import (
+    AccountNotOpenError,
+    EffectiveInTheFutureError,
+    ExceedsReceivableError,
     HoldClosedError,
     HoldExpiredError,
     HoldNotFoundError,
@@ -24,6 +27,47 @@ def require_hold(state: BookState, hold_id: UUID) -> Hold:
     if hold is None:
         raise HoldNotFoundError("There is no such hold.")
     return hold
+
+
+def require_open_account(state: BookState, wallet_id: UUID, currency: str) -> Account:
+    """Guard: the wallet has an account in that asset.
+
+    Raises:
+        AccountNotOpenError: It hasn't.
+    """
+    account = state.accounts.get(wallet_account_code(wallet_id, currency))
+    if account is None:
+        raise AccountNotOpenError(f"The wallet has no account in {currency}.")
+    return account
+
+
+def require_effective_by(effective_at: datetime | None, now: datetime) -> None:
+    """Guard: an effective date, if there is one, does not lie ahead.
+
+    Raises:
+        EffectiveInTheFutureError: It does.
+    """
+    if effective_at is not None and effective_at > now:
+        raise EffectiveInTheFutureError("effective_at lies ahead.")
+
+
+def require_covered(account: Account, amount_minor: int) -> None:
+    """Guard: what a posting takes from an account's normal side is there. A posting that adds to it always passes.
+
+    Raises:
+        ExceedsReceivableError: A seller's debt would be paid off by more than it is.
+        InsufficientFundsError: Less is available.
+    """
+    taken_minor = amount_minor if account.account_type.grows_by_debits else -amount_minor
+    if taken_minor <= 0:
+        return
+    if account.account_type is not AccountType.RECEIVABLE:
+        account.require_available(taken_minor)
+    elif taken_minor > account.posted_minor:
+        raise ExceedsReceivableError(
+            f"{taken_minor} minor units were paid and {account.posted_minor} are owed.",
+            details={"owed_minor": str(account.posted_minor)},
+        )
 
 
 def require_owner(hold: Hold, wallet_id: UUID, service: str) -> None:

@@ -1,6 +1,5 @@
 """Open a wallet's account in one currency. Opening an open account is success."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
@@ -13,8 +12,7 @@ from services.ledger.domain.canonical import Field
 from services.money import exponent_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAccount(KeyedCommand):
+class OpenAccount(KeyedCommand, frozen=True, kw_only=True, gc=False):
     """See the module."""
 
     kind: ClassVar[str] = "open_account"
@@ -35,6 +33,6 @@ def decide_open_account(state: BookState, command: OpenAccount, now: datetime) -
     """Open the account, unless it is open."""
     if wallet_account_code(command.wallet_id, command.currency) in state.accounts:
         return already_true(now)
-    draft = Draft(state, now, command.key_hash)
+    draft = Draft(state, now, command)
     draft.open_wallet_account(command.wallet_id, command.currency)
     return accepted(draft)

@@ -5,14 +5,18 @@ accepted.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from services.ledger.commands.shape import KeyedCommand
 from services.ledger.commands.state import BookState
 from services.ledger.domain.account import (
     Account,
     AccountType,
+    receivable_account_code,
     system_account_code,
     unopened_wallet_account,
     wallet_account_code,
@@ -20,6 +24,7 @@ from services.ledger.domain.account import (
 from services.ledger.domain.capture import CaptureLeg
 from services.ledger.domain.hold import Hold
 from services.ledger.domain.journal import Posting, Record, RecordKind
+from services.ledger.domain.keys import NO_KEY_HASH
 from services.ledger.domain.receipt import Receipt
 from services.ledger.domain.wallet_event import AccountOpened, Fact
 from services.money import AMOUNT_MINOR_MAX
@@ -29,8 +34,7 @@ MICROSECOND = timedelta(microseconds=1)
 """The step of the ledger's time: two records never share an instant."""
 
 
-@dataclass(frozen=True, slots=True)
-class DraftEvent:
+class DraftEvent(Struct, frozen=True, gc=False):
     """A fact that waits for its number."""
 
     wallet_id: UUID
@@ -43,12 +47,36 @@ class DraftEvent:
 class Draft:
     """One command's changes, as new values beside the state."""
 
-    __slots__ = ("_key_hash", "_state", "accounts", "events", "hold", "legs", "now", "opened", "records", "sequence")
+    __slots__ = (
+        "_key_hash",
+        "_metadata",
+        "_state",
+        "accounts",
+        "effective_at",
+        "events",
+        "hold",
+        "legs",
+        "now",
+        "opened",
+        "records",
+        "sequence",
+    )
 
-    def __init__(self, state: BookState, now: datetime, key_hash: bytes) -> None:
-        """Begin with no change; `now` is the instant of the first record."""
+    def __init__(
+        self, state: BookState, now: datetime, command: KeyedCommand | None, *, effective_at: datetime | None = None
+    ) -> None:
+        """Begin with no change.
+
+        Args:
+            state: The book as it is.
+            now: The instant of the first record.
+            command: Whose changes these are; None for what the ledger does by itself.
+            effective_at: When the command's own record counts, where that isn't when it is recorded.
+        """
         self._state = state
-        self._key_hash = key_hash
+        self._key_hash = NO_KEY_HASH if command is None else command.key_hash
+        self._metadata = b"" if command is None else command.record_metadata
+        self.effective_at = effective_at
         self.now = now
         self.sequence = state.last_sequence
         self.accounts: dict[str, Account] = {}
@@ -81,27 +109,39 @@ class Draft:
         code = system_account_code(account_type, currency)
         return self.account(code) or self._open(code, account_type, None, currency, overdraft_limit=AMOUNT_MINOR_MAX)
 
+    def open_receivable_account(self, seller_id: UUID, currency: str) -> Account:
+        """Find the account of what a seller owes the platform, or open it; debts are bounded by what amounts are."""
+        code = receivable_account_code(seller_id, currency)
+        return self.account(code) or self._open(
+            code, AccountType.RECEIVABLE, None, currency, overdraft_limit=AMOUNT_MINOR_MAX
+        )
+
     def post(self, postings: Iterable[tuple[str, int]]) -> tuple[Posting, ...]:
         """Move money: positive amounts credit, negative ones debit; amounts of zero are left out.
 
         Raises:
             BalanceOverflowError: A balance would pass its limit.
         """
-        posted = []
+        accounts, known, posted = self.accounts, self._state.accounts, []
         for code, amount in postings:
             if amount == 0:
                 continue
-            before = self.account(code)
-            if before is None:  # pragma: no cover - commands open their accounts first
-                raise LookupError(code)
-            after = before.credit(amount) if amount > 0 else before.debit(-amount)
-            self.accounts[code] = after
-            posted.append(Posting(after.account_id, after.account_sequence, amount, after.balance_minor))
+            before = accounts.get(code) or known[code]
+            after = accounts[code] = before.credit(amount) if amount > 0 else before.debit(-amount)
+            posted.append(
+                Posting(after.account_id, after.account_sequence, amount, after.credits_posted - after.debits_posted)
+            )
         return tuple(posted)
 
     def set_aside(self, account: Account, amount_minor: int) -> Account:
         """Promise a part of an account's balance, or release it again with a negative amount."""
         changed = (self.account(account.code) or account).set_aside(amount_minor)
+        self.accounts[account.code] = changed
+        return changed
+
+    def set_limit(self, account: Account, overdraft_limit_minor: int) -> Account:
+        """Let an account go so far below zero, by the record that comes next."""
+        changed = (self.account(account.code) or account).limit(overdraft_limit_minor, self.next_sequence)
         self.accounts[account.code] = changed
         return changed
 
@@ -113,7 +153,7 @@ class Draft:
         legs: tuple[CaptureLeg, ...] = (),
         postings: tuple[Posting, ...] = (),
         account: Account | None = None,
-        metadata: bytes = b"",
+        reverses: int = 0,
     ) -> None:
         """Write the next record of the journal: what happened and what it left behind."""
         self.sequence += 1
@@ -134,15 +174,22 @@ class Draft:
                 account=account,
                 hold=hold,
                 capture_legs=legs,
-                metadata=metadata,
+                reverses=reverses,
             )
         )
+
+    def sign(self) -> None:
+        """Give the newest record, the command's own, its metadata and its effective date."""
+        if self._metadata or self.effective_at is not None:
+            record = self.records[-1]
+            effective_at = self.effective_at or record.effective_at
+            self.records[-1] = replace(record, metadata=self._metadata, effective_at=effective_at)
 
     def emit(self, wallet_id: UUID, account: Account, fact: Fact) -> None:
         """Tell a wallet what happened; `account` is as the newest record left it."""
         journal_sequence = self.sequence if self.records else 0
         self.events.append(
-            DraftEvent(wallet_id, self.now, journal_sequence, self.account(account.code) or account, fact)
+            DraftEvent(wallet_id, self.now, journal_sequence, self.accounts.get(account.code) or account, fact)
         )
 
     def emit_refusal(self, wallet_id: UUID, currency: str, fact: Fact) -> None:
@@ -161,6 +208,7 @@ class Draft:
             currency=currency,
             opened_sequence=self.next_sequence,
             overdraft_limit=overdraft_limit,
+            limit_sequence=self.next_sequence,
         )
         self.opened.append(account)
         self.accounts[code] = account
@@ -168,8 +216,7 @@ class Draft:
         return account
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one command: a receipt or a refusal, and what it changed.
 
     `remembered` tells whether the key keeps the answer. A refusal may change something too: an overdue hold expires
@@ -184,6 +231,7 @@ class Outcome:
 
 def accepted(draft: Draft) -> Outcome:
     """Say yes: the draft's newest record is the proof."""
+    draft.sign()
     receipt = Receipt(journal_sequence=draft.sequence, recorded_at=draft.now, hold=draft.hold)
     return Outcome(receipt, None, draft, remembered=True)
 

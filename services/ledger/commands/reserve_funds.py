@@ -1,19 +1,17 @@
 """Set money aside: it stays posted and is no longer available. With `commit`, the hold never expires."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
 
+from services.ledger.commands.guards import require_open_account
 from services.ledger.commands.outcome import Draft, Outcome, accepted
 from services.ledger.commands.shape import KeyedCommand, require_aware, require_positive
 from services.ledger.commands.state import BookState
-from services.ledger.domain.account import Account, wallet_account_code
 from services.ledger.domain.canonical import Field
 from services.ledger.domain.hold import Hold, HoldState
 from services.ledger.domain.journal import RecordKind
 from services.ledger.domain.refusals import (
-    AccountNotOpenError,
     ExpiryInThePastError,
     ExpiryTooFarError,
     HoldExistsError,
@@ -29,8 +27,7 @@ HOLD_DAYS_MAX = 31
 _HOLD_LENGTH_MAX = timedelta(days=HOLD_DAYS_MAX)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReserveFunds(KeyedCommand):
+class ReserveFunds(KeyedCommand, frozen=True, kw_only=True, gc=False):
     """See the module. The caller chooses `hold_id`: the order's id. `expires_at` is needed unless `commit`."""
 
     kind: ClassVar[str] = "reserve_funds"
@@ -62,13 +59,13 @@ def decide_reserve_funds(state: BookState, command: ReserveFunds, now: datetime)
     (insufficient_funds). Overflow can't follow: what is available is within the limits.
     """
     _require_new_hold(state, command.hold_id)
-    account = _require_open_account(state, command)
+    account = require_open_account(state, command.wallet_id, command.amount.currency)
     amount_minor = command.amount.amount_minor
     require_positive(amount_minor)
     expires_at = None if command.commit else _require_expiry_ahead(command.expires_at, now)
     account.require_available(amount_minor)
 
-    draft = Draft(state, now, command.key_hash)
+    draft = Draft(state, now, command)
     draft.set_aside(account, amount_minor)
     hold = Hold(
         hold_id=command.hold_id,
@@ -93,13 +90,6 @@ def _require_new_hold(state: BookState, hold_id: UUID) -> None:
     if hold.state is HoldState.TOMBSTONE:
         raise HoldVoidedError("The hold was voided before it came.")
     raise HoldExistsError("A hold of this id was made under another key.", details={"state": hold.state.value})
-
-
-def _require_open_account(state: BookState, command: ReserveFunds) -> Account:
-    account = state.accounts.get(wallet_account_code(command.wallet_id, command.amount.currency))
-    if account is None:
-        raise AccountNotOpenError(f"The wallet has no account in {command.amount.currency}.")
-    return account
 
 
 def _require_expiry_ahead(expires_at: datetime | None, now: datetime) -> datetime:

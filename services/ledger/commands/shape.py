@@ -3,15 +3,17 @@
 A command checks its shape when it is made, before it queues for the book, and takes its fingerprint then too.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from services.ledger.domain.canonical import Field
+from msgspec import Struct, field
+from msgspec.structs import force_setattr
+
+from services.ledger.domain.canonical import EPOCH, Field
 from services.ledger.domain.keys import KEY_BYTES_MAX, SERVICE_BYTES_MAX, fingerprint_of, key_hash_of
+from services.ledger.domain.metadata import NOTE_BYTES_MAX, encode_metadata
 from services.ledger.domain.refusals import InvalidAmountError
 from services.money import AMOUNT_MINOR_MAX
 from services.runtime.errors import InvalidArgumentError
@@ -26,12 +28,13 @@ TRACEPARENT_CHARACTERS_MAX = 55
 """The length of a W3C trace context's `traceparent`; longer ones are dropped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyedCommand(ABC):
+class KeyedCommand(Struct, frozen=True, kw_only=True, gc=False):
     """A command that takes effect once under its key.
 
-    `service` is the key's scope: the calling service's subject, or `user:{id}` for a user's own call. `traceparent` is
-    carried to the events and is no part of the fingerprint.
+    `service` is the key's scope: the calling service's subject, or `user:{id}` for a user's own call. `metadata` is
+    kept with the command's record and is a part of what it asks. With `dry_run` the command is decided and nothing
+    happens: neither is anything remembered under its key. `traceparent` is carried to the events; it and `dry_run` are
+    no part of the fingerprint. `fingerprint`, `key_hash` and `record_metadata` are computed, never given.
 
     Raises:
         InvalidArgumentError: The shape is wrong; the reason says how.
@@ -41,9 +44,12 @@ class KeyedCommand(ABC):
 
     service: str
     idempotency_key: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    dry_run: bool = False
     traceparent: str = ""
-    fingerprint: bytes = field(init=False, repr=False, compare=False)
-    key_hash: bytes = field(init=False, repr=False, compare=False)
+    fingerprint: bytes = b""
+    key_hash: bytes = b""
+    record_metadata: bytes = b""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.idempotency_key.encode()) <= KEY_BYTES_MAX:
@@ -53,17 +59,27 @@ class KeyedCommand(ABC):
         if not 1 <= len(self.service.encode()) <= SERVICE_BYTES_MAX:
             raise InvalidArgumentError(f"A service's name has 1 to {SERVICE_BYTES_MAX} bytes.")
         self.check_shape()
-        # The fields are computed once; a frozen dataclass sets its own fields this way.
-        object.__setattr__(self, "fingerprint", fingerprint_of(self.kind, *self.content()))
-        object.__setattr__(self, "key_hash", key_hash_of(self.service, self.idempotency_key))
+        content = self.content()
+        if self.metadata:
+            content = (*content, encode_metadata(self.metadata))
+        # Once, whatever was given: they are asked for several times.
+        force_setattr(self, "fingerprint", fingerprint_of(self.kind, *content))
+        force_setattr(self, "key_hash", key_hash_of(self.service, self.idempotency_key))
+        note = self.noted()
+        if note or self.metadata:
+            force_setattr(self, "record_metadata", encode_metadata(self.metadata, note))
         if len(self.traceparent) > TRACEPARENT_CHARACTERS_MAX:
-            object.__setattr__(self, "traceparent", "")
+            force_setattr(self, "traceparent", "")
 
-    @abstractmethod
     def content(self) -> tuple[Field, ...]:
         """List what the command asks, in an order that never changes."""
+        raise NotImplementedError
 
-    def check_shape(self) -> None:  # noqa: B027 - most commands have nothing more to check
+    def noted(self) -> str:
+        """Tell the note that the record keeps beside the metadata."""
+        return ""
+
+    def check_shape(self) -> None:
         """Refuse what can never be right."""
 
 
@@ -75,6 +91,29 @@ def require_aware(instant: datetime, name: str) -> None:
     """
     if instant.utcoffset() is None:
         raise InvalidArgumentError(f"{name} needs its offset from UTC.", reason="instant_malformed")
+
+
+def require_note(note: str) -> None:
+    """Refuse a note that is too long.
+
+    Raises:
+        InvalidArgumentError: `note_too_long`.
+    """
+    if len(note.encode(errors="replace")) > NOTE_BYTES_MAX:
+        raise InvalidArgumentError(f"A note has at most {NOTE_BYTES_MAX} bytes.", reason="note_too_long")
+
+
+def require_effective_date(effective_at: datetime | None) -> None:
+    """Refuse an effective date without an offset or before 1970; whether it lies ahead is asked under the lock.
+
+    Raises:
+        InvalidArgumentError: `instant_malformed`.
+    """
+    if effective_at is None:
+        return
+    require_aware(effective_at, "effective_at")
+    if effective_at < EPOCH:
+        raise InvalidArgumentError("effective_at is in 1970 or later.", reason="instant_malformed")
 
 
 def require_sellers(seller_ids: Sequence[UUID]) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from services.ledger.domain.account import Account
 from services.ledger.domain.capture import CaptureLeg
 from services.ledger.domain.hold import Hold
+from services.ledger.domain.journal import JournalEntry, Record
 from services.ledger.domain.keys import RecordedKey
 
 KeyScope = tuple[str, str]
@@ -24,18 +25,22 @@ LegKey = tuple[int, UUID]
 class BookState:
     """The part of a book that a batch names. Whatever is missing here does not exist in the book.
 
-    `wallets` holds the newest event sequence of each wallet that the batch may tell something, 0 for new ones: to guess
-    one would give two events the same number. The counters are the head row's.
+    `wallets` has every wallet that the batch may tell something, with the code of its account that carries the newest
+    event, or "" where the wallet has no account: to guess would give two events the same number. `entries` are the
+    records that the batch wants to take back, `written` those that it wrote so far. The counters are the head row's.
     """
 
     last_sequence: int
     last_recorded_at: datetime
     last_account_id: int
+    last_event_sequence: int
     accounts: dict[str, Account] = field(default_factory=dict)
     holds: dict[UUID, Hold] = field(default_factory=dict)
     capture_legs: dict[UUID, dict[LegKey, CaptureLeg]] = field(default_factory=dict)
     keys: dict[KeyScope, RecordedKey] = field(default_factory=dict)
-    wallets: dict[UUID, int] = field(default_factory=dict)
+    wallets: dict[UUID, str] = field(default_factory=dict)
+    entries: dict[int, JournalEntry] = field(default_factory=dict)
+    written: list[Record] = field(default_factory=list, compare=False)
 
     def legs_of(self, hold_id: UUID) -> Iterable[CaptureLeg]:
         """List what all sellers got of a hold."""
@@ -45,11 +50,28 @@ class BookState:
         """Find what a seller got of a capture."""
         return self.capture_legs.get(hold_id, {}).get((capture_number, seller_id))
 
-    def number_event(self, wallet_id: UUID) -> int:
-        """Give the wallet's next event its number."""
-        sequence = self.wallets[wallet_id] + 1
-        self.wallets[wallet_id] = sequence
-        return sequence
+    def entry(self, sequence: int) -> JournalEntry | None:
+        """Find a record that is in the journal, or that an earlier command of this batch wrote."""
+        entry = self.entries.get(sequence)
+        if entry is None:
+            place = sequence - self.written[0].sequence if self.written else -1
+            entry = self._entry_of(self.written[place]) if 0 <= place < len(self.written) else None
+        return entry
+
+    def _entry_of(self, record: Record) -> JournalEntry:
+        codes = {account.account_id: code for code, account in self.accounts.items()}
+        return JournalEntry(
+            sequence=record.sequence,
+            kind=record.kind,
+            hold_id=record.hold_id,
+            capture_number=record.capture_legs[0].capture_number if record.capture_legs else 0,
+            postings=tuple([(codes[posting.account_id], posting.amount_minor) for posting in record.postings]),
+        )
+
+    def newest_account_of(self, wallet_id: UUID) -> Account | None:
+        """Find the account that carries the wallet's newest event."""
+        code = self.wallets[wallet_id]
+        return self.accounts[code] if code else None
 
     def absorb_leg(self, leg: CaptureLeg) -> None:
         """Take a new or changed leg in."""

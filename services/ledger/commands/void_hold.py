@@ -1,6 +1,5 @@
 """Release what remains of a hold, or make sure that a hold that never was will never be."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
@@ -18,8 +17,7 @@ from services.ledger.domain.wallet_event import HoldVoided
 _RELEASED = frozenset({HoldState.VOIDED, HoldState.EXPIRED, HoldState.TOMBSTONE})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VoidHold(KeyedCommand):
+class VoidHold(KeyedCommand, frozen=True, kw_only=True, gc=False):
     """See the module; the wallet must be the hold's."""
 
     kind: ClassVar[str] = "void_hold"
@@ -51,7 +49,7 @@ def decide_void_hold(state: BookState, command: VoidHold, now: datetime) -> Outc
 
 def _bury(state: BookState, command: VoidHold, now: datetime) -> Outcome:
     """Leave a tombstone. No wallet hears of it: nothing of any wallet changed."""
-    draft = Draft(state, now, command.key_hash)
+    draft = Draft(state, now, command)
     mark = tombstone(
         hold_id=command.hold_id,
         service=command.service,
@@ -63,7 +61,7 @@ def _bury(state: BookState, command: VoidHold, now: datetime) -> Outcome:
 
 
 def _release(state: BookState, command: VoidHold, hold: Hold, now: datetime) -> Outcome:
-    draft = Draft(state, now, command.key_hash)
+    draft = Draft(state, now, command)
     account = draft.set_aside(account_of(state, hold), -hold.remaining_minor)
     voided = hold.void(draft.next_sequence)
     draft.record(RecordKind.VOID, hold=voided)

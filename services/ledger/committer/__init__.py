@@ -1,1 +1,1 @@
-"""The one writer of a book: gather → lock → read → decide → write → commit → answer."""
+"""The one writer of a book: gather → plan → lock, compare, write, commit → answer; see `committer.py`."""

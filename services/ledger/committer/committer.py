@@ -1,31 +1,33 @@
 """The committer: takes commands from all doors and answers each once it is durable, or refused.
 
-    gather (waiting_room) → lock → read → decide → write → commit (batch) → answer
+    gather (waiting_room) → plan (plan, cache) → lock, compare, write, commit (flight) → answer
+                            order and overlap: pipeline     what goes wrong: settlement     who leads: lease
 
-While one batch commits, the next gathers: the busier it is, the larger the batches and the cheaper each command.
+While one batch commits, the next gathers and is planned: the busier it is, the larger the batches and the cheaper each
+command.
 """
 
 import asyncio
 import os
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-import structlog
 from prometheus_client import CollectorRegistry
 
 from services.ledger.commands.command import Command
-from services.ledger.committer.batch import BookWriter
+from services.ledger.committer.cache import BookCache
+from services.ledger.committer.flight import BookWriter
+from services.ledger.committer.lease import BookLease
 from services.ledger.committer.metrics import CommitterMetrics
-from services.ledger.committer.settlement import Settlement
-from services.ledger.committer.waiting_room import Reply, Waiting, WaitingRoom
+from services.ledger.committer.pipeline import Pace, Pipeline
+from services.ledger.committer.plan import Planner
+from services.ledger.committer.waiting_room import Reply, WaitingRoom
 from services.ledger.domain.receipt import Receipt
 from services.ledger.outbound.book_head import begin_book
+from services.runtime.background import Loop
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.database.port import Database
-from services.runtime.errors import RejectedError, TradeFlowError, UnavailableError
-
-logger = structlog.get_logger(__name__)
+from services.runtime.errors import TradeFlowError
 
 BATCH_COMMANDS_MAX = 1024
 """The most commands of one commit: past it rates hardly rise, and everyone in the batch waits longer."""
@@ -40,75 +42,57 @@ DRAIN_SECONDS_MAX = 5.0
 class Committer:
     """The one writer of a book in this process. Made by `committing`."""
 
-    def __init__(
-        self,
-        writer: BookWriter,
-        *,
-        batch_commands_max: int = BATCH_COMMANDS_MAX,
-        queue_commands_max: int = QUEUE_COMMANDS_MAX,
-        on_commit: Callable[[], None] = lambda: None,
-        metrics: CommitterMetrics | None = None,
-    ) -> None:
+    def __init__(self, room: WaitingRoom, pipeline: Pipeline, lease: BookLease) -> None:
         """Stand ready; `run` does the work."""
-        self._writer = writer
-        self._batch_commands_max = batch_commands_max
-        self._room = WaitingRoom(commands_max=queue_commands_max)
-        self._on_commit = on_commit
-        self._metrics = metrics or CommitterMetrics(CollectorRegistry())
-        self._metrics.waiting.set_function(lambda: len(self._room))
+        self._room = room
+        self._pipeline = pipeline
+        self._lease = lease
 
-    async def submit(self, command: Command) -> Receipt:
-        """Run one command; it goes on when the caller stops waiting.
+    @property
+    def leader(self) -> bool:
+        """Tell whether this is the book's leading committer now, which keeps house too."""
+        return self._lease.held
+
+    def while_leading(self, loop: Loop) -> Loop:
+        """Make a loop that runs only while this is the leading committer: housekeeping, the notary."""
+        return self._lease.while_held(loop)
+
+    async def submit(self, command: Command, *, timeout_seconds: float | None = None) -> Receipt:
+        """Run one command. A caller that stops waiting takes it back, unless its batch has begun.
+
+        Args:
+            command: What to do.
+            timeout_seconds: After it, a command that hasn't begun is not run (`deadline_exceeded`).
 
         Raises:
             RejectedError: It was refused and changed nothing.
             UnavailableError: Try again with the same key.
         """
-        (reply,) = self._room.enter([command])
-        answer = await reply
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        (reply,) = await self._room.enter([command], timeout_seconds)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
-    async def submit_many(self, commands: Sequence[Command]) -> list[Receipt | TradeFlowError]:
-        """Run commands in their order; one refusal doesn't disturb its neighbours.
+    async def submit_many(
+        self, commands: Sequence[Command], *, timeout_seconds: float | None = None
+    ) -> list[Receipt | TradeFlowError]:
+        """Run commands in their order; one refusal doesn't disturb its neighbours. Otherwise as `submit`.
 
         Raises:
             UnavailableError: There was no room for all of them, and none was let in.
         """
-        return [_error_of(await reply) for reply in self._room.enter(commands)]
+        return [
+            reply if isinstance(reply, Receipt) else _error_of(reply)
+            for reply in await self._room.enter(commands, timeout_seconds)
+        ]
 
     async def run(self) -> None:
         """Work until `stop`, and through what was let in before it."""
-        batch: list[Waiting] = []
-        try:
-            while batch := await self._room.next_batch(commands_max=self._batch_commands_max):
-                try:
-                    await self._settle(batch)
-                except Exception as error:  # the loop outlives its own mistakes; nobody waits for ever
-                    logger.exception("ledger_committer_failed", commands=len(batch))
-                    _answer(batch, [error] * len(batch))
-        finally:
-            # Cancelled in the middle: what became of the batch is found by its keys.
-            self._room.close()
-            rest = await self._room.next_batch(commands_max=len(self._room))
-            for waiting in [*batch, *rest]:
-                waiting.answer(UnavailableError("The ledger is stopping.", reason="ledger_stopping"))
+        await self._pipeline.run()
 
     def stop(self) -> None:
         """Let no command in any more; `run` ends after those inside."""
         self._room.close()
-
-    async def _settle(self, batch: list[Waiting]) -> None:
-        self._metrics.batch_commands.observe(len(batch))
-        with self._metrics.batch_seconds.time():
-            settlement = Settlement(self._writer, on_retry=self._metrics.retries.inc)
-            replies = await settlement.settle([waiting.command for waiting in batch])
-            _answer(batch, replies)
-        if settlement.wrote:
-            self._on_commit()
-        for outcome, count in Counter(map(_outcome_of, replies)).items():
-            self._metrics.commands.labels(outcome).inc(count)
 
 
 @asynccontextmanager
@@ -122,6 +106,9 @@ async def committing(
     on_commit: Callable[[], None] = lambda: None,
     registry: CollectorRegistry | None = None,
     random_bytes: Callable[[int], bytes] = os.urandom,
+    lease: BookLease | None = None,
+    pace: Pace | None = None,
+    cache: BookCache | None = None,
 ) -> AsyncIterator[Committer]:
     """Begin the book if need be, and commit while the body runs.
 
@@ -136,42 +123,47 @@ async def committing(
         on_commit: Called after each commit that wrote: it wakes the outbox's relay. It must not block.
         registry: Where metrics go.
         random_bytes: Where salts and record ids come from.
+        lease: Who leads; one of the default length, on the machine's clock, if it isn't given.
+        pace: When batches are planned ahead; the default suits production.
+        cache: What is kept of the book; of the default size if it isn't given.
     """
     async with database.transaction() as connection:
         await begin_book(connection, book_id)
-    writer = BookWriter(database=database, book_id=book_id, clock=clock or SystemClock(), random_bytes=random_bytes)
-    committer = Committer(
-        writer,
+    lease = lease or BookLease(database, book_id, SystemClock())
+    metrics = CommitterMetrics(registry or CollectorRegistry())
+    room = WaitingRoom(commands_max=queue_commands_max)
+    metrics.waiting.set_function(lambda: len(room))
+    metrics.leader.set_function(lambda: lease.held)
+    pipeline = Pipeline(
+        room,
+        BookWriter(
+            database=database,
+            book_id=book_id,
+            clock=clock or SystemClock(),
+            planner=Planner(database=database, cache=cache or BookCache(book_id), random_bytes=random_bytes),
+        ),
         batch_commands_max=batch_commands_max,
-        queue_commands_max=queue_commands_max,
+        is_leader=lambda: lease.held,
         on_commit=on_commit,
-        metrics=CommitterMetrics(registry) if registry is not None else None,
+        metrics=metrics,
+        pace=pace,
     )
-    task = asyncio.create_task(committer.run(), name=f"committer:{book_id}")
-    try:
-        yield committer
-    finally:
-        committer.stop()
-        await asyncio.wait({task}, timeout=DRAIN_SECONDS_MAX)
-        task.cancel()
-        await asyncio.wait({task})
+    committer = Committer(room, pipeline, lease)
+    async with lease.kept():
+        task = asyncio.create_task(committer.run(), name=f"committer:{book_id}")
+        try:
+            yield committer
+        finally:
+            committer.stop()
+            await asyncio.wait({task}, timeout=DRAIN_SECONDS_MAX)
+            task.cancel()
+            await asyncio.wait({task})
 
 
-def _answer(batch: Sequence[Waiting], replies: Sequence[Reply]) -> None:
-    for waiting, reply in zip(batch, replies, strict=True):
-        waiting.answer(reply)
-
-
-def _error_of(reply: Reply) -> Receipt | TradeFlowError:
+def _error_of(reply: Reply) -> TradeFlowError:
     """Give a batch's caller a value for each command; what is a bug of ours says no more than that."""
-    if isinstance(reply, Receipt | TradeFlowError):
+    if isinstance(reply, TradeFlowError):
         return reply
     failure = TradeFlowError("The ledger failed on this command.", reason="internal")
-    failure.__cause__ = reply
+    failure.__cause__ = reply if isinstance(reply, Exception) else None
     return failure
-
-
-def _outcome_of(reply: Reply) -> str:
-    if isinstance(reply, Receipt):
-        return "replayed" if reply.replayed else "accepted"
-    return "refused" if isinstance(reply, RejectedError) else "failed"

@@ -1,15 +1,20 @@
-"""Settle a batch whatever happens: repeat what may succeed later, and part the one bad command from the good ones."""
+"""Settle a batch whatever happens: repeat what may succeed later, and part the one bad command from the good ones.
+
+All of it goes under the book's lock, with all keys read: this is also the way of batches that couldn't be planned
+ahead, and of those whose flight ended in any other way than well.
+"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 import structlog
+from msgspec.structs import replace
 
 from services.ledger.commands.command import Command
 from services.ledger.commands.shape import KeyedCommand
 from services.ledger.commands.state import KeyScope
-from services.ledger.committer.batch import Attempt, BookWriter
+from services.ledger.committer.flight import Attempt, BookWriter
+from services.ledger.committer.plan import Plan
 from services.ledger.committer.waiting_room import Reply
 from services.ledger.domain.receipt import Receipt
 from services.runtime.backoff import jittered_seconds
@@ -28,13 +33,18 @@ RETRY_SECONDS_LONGEST = 1.0
 
 
 class Settlement:
-    """Brings one batch to an end: every command gets a reply. `wrote` tells whether anything was committed."""
+    """Brings one batch to an end: every command gets a reply. `wrote` tells whether anything was committed.
 
-    def __init__(self, writer: BookWriter, *, on_retry: Callable[[], None]) -> None:
+    `found_keys` tells whether a key was found that the cache didn't know.
+    """
+
+    def __init__(self, writer: BookWriter, *, on_retry: Callable[[], None], trust_cache: bool) -> None:
         """Settle by one writer; `on_retry` is called before each repetition."""
         self._writer = writer
         self._on_retry = on_retry
+        self._trust_cache = trust_cache
         self.wrote = False
+        self.found_keys = False
         self._drafted: dict[KeyScope, tuple[int, datetime]] = {}
 
     async def settle(self, commands: Sequence[Command]) -> list[Reply]:
@@ -50,6 +60,11 @@ class Settlement:
                 return [error]
             middle = len(commands) // 2
             return [*await self.settle(commands[:middle]), *await self.settle(commands[middle:])]
+
+    def note_drafts(self, plan: Plan) -> None:
+        """Remember what was sent: if its COMMIT ended unknown and did succeed, the next try finds these keys."""
+        for key in plan.decision.keys:
+            self._drafted[key.service, key.idempotency_key] = (key.sequence, key.recorded_at)
 
     async def _repeat(self, commands: Sequence[Command]) -> list[Reply]:
         for attempts in range(1, ATTEMPTS_MAX + 1):
@@ -67,18 +82,14 @@ class Settlement:
     async def _attempt(self, commands: Sequence[Command]) -> list[Reply]:
         attempt = Attempt(commands)
         try:
-            answers = await self._writer.commit(attempt)
+            answers = await self._writer.commit(attempt, trust_cache=self._trust_cache)
         except BaseException:
-            self._note_drafts(attempt)
+            if attempt.plan is not None:
+                self.note_drafts(attempt.plan)
             raise
-        self.wrote = self.wrote or attempt.wrote
+        self.found_keys = self.found_keys or attempt.found_keys
+        self.wrote = self.wrote or (attempt.plan is not None and attempt.plan.writes_something)
         return [self._own(command, answer) for command, answer in zip(commands, answers, strict=True)]
-
-    def _note_drafts(self, attempt: Attempt) -> None:
-        """Remember what was sent: if its COMMIT ended unknown and did succeed, the next try finds these keys."""
-        if attempt.decision is not None:
-            for key in attempt.decision.keys:
-                self._drafted[key.service, key.idempotency_key] = (key.sequence, key.recorded_at)
 
     def _own(self, command: Command, answer: Reply) -> Reply:
         """Tell a replay of somebody's earlier call from our own effect that a lost answer hid."""

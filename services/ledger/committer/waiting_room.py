@@ -1,9 +1,12 @@
-"""Gather: where commands wait for their batch, in order, while the batch before them commits."""
+"""Gather: where commands wait for their batch, in order, while the batches before them commit.
+
+A caller's commands stay together as one call with one promise, however many they are: a promise for each command would
+cost more than to decide it.
+"""
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from services.ledger.commands.command import Command
 from services.ledger.domain.receipt import Receipt
@@ -15,61 +18,139 @@ QUEUE_RETRY_AFTER_SECONDS = 0.5
 Reply = Receipt | Exception
 """What a caller is told: a receipt, a refusal, or what went wrong with its command alone."""
 
+_NO_REPLY = AssertionError("a command was never answered")
+"""Stands where a reply comes; no caller ever sees it."""
 
-@dataclass(slots=True)
-class Waiting:
-    """A command and the promise of its reply. A caller that went away leaves a promise that is done."""
 
-    command: Command
-    reply: asyncio.Future[Reply]
+class Call:
+    """Some commands of one caller and the promise of all their replies, which a caller that went away cancelled."""
 
-    def answer(self, reply: Reply) -> None:
-        """Keep the promise, if somebody still waits."""
-        if not self.reply.done():
-            self.reply.set_result(reply)
+    __slots__ = ("_replies", "_unanswered", "commands", "deadline_at_seconds", "promise", "taken")
+
+    def __init__(
+        self, commands: Sequence[Command], promise: asyncio.Future[list[Reply]], deadline_at_seconds: float | None
+    ) -> None:
+        """Wait from the first command on; the deadline is on the event loop's clock."""
+        self.commands = commands
+        self.promise = promise
+        self.deadline_at_seconds = deadline_at_seconds
+        self.taken = 0
+        self._unanswered = len(commands)
+        self._replies: list[Reply] = [_NO_REPLY] * len(commands)
+
+    def answer(self, start: int, replies: Sequence[Reply]) -> None:
+        """Take the replies to the commands from `start` on; with the last ones the promise is kept, if one waits."""
+        self._replies[start : start + len(replies)] = replies
+        self._unanswered -= len(replies)
+        if self._unanswered == 0 and not self.promise.done():
+            self.promise.set_result(self._replies)
+
+
+class Batch:
+    """Commands that go together, and whose they are: for each call the first of its commands here, and how many."""
+
+    __slots__ = ("_shares", "commands")
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._shares: list[tuple[Call, int, int]] = []
+        self.commands: list[Command] = []
+
+    def __len__(self) -> int:
+        return len(self.commands)
+
+    def take(self, call: Call, count: int) -> None:
+        """Take the next commands of a call."""
+        self._shares.append((call, call.taken, count))
+        self.commands += call.commands[call.taken : call.taken + count]
+        call.taken += count
+
+    def answer(self, replies: Sequence[Reply]) -> None:
+        """Give each call its replies."""
+        at = 0
+        for call, start, count in self._shares:
+            call.answer(start, replies[at : at + count])
+            at += count
 
 
 class WaitingRoom:
-    """A bounded queue that gives out batches."""
+    """A bounded queue that gives out batches to one taker."""
 
     def __init__(self, *, commands_max: int) -> None:
         """Open, for so many commands at once."""
         self._commands_max = commands_max
-        self._waiting: deque[Waiting] = deque()
+        self._calls: deque[Call] = deque()
+        self._waiting = 0
         self._changed = asyncio.Event()
-        self._closed = False
+        self.closed = False
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._waiting
 
-    def enter(self, commands: Sequence[Command]) -> list[asyncio.Future[Reply]]:
-        """Let commands in, all or none of them.
+    def enter(self, commands: Sequence[Command], timeout_seconds: float | None) -> asyncio.Future[list[Reply]]:
+        """Let commands in, all or none of them; a caller that cancels the promise takes those back that still wait.
 
         Raises:
             UnavailableError: It is full (`ledger_busy`) or closing (`ledger_stopping`).
         """
-        if self._closed:
+        if self.closed:
             raise UnavailableError("The ledger is stopping.", reason="ledger_stopping")
-        if len(self._waiting) + len(commands) > self._commands_max:
+        if self._waiting + len(commands) > self._commands_max:
             raise UnavailableError(
                 "The ledger has more to do than it can take.",
                 reason="ledger_busy",
                 retry_after_seconds=QUEUE_RETRY_AFTER_SECONDS,
             )
         loop = asyncio.get_running_loop()
-        entered = [Waiting(command, loop.create_future()) for command in commands]
-        self._waiting.extend(entered)
+        deadline_at_seconds = None if timeout_seconds is None else loop.time() + timeout_seconds
+        call = Call(commands, loop.create_future(), deadline_at_seconds)
+        if not commands:
+            call.promise.set_result([])
+            return call.promise
+        self._calls.append(call)
+        self._waiting += len(commands)
         self._changed.set()
-        return [waiting.reply for waiting in entered]
+        return call.promise
 
-    async def next_batch(self, *, commands_max: int) -> list[Waiting]:
-        """Wait for commands and take what there is, oldest first; nothing once closed and empty."""
-        while not self._waiting and not self._closed:
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Wait for something that `enter`, `close` or `wake` may bring about."""
+        while not ready():
             self._changed.clear()
             await self._changed.wait()
-        return [self._waiting.popleft() for _ in range(min(commands_max, len(self._waiting)))]
+
+    def wake(self) -> None:
+        """Let the taker look again."""
+        self._changed.set()
+
+    def take(self, *, commands_max: int) -> Batch:
+        """Take what there is, oldest first, without those whose callers no longer wait."""
+        batch = Batch()
+        now_seconds = asyncio.get_running_loop().time()
+        while self._calls and len(batch) < commands_max:
+            call = self._calls[0]
+            left = len(call.commands) - call.taken
+            if not _still_awaited(call, now_seconds):
+                count = left
+            else:
+                count = min(left, commands_max - len(batch))
+                batch.take(call, count)
+            self._waiting -= count
+            if count == left:
+                self._calls.popleft()
+        return batch
 
     def close(self) -> None:
         """Let nobody in any more; those inside are still served."""
-        self._closed = True
+        self.closed = True
         self._changed.set()
+
+
+def _still_awaited(call: Call, now_seconds: float) -> bool:
+    """Tell whether the caller waits; one whose time is over is told so about all that wasn't begun."""
+    if call.promise.done():
+        return False
+    if call.deadline_at_seconds is None or now_seconds < call.deadline_at_seconds:
+        return True
+    error = UnavailableError("It was not begun before its caller's deadline.", reason="deadline_exceeded")
+    call.answer(call.taken, [error] * (len(call.commands) - call.taken))
+    return False

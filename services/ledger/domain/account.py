@@ -4,10 +4,12 @@ A wallet is one owner's accounts in all assets; its id is the owner's user id. T
 that no user id can spell.
 """
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NoReturn
 from uuid import UUID
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from services.ledger.domain.refusals import BalanceOverflowError, InsufficientFundsError
 from services.money import AMOUNT_MINOR_MAX
@@ -25,16 +27,23 @@ class AccountType(Enum):
     """Money brought in from outside: the platform has it at its bank, so debits make it grow."""
     REVENUE = "revenue"
     """The platform's fees: credits make it grow."""
+    RECEIVABLE = "receivable"
+    """What a seller owes the platform: debits make it grow."""
+    EXCHANGE = "exchange"
+    """What the platform took of one asset for another: credits make it grow, and it goes both ways."""
 
-    @property
-    def grows_by_debits(self) -> bool:
-        """Tell whether debits are the account's normal side."""
-        return self is AccountType.FUNDING
+    def __init__(self, name: str) -> None:
+        """Note on which side it grows: whether debits are the account's normal side."""
+        self.grows_by_debits = name in {"funding", "receivable"}
 
 
 def wallet_account_code(wallet_id: UUID, currency: str) -> str:
     """Name a wallet's account in one asset."""
-    return f"wallet:{wallet_id}:{currency}"
+    # msgspec writes a UUID in a quarter of the time.
+    return f"wallet:{to_builtins(wallet_id)}:{currency}"
+
+
+_WALLET_NAME = slice(len("wallet:"), len("wallet:") + 36)
 
 
 def system_account_code(account_type: AccountType, currency: str) -> str:
@@ -42,12 +51,18 @@ def system_account_code(account_type: AccountType, currency: str) -> str:
     return f"system:{account_type.value}:{currency}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+def receivable_account_code(seller_id: UUID, currency: str) -> str:
+    """Name the account of what a seller owes the platform."""
+    return f"receivable:{to_builtins(seller_id)}:{currency}"
+
+
+class Account(Struct, frozen=True, kw_only=True, gc=False):
     """One account with its balances, all in minor units.
 
     `debits_posted` and `credits_posted` are turnovers and only grow; the pending ones are what open holds set aside.
-    `account_sequence` counts the postings, without gaps.
+    `account_sequence` counts the postings, without gaps. `limit_sequence` is the record that set the overdraft limit.
+    `event_sequence` is the wallet's newest event number as of this account's last event, and `event_position` that
+    event's place in the outbox; the wallet's newest are the largest over its accounts.
     """
 
     account_id: int
@@ -61,7 +76,15 @@ class Account:
     debits_pending: int = 0
     credits_pending: int = 0
     overdraft_limit: int = 0
+    limit_sequence: int = 0
     account_sequence: int = 0
+    event_sequence: int = 0
+    event_position: int = 0
+
+    @property
+    def wallet_name(self) -> str:
+        """The wallet's id as text, cut out of the code: that takes a tenth of writing a UUID. System accounts: none."""
+        return "" if self.wallet_id is None else self.code[_WALLET_NAME]
 
     @property
     def balance_minor(self) -> int:
@@ -82,7 +105,9 @@ class Account:
     @property
     def available_minor(self) -> int:
         """What may be spent now."""
-        return self.posted_minor - self.pending_outgoing_minor + self.overdraft_limit
+        if self.account_type.grows_by_debits:
+            return self.debits_posted - self.credits_posted - self.credits_pending + self.overdraft_limit
+        return self.credits_posted - self.debits_posted - self.debits_pending + self.overdraft_limit
 
     def credit(self, amount_minor: int) -> "Account":
         """Receive; one posting.
@@ -111,6 +136,10 @@ class Account:
         if self.account_type.grows_by_debits:
             return replace(self, credits_pending=self.credits_pending + amount_minor)
         return replace(self, debits_pending=self.debits_pending + amount_minor)
+
+    def limit(self, overdraft_limit_minor: int, sequence: int) -> "Account":
+        """Set how far below zero it may go; the caller made sure that this covers what is in use."""
+        return replace(self, overdraft_limit=overdraft_limit_minor, limit_sequence=sequence)
 
     def require_available(self, amount_minor: int) -> None:
         """Guard what leaves an account.

@@ -5,13 +5,18 @@ layout is ours and never changes: no Protobuf, no JSON, whose writers may order 
 """
 
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 Field = int | bytes | str | UUID | datetime | None
 """What has a canonical form. None is told from an empty string by its length word, which no other field has."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where the ledger's time begins: no instant before it can be stored."""
+
 _MICROSECOND = timedelta(microseconds=1)
 _INTEGER = struct.Struct(">Iq").pack
 _LENGTH = struct.Struct(">I").pack
@@ -20,32 +25,51 @@ _ABSENT = b"\xff\xff\xff\xff"
 
 def micros_of(instant: datetime) -> int:
     """Turn an aware instant into microseconds since 1970."""
-    return (instant - _EPOCH) // _MICROSECOND
+    return (instant - EPOCH) // _MICROSECOND
 
 
 def instant_of(micros: int) -> datetime:
     """Turn microseconds since 1970 into an instant in UTC."""
-    return _EPOCH + timedelta(microseconds=micros)
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def bytes_field(value: bytes | None) -> bytes:
+    """Encode bytes, or their absence."""
+    return _ABSENT if value is None else _LENGTH(len(value)) + value
+
+
+def _text_field(value: str) -> bytes:
+    content = value.encode()
+    return _LENGTH(len(content)) + content
+
+
+def _uuid_field(value: UUID) -> bytes:
+    return _LENGTH(16) + value.bytes
+
+
+def _instant_field(value: datetime) -> bytes:
+    return _INTEGER(8, micros_of(value))
+
+
+_ENCODERS: dict[type, Callable[[Any], bytes]] = {
+    int: partial(_INTEGER, 8),
+    bool: partial(_INTEGER, 8),
+    str: _text_field,
+    bytes: bytes_field,
+    UUID: _uuid_field,
+    datetime: _instant_field,
+    type(None): bytes_field,
+}
 
 
 def encode_field(value: Field) -> bytes:
     """Encode one field: integers as 8 bytes, text as UTF-8, UUIDs as 16 bytes, instants as microseconds since 1970."""
-    if isinstance(value, int):
-        return _INTEGER(8, value)
-    if isinstance(value, str):
-        value = value.encode()
-    elif isinstance(value, UUID):
-        value = value.bytes
-    elif isinstance(value, datetime):
-        return _INTEGER(8, micros_of(value))
-    elif value is None:
-        return _ABSENT
-    return _LENGTH(len(value)) + value
+    return _ENCODERS[type(value)](value)
 
 
 def encode_fields(*values: Field) -> bytes:
     """Encode fields one after the other."""
-    return b"".join([encode_field(value) for value in values])
+    return b"".join([_ENCODERS[type(value)](value) for value in values])
 
 
 class FieldReader:

@@ -1,14 +1,18 @@
 """What each seller got of each capture, and gave back."""
 
-from dataclasses import dataclass, replace
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from services.ledger.domain.rounding import fee_returned_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaptureLeg:
-    """One seller's part of one capture; amounts in minor units of the hold's currency."""
+class CaptureLeg(Struct, frozen=True, kw_only=True, gc=False):
+    """One seller's part of one capture; amounts in minor units of the hold's currency.
+
+    `reversed_by` is the record that reversed the capture, if this leg had something to give back then; 0: none.
+    """
 
     hold_id: UUID
     capture_number: int
@@ -19,6 +23,7 @@ class CaptureLeg:
     fee_minor: int
     gross_refunded_minor: int = 0
     fee_returned_minor: int = 0
+    reversed_by: int = 0
     last_sequence: int
 
     @property

@@ -4,10 +4,12 @@ A hold is OPEN (it expires) or COMMITTED (it never does), and ends as CAPTURED, 
 parts. captured + voided + remaining = held, always.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from services.ledger.domain.refusals import ExceedsCaptureError, ExceedsHoldError, HoldClosedError
 
@@ -43,8 +45,7 @@ HOLD_TRANSITIONS: dict[HoldState, frozenset[HoldState]] = {
 """Which state may follow which; all else is refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(Struct, frozen=True, kw_only=True, gc=False, array_like=True):
     """One hold; amounts in minor units of `currency`.
 
     `expires_at` is None once the hold no longer expires. `last_sequence` is the journal record that last changed it.

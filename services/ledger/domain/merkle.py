@@ -30,6 +30,8 @@ def merkle_root(leaf_hashes: Sequence[bytes]) -> bytes:
     if not leaf_hashes:
         return EMPTY_ROOT
     level = list(leaf_hashes)
+    if len(level) == 2:  # noqa: PLR2004 - what most entries have
+        return sha256(NODE_PREFIX + level[0] + level[1]).digest()
     while len(level) > 1:
         paired = [sha256(NODE_PREFIX + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
         level = paired + level[-1:] if len(level) % 2 else paired

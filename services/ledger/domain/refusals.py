@@ -36,6 +36,18 @@ class AllocationsMismatchError(InvalidArgumentError):
     default_reason = "allocations_mismatch"
 
 
+class EffectiveInTheFutureError(InvalidArgumentError):
+    """The effective date lies ahead: money that is not there yet can't be spent."""
+
+    default_reason = "effective_in_the_future"
+
+
+class RecordNotFoundError(NotFoundError):
+    """The journal has no record of that sequence."""
+
+    default_reason = "record_not_found"
+
+
 class HoldNotFoundError(NotFoundError):
     """No such hold, so far: only a void makes that final."""
 
@@ -70,6 +82,12 @@ class HoldNotDueError(ConflictError):
     """The hold is open and its time has not come."""
 
     default_reason = "hold_not_due"
+
+
+class KeyExpiredError(ConflictError):
+    """The key was used so long ago that its answer isn't kept."""
+
+    default_reason = "key_expired"
 
 
 class AccountNotOpenError(RefusedError):
@@ -138,6 +156,36 @@ class ExceedsCaptureError(RefusedError):
     default_reason = "exceeds_capture"
 
 
+class CaptureReversedError(RefusedError):
+    """The capture was reversed: nothing of it can be refunded any more."""
+
+    default_reason = "capture_reversed"
+
+
+class LimitInUseError(RefusedError):
+    """The account is further below zero than the limit allows; `overdraft_limit_minor_min` in the details."""
+
+    default_reason = "limit_in_use"
+
+
+class ExceedsReceivableError(RefusedError):
+    """More than what the seller owes."""
+
+    default_reason = "exceeds_receivable"
+
+
+class NotReversibleError(RefusedError):
+    """Records of that kind are not reversed; `kind` in the details."""
+
+    default_reason = "not_reversible"
+
+
+class AlreadyReversedError(RefusedError):
+    """The record was undone before, or nothing is left to undo."""
+
+    default_reason = "already_reversed"
+
+
 _REMEMBERED: dict[str, type[RejectedError]] = {
     error.default_reason: error
     for error in (
@@ -159,6 +207,13 @@ _REMEMBERED: dict[str, type[RejectedError]] = {
         HoldCurrencyMismatchError,
         ExceedsHoldError,
         ExceedsCaptureError,
+        CaptureReversedError,
+        LimitInUseError,
+        ExceedsReceivableError,
+        NotReversibleError,
+        AlreadyReversedError,
+        # And what stands in for an answer that was pruned.
+        KeyExpiredError,
     )
 }
 

@@ -1,13 +1,16 @@
 """What a record left behind, as canonical bytes: they are stored with it and hashed into the chain.
 
 Version 1: a count of accounts (0 or 1) and the opened account; a count of holds (0 or 1) and the hold; the count of
-capture legs and each leg, as changed. Readers of old versions stay.
+capture legs and each leg, as changed; the sequence of the record that it takes back, or 0. Readers of old versions
+stay.
 """
 
-from dataclasses import dataclass
+import struct
+
+from msgspec import Struct
 
 from services.ledger.domain.account import Account, AccountType
-from services.ledger.domain.canonical import Field, FieldReader, encode_fields
+from services.ledger.domain.canonical import FieldReader, bytes_field, encode_field, encode_fields
 from services.ledger.domain.capture import CaptureLeg
 from services.ledger.domain.hold import Hold, HoldState
 from services.ledger.domain.journal import Record
@@ -15,36 +18,80 @@ from services.ledger.domain.journal import Record
 STATE_VERSION = 1
 """How `encode_state_after` writes now."""
 
+_NONE = encode_field(0)
+_ONE = encode_field(1)
+_NOTHING = encode_fields(STATE_VERSION, 0, 0, 0, 0)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateAfter:
+# Runs of fields of fixed length, packed at once, each with its length before it: the same bytes as `encode_fields`.
+_ID = struct.Struct(">I16s").pack
+_ID_AND_INTEGER = struct.Struct(">I16sIq").pack
+_FOUR_INTEGERS = struct.Struct(">" + "Iq" * 4).pack
+_LEG = struct.Struct(">I16sIqI16s" + "Iq" * 8).pack
+
+
+class StateAfter(Struct, frozen=True, kw_only=True):
     """What a record left behind, read back."""
 
     account: Account | None
     hold: Hold | None
     capture_legs: tuple[CaptureLeg, ...]
+    reverses: int
 
 
 def encode_state_after(record: Record) -> bytes:
     """Write what a record left behind."""
-    fields: list[Field] = [STATE_VERSION]
-    account, hold = record.account, record.hold
-    if account is None:
-        fields.append(0)
-    else:
-        fields += (1, account.account_id, account.code, account.account_type.value, account.wallet_id)
-        fields += (account.currency, account.opened_sequence, account.overdraft_limit)
-    if hold is None:
-        fields.append(0)
-    else:
-        fields += (1, hold.hold_id, hold.service, hold.wallet_id, hold.account_id, hold.currency, hold.state.value)
-        fields += (hold.held_minor, hold.captured_minor, hold.voided_minor, hold.refunded_minor)
-        fields += (hold.expires_at, hold.last_sequence)
-    fields.append(len(record.capture_legs))
-    for leg in record.capture_legs:
-        fields += (leg.hold_id, leg.capture_number, leg.seller_id, leg.account_id, leg.fee_basis_points)
-        fields += (leg.gross_minor, leg.fee_minor, leg.gross_refunded_minor, leg.fee_returned_minor, leg.last_sequence)
-    return encode_fields(*fields)
+    account, hold, legs, reverses = record.account, record.hold, record.capture_legs, record.reverses
+    if hold is None and account is None and not legs and not reverses:
+        return _NOTHING
+    return b"".join(
+        (
+            encode_field(STATE_VERSION),
+            _NONE if account is None else _ONE + _encode_account(account),
+            _NONE if hold is None else _ONE + _encode_hold(hold),
+            encode_field(len(legs)),
+            *map(_encode_leg, legs),
+            encode_field(reverses),
+        )
+    )
+
+
+def _encode_account(account: Account) -> bytes:
+    return encode_fields(
+        account.account_id,
+        account.code,
+        account.account_type.value,
+        account.wallet_id,
+        account.currency,
+        account.opened_sequence,
+        account.overdraft_limit,
+        account.limit_sequence,
+    )
+
+
+def _encode_hold(hold: Hold) -> bytes:
+    return b"".join(
+        (
+            _ID(16, hold.hold_id.bytes),
+            bytes_field(hold.service.encode()),
+            _ID_AND_INTEGER(16, hold.wallet_id.bytes, 8, hold.account_id),
+            bytes_field(hold.currency.encode()),
+            bytes_field(hold.state.value.encode()),
+            _FOUR_INTEGERS(
+                *(8, hold.held_minor, 8, hold.captured_minor),
+                *(8, hold.voided_minor, 8, hold.refunded_minor),
+            ),
+            encode_field(hold.expires_at),
+            encode_field(hold.last_sequence),
+        )
+    )
+
+
+def _encode_leg(leg: CaptureLeg) -> bytes:
+    return _LEG(
+        *(16, leg.hold_id.bytes, 8, leg.capture_number, 16, leg.seller_id.bytes),
+        *(8, leg.account_id, 8, leg.fee_basis_points, 8, leg.gross_minor, 8, leg.fee_minor),
+        *(8, leg.gross_refunded_minor, 8, leg.fee_returned_minor, 8, leg.reversed_by, 8, leg.last_sequence),
+    )
 
 
 def decode_state_after(content: bytes) -> StateAfter:
@@ -60,9 +107,10 @@ def decode_state_after(content: bytes) -> StateAfter:
     account = _read_account(reader) if reader.integer() else None
     hold = _read_hold(reader) if reader.integer() else None
     legs = tuple([_read_leg(reader) for _ in range(reader.integer())])
+    reverses = reader.integer()
     if not reader.at_end:
         raise ValueError("bytes follow the state")
-    return StateAfter(account=account, hold=hold, capture_legs=legs)
+    return StateAfter(account=account, hold=hold, capture_legs=legs, reverses=reverses)
 
 
 def _read_account(reader: FieldReader) -> Account:
@@ -74,6 +122,7 @@ def _read_account(reader: FieldReader) -> Account:
         currency=reader.text(),
         opened_sequence=reader.integer(),
         overdraft_limit=reader.integer(),
+        limit_sequence=reader.integer(),
     )
 
 
@@ -105,5 +154,6 @@ def _read_leg(reader: FieldReader) -> CaptureLeg:
         fee_minor=reader.integer(),
         gross_refunded_minor=reader.integer(),
         fee_returned_minor=reader.integer(),
+        reversed_by=reader.integer(),
         last_sequence=reader.integer(),
     )

@@ -6,6 +6,7 @@ repeated command gets its first answer.
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,6 +14,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.ledger.commands.shape import require_positive
 from services.money import Money, exponent_of
 from services.runtime.errors import InvalidArgumentError
+
+IDS_REMEMBERED = 65_536
+"""Ids that were read: wallets and holds come again and again, and reading one costs more than to look it up."""
 
 
 def id_of(text: str, field: str) -> UUID:
@@ -22,15 +26,20 @@ def id_of(text: str, field: str) -> UUID:
         InvalidArgumentError: `id_malformed`.
     """
     try:
-        value = UUID(text)
+        return _canonical_id(text)
     except ValueError:
-        value = None
-    if value is None or str(value) != text.lower():
         raise InvalidArgumentError(
             f"{field} must be a UUID such as 018f4e6e-7f3a-7c3a-8f7e-0123456789ab.",
             reason="id_malformed",
             details={"field": field},
-        )
+        ) from None
+
+
+@lru_cache(maxsize=IDS_REMEMBERED)
+def _canonical_id(text: str) -> UUID:
+    value = UUID(text)
+    if str(value) != text.lower():
+        raise ValueError(text)
     return value
 
 
@@ -75,7 +84,9 @@ def page_size_of(size: int, *, default: int, most: int) -> int:
         InvalidArgumentError: `page_size_malformed`.
     """
     if not 0 <= size <= most:
-        raise InvalidArgumentError(f"page_size must be from 1 to {most}.", reason="page_size_malformed")
+        raise InvalidArgumentError(
+            f"page_size must be from 1 to {most}.", reason="page_size_malformed", details={"field": "page_size"}
+        )
     return size or default
 
 

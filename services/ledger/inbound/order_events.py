@@ -15,10 +15,11 @@ from services.ledger.commands.capture_hold import CaptureFunds
 from services.ledger.domain.receipt import Receipt
 from services.ledger.inbound import fields
 from services.ledger.inbound.authorisation import ORDERS
-from services.ledger.inbound.messages import allocations_of
+from services.ledger.inbound.command_messages import allocations_of
 from services.ledger.ports import Submitter
 from services.runtime.broker.port import ReceivedMessage
 from services.runtime.errors import InvalidArgumentError, KeyReusedError, RejectedError, TradeFlowError
+from services.runtime.registry.wire_format import payload_of
 from tradeflow.events.v1 import order_event_pb2
 
 logger = structlog.get_logger(__name__)
@@ -83,7 +84,7 @@ def capture_of(message: ReceivedMessage) -> CaptureFunds | None:
 
 def _parse(value: bytes) -> order_event_pb2.OrderEvent:
     try:
-        return order_event_pb2.OrderEvent.FromString(value)
+        return order_event_pb2.OrderEvent.FromString(payload_of(value))
     except DecodeError as error:
         raise InvalidArgumentError("The message is no OrderEvent.", reason=UNREADABLE) from error
 

@@ -2,7 +2,7 @@
 
 from services.ledger.domain.journal import GENESIS_HASH, Head
 from services.runtime.clock import from_micros
-from services.runtime.database.port import Connection
+from services.runtime.database.port import CommitWrites, Connection, Query, Row
 
 # Makes the book where there is none; a book that exists is left alone.
 _BEGIN_BOOK = """
@@ -19,16 +19,25 @@ _LOCK_HEAD = """
     FROM books WHERE book_id = $1 FOR UPDATE
 """
 
-# Moves the head on. The revision is compared though the row is locked: a lock that was lost must not pass unseen.
-_MOVE_HEAD = """
-    UPDATE books SET revision = $1, last_sequence = $2, last_hash = $3, last_recorded_at = $4, last_account_id = $5,
-        last_event_sequence = $6
-    WHERE book_id = $7 AND revision = $8
+# Reads where the book stands. Locks nothing.
+_READ_HEAD = """
+    SELECT revision, last_sequence, last_hash, last_recorded_at, last_account_id, last_event_sequence
+    FROM books WHERE book_id = $1
 """
 
+# Reads the head beside whoever holds its lock.
+_READ_HEAD = """
+    SELECT revision, last_sequence, last_hash, last_recorded_at, last_account_id, last_event_sequence
+    FROM books WHERE book_id = $1
+"""
 
-class HeadMovedError(RuntimeError):
-    """The book's head is not what the lock showed: the lock was lost."""
+# Moves the head on. The revision is compared though the row is locked: a lock that was lost must not pass unseen. Then
+# it becomes NULL, which the column refuses; nobody reads how many rows a write at commit changed.
+_MOVE_HEAD = """
+    UPDATE books SET revision = CASE WHEN revision = $1 THEN $2 END, last_sequence = $3, last_hash = $4,
+        last_recorded_at = $5, last_account_id = $6, last_event_sequence = $7
+    WHERE book_id = $8
+"""
 
 
 async def begin_book(connection: Connection, book_id: int) -> None:
@@ -38,7 +47,25 @@ async def begin_book(connection: Connection, book_id: int) -> None:
 
 async def lock_head(connection: Connection, book_id: int) -> Head:
     """Lock the book until the transaction ends, and read where it stands."""
-    rows = await connection.fetch(_LOCK_HEAD, book_id)
+    return head_of_rows(book_id, await connection.fetch(_LOCK_HEAD, book_id))
+
+
+async def current_head(connection: Connection, book_id: int) -> Head:
+    """Read where the book stands, without its lock: in this snapshot."""
+    return head_of_rows(book_id, await connection.fetch(_READ_HEAD, book_id))
+
+
+def lock_head_query(book_id: int) -> Query:
+    """Make the SELECT that locks the book, to go before others in one round trip."""
+    return Query(_LOCK_HEAD, (book_id,))
+
+
+def head_of_rows(book_id: int, rows: list[Row]) -> Head:
+    """Make a head of what `lock_head_query` found.
+
+    Raises:
+        LookupError: The book was never begun.
+    """
     if not rows:
         raise LookupError(f"book {book_id} was never begun")
     revision, last_sequence, last_hash, last_recorded_at, last_account_id, last_event_sequence = rows[0]
@@ -54,7 +81,7 @@ async def lock_head(connection: Connection, book_id: int) -> Head:
 
 
 async def move_head(
-    connection: Connection,
+    connection: CommitWrites,
     head: Head,
     *,
     last_sequence: int,
@@ -63,21 +90,6 @@ async def move_head(
     last_account_id: int,
     last_event_sequence: int,
 ) -> None:
-    """Write where the book stands now; its revision rises by one.
-
-    Raises:
-        HeadMovedError: Somebody else moved it.
-    """
-    changed = await connection.execute(
-        _MOVE_HEAD,
-        head.revision + 1,
-        last_sequence,
-        last_hash,
-        last_recorded_at_micros,
-        last_account_id,
-        last_event_sequence,
-        head.book_id,
-        head.revision,
-    )
-    if changed != 1:
-        raise HeadMovedError(f"book {head.book_id} is no longer at revision {head.revision}")
+    """Write where the book stands now; its revision rises by one. That of a moved book fails the transaction."""
+    moved = (head.revision, head.revision + 1, last_sequence, last_hash, last_recorded_at_micros, last_account_id)
+    await connection.write_at_commit(_MOVE_HEAD, [(*moved, last_event_sequence, head.book_id)])

@@ -1,54 +1,95 @@
-"""Read what a batch names, under the book's lock, with one statement a table however many commands there are."""
+"""Read what a batch names, under the book's lock: the lock and all that is named go in one round trip.
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+What only the rows read so far can name takes a second one: the wallet of a hold that expires, the accounts of a refund
+or of a record that is taken back.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from services.ledger.commands.command import Command
-from services.ledger.commands.state import BookState
+from services.ledger.commands.state import BookState, KeyScope
 from services.ledger.domain.account import Account, AccountType
 from services.ledger.domain.capture import CaptureLeg
-from services.ledger.domain.hold import Hold, HoldState
-from services.ledger.domain.journal import Head
+from services.ledger.domain.hold import Hold
+from services.ledger.domain.journal import Head, JournalEntry, RecordKind
 from services.ledger.domain.keys import RecordedKey
-from services.ledger.outbound.named_rows import NamedRows, add_rows_named_by_holds, rows_named_by
-from services.runtime.clock import from_micros
-from services.runtime.database.port import Connection, Row
+from services.ledger.domain.state_after import decode_state_after
+from services.ledger.outbound.book_head import head_of_rows, lock_head_query
+from services.ledger.outbound.named_rows import NamedRows, rows_named_by_holds
+from services.ledger.outbound.stored_values import (
+    ACCEPTED_COLUMNS,
+    ACCOUNT_COLUMNS,
+    ANSWERED_COLUMNS,
+    HOLD_COLUMNS,
+    LEG_COLUMNS,
+    accepted_key_of_row,
+    account_of_row,
+    answered_key_of_row,
+    hold_of_row,
+    leg_of_row,
+)
+from services.runtime.database.port import Connection, Query, Row
 
-# Finds keys of one service that were used before.
-_READ_KEYS = """
-    SELECT idempotency_key, fingerprint, sequence, reason, message, details, hold_id, recorded_at
-    FROM idempotency_keys WHERE book_id = $1 AND service = $2 AND idempotency_key IN ($in)
-"""
+# Finds keys of one service whose answer made no record.
+_READ_ANSWERED = f"""
+    SELECT {ANSWERED_COLUMNS} FROM idempotency_keys WHERE book_id = $1 AND service = $2 AND idempotency_key IN ($in)
+"""  # noqa: S608 - a constant
 
-HOLD_COLUMNS = """
-    hold_id, service, wallet_id, account_id, currency, state, held, captured, voided, refunded, expires_at,
-    last_sequence
-"""
-"""Columns of a row of `holds` that `hold_of_row` takes, in its order."""
+# Finds accepted keys of one service, by `records_by_key`.
+_READ_ACCEPTED = f"""
+    SELECT {ACCEPTED_COLUMNS} FROM records WHERE book_id = $1 AND service = $2 AND idempotency_key IN ($in)
+"""  # noqa: S608 - a constant
 
 # Finds holds and tombstones.
 _READ_HOLDS = f"SELECT {HOLD_COLUMNS} FROM holds WHERE book_id = $1 AND hold_id IN ($in)"  # noqa: S608 - a constant
 
 # Finds all that sellers got of the holds: fees are rounded over all captures of a hold.
-_READ_LEGS = """
-    SELECT hold_id, capture_number, seller_id, account_id, fee_basis_points, gross, fee, gross_refunded, fee_returned,
-        last_sequence
-    FROM capture_legs WHERE book_id = $1 AND hold_id IN ($in)
-"""
+_READ_LEGS = f"SELECT {LEG_COLUMNS} FROM capture_legs WHERE book_id = $1 AND hold_id IN ($in)"  # noqa: S608 - a constant
 
-# Finds accounts with their balances and the ends of their chains.
-_READ_ACCOUNTS = """
-    SELECT a.account_id, a.code, a.account_type, a.wallet_id, a.currency, a.opened_sequence, b.debits_posted,
-        b.credits_posted, b.debits_pending, b.credits_pending, b.overdraft_limit, b.account_sequence,
-        b.last_posting_hash
+_READ_ACCOUNTS = f"""
+    SELECT {ACCOUNT_COLUMNS}, b.last_posting_hash
     FROM accounts a JOIN balances b ON b.book_id = a.book_id AND b.account_id = a.account_id
-    WHERE a.book_id = $1 AND a.code IN ($in)
+"""  # noqa: S608 - a constant
+
+# Finds all accounts of wallets, by `accounts_by_wallet`: the newest event's number may lie with any of them.
+_READ_ACCOUNTS_OF_WALLETS = f"{_READ_ACCOUNTS} WHERE a.book_id = $1 AND a.wallet_id IN ($in)"
+
+# Finds accounts by their codes.
+_READ_ACCOUNTS_BY_CODE = f"{_READ_ACCOUNTS} WHERE a.book_id = $1 AND a.code IN ($in)"
+
+# Finds records that are to be taken back, and those that took them back.
+_READ_ENTRIES = """
+    SELECT r.sequence, r.kind, r.hold_id, r.state_after, v.reversed_by
+    FROM records r LEFT JOIN reversals v ON v.book_id = r.book_id AND v.sequence = r.sequence
+    WHERE r.book_id = $1 AND r.sequence IN ($in)
 """
 
-# Finds the newest event sequence of wallets.
-_READ_WALLETS = "SELECT wallet_id, event_sequence FROM wallets WHERE book_id = $1 AND wallet_id IN ($in)"
+# Finds their postings, with the accounts' names.
+_READ_ENTRY_POSTINGS = """
+    SELECT p.sequence, p.leg, p.amount, a.code, a.wallet_id, a.currency
+    FROM postings p JOIN accounts a ON a.book_id = p.book_id AND a.account_id = p.account_id
+    WHERE p.book_id = $1 AND p.sequence IN ($in)
+"""
+
+
+@dataclass(slots=True)
+class BookRows:
+    """What was read, as values. `tails` has the hash of each account's newest posting, by account id.
+
+    `posted` has code, wallet and currency of the accounts that the entries' postings name.
+    """
+
+    accounts: list[Account] = field(default_factory=list)
+    tails: dict[int, bytes] = field(default_factory=dict)
+    holds: dict[UUID, Hold] = field(default_factory=dict)
+    legs: list[CaptureLeg] = field(default_factory=list)
+    keys: list[RecordedKey] = field(default_factory=list)
+    entries: dict[int, JournalEntry] = field(default_factory=dict)
+    posted: dict[str, tuple[UUID | None, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -56,122 +97,165 @@ class LoadedBook:
     """What a batch sees: the state to decide on, and the hash of each account's newest posting by account id."""
 
     state: BookState
-    tails: dict[int, bytes]
+    tails: dict[int, bytes] = field(default_factory=dict)
+
+    def take_in(self, named: NamedRows, rows: BookRows) -> None:
+        """Add rows to the state; of what is `named` and was not found it is known from now on that it isn't there."""
+        state = self.state
+        for wallet_id in named.wallets:
+            state.wallets.setdefault(wallet_id, "")
+        for account in rows.accounts:
+            state.accounts[account.code] = account
+            if account.wallet_id is not None:
+                newest = state.newest_account_of(account.wallet_id)
+                if newest is None or account.event_sequence > newest.event_sequence:
+                    state.wallets[account.wallet_id] = account.code
+        self.tails.update(rows.tails)
+        state.holds.update(rows.holds)
+        for leg in rows.legs:
+            state.absorb_leg(leg)
+        for key in rows.keys:
+            state.keys[key.service, key.idempotency_key] = key
+        state.entries.update(rows.entries)
 
 
-async def read_book(connection: Connection, head: Head, commands: Sequence[Command]) -> LoadedBook:
-    """Read exactly what the commands name. The book's lock is held."""
-    named = rows_named_by(commands)
-    state = BookState(
-        last_sequence=head.last_sequence,
-        last_recorded_at=head.last_recorded_at,
-        last_account_id=head.last_account_id,
-    )
-    await _read_keys(connection, head.book_id, named, state)
-    await _read_holds(connection, head.book_id, named, state)
-    add_rows_named_by_holds(named, commands, state.holds)
-    tails = await _read_accounts(connection, head.book_id, named, state)
-    await _read_wallets(connection, head.book_id, named, state)
-    return LoadedBook(state, tails)
-
-
-async def _read_keys(connection: Connection, book_id: int, named: NamedRows, state: BookState) -> None:
-    for service, keys in named.keys.items():
-        encoded = [key.encode() for key in keys]
-        for row in await connection.fetch_in(_READ_KEYS, encoded, book_id, service.encode()):
-            key = _key_of_row(service, row)
-            state.keys[service, key.idempotency_key] = key
-
-
-async def _read_holds(connection: Connection, book_id: int, named: NamedRows, state: BookState) -> None:
-    for row in await connection.fetch_in(_READ_HOLDS, [hold_id.bytes for hold_id in named.holds], book_id):
-        hold = hold_of_row(row)
-        state.holds[hold.hold_id] = hold
-    captured = [hold_id.bytes for hold_id in named.holds_with_legs if hold_id in state.holds]
-    for row in await connection.fetch_in(_READ_LEGS, captured, book_id):
-        state.absorb_leg(_leg_of_row(row))
-
-
-async def _read_accounts(connection: Connection, book_id: int, named: NamedRows, state: BookState) -> dict[int, bytes]:
-    tails = {}
-    for row in await connection.fetch_in(_READ_ACCOUNTS, [code.encode() for code in named.accounts], book_id):
-        account = _account_of_row(row)
-        state.accounts[account.code] = account
-        tails[account.account_id] = row[12]
-    return tails
-
-
-async def _read_wallets(connection: Connection, book_id: int, named: NamedRows, state: BookState) -> None:
-    state.wallets = dict.fromkeys(named.wallets, 0)
-    encoded = [wallet_id.bytes for wallet_id in named.wallets]
-    for wallet_id, event_sequence in await connection.fetch_in(_READ_WALLETS, encoded, book_id):
-        state.wallets[UUID(bytes=wallet_id)] = event_sequence
-
-
-def hold_of_row(row: Row) -> Hold:
-    """Make a hold of the values of `HOLD_COLUMNS`."""
-    hold_id, service, wallet_id, account_id, currency, state, held, captured, voided, refunded, expires_at, last = row
-    return Hold(
-        hold_id=UUID(bytes=hold_id),
-        service=service.decode(),
-        wallet_id=UUID(bytes=wallet_id),
-        account_id=account_id,
-        currency=currency.decode(),
-        state=HoldState(state.decode()),
-        held_minor=held,
-        captured_minor=captured,
-        voided_minor=voided,
-        refunded_minor=refunded,
-        expires_at=from_micros(expires_at) if expires_at else None,
-        last_sequence=last,
+def book_at(head: Head) -> LoadedBook:
+    """Begin with nothing but the head."""
+    return LoadedBook(
+        BookState(
+            last_sequence=head.last_sequence,
+            last_recorded_at=head.last_recorded_at,
+            last_account_id=head.last_account_id,
+            last_event_sequence=head.last_event_sequence,
+        )
     )
 
 
-def _key_of_row(service: str, row: Row) -> RecordedKey:
-    key, fingerprint, sequence, reason, message, details, hold_id, recorded_at = row
-    return RecordedKey(
-        service=service,
-        idempotency_key=key.decode(),
-        fingerprint=fingerprint,
-        sequence=sequence,
-        recorded_at=from_micros(recorded_at),
-        hold_id=UUID(bytes=hold_id) if hold_id is not None else None,
-        reason=reason.decode(),
-        message=message.decode(),
-        details=json.loads(details) if details else {},
-    )
+async def lock_and_read_rows(
+    connection: Connection, book_id: int, named: NamedRows, *, read_keys: bool
+) -> tuple[Head, BookRows]:
+    """Lock the book until the transaction ends and read rows, in one round trip.
+
+    Args:
+        connection: A transaction in which nothing was read yet: it might be older than what the lock waits for.
+        book_id: Which book.
+        named: What to read.
+        read_keys: Whether accepted keys are looked for too. Without, a repeated command looks new: its record fails
+            at the unique index over keys, and any other answer than a record must not be given.
+    """
+    readings = _readings(book_id, named, read_keys=read_keys)
+    found = await connection.fetch_together([lock_head_query(book_id), *[query for query, _ in readings]])
+    return head_of_rows(book_id, found[0]), _taken(readings, found[1:])
 
 
-def _leg_of_row(row: Row) -> CaptureLeg:
-    hold_id, number, seller_id, account_id, basis_points, gross, fee, gross_refunded, fee_returned, last = row
-    return CaptureLeg(
-        hold_id=UUID(bytes=hold_id),
-        capture_number=number,
-        seller_id=UUID(bytes=seller_id),
-        account_id=account_id,
-        fee_basis_points=basis_points,
-        gross_minor=gross,
-        fee_minor=fee,
-        gross_refunded_minor=gross_refunded,
-        fee_returned_minor=fee_returned,
-        last_sequence=last,
-    )
+async def read_rows(connection: Connection, book_id: int, named: NamedRows, *, read_keys: bool) -> BookRows:
+    """Read rows in one round trip; the book's lock is held. See `lock_and_read_rows`."""
+    readings = _readings(book_id, named, read_keys=read_keys)
+    return _taken(readings, await connection.fetch_together([query for query, _ in readings]))
 
 
-def _account_of_row(row: Row) -> Account:
-    account_id, code, account_type, wallet_id, currency, opened_sequence = row[:6]
-    debits_posted, credits_posted, debits_pending, credits_pending, overdraft_limit, account_sequence = row[6:12]
-    return Account(
-        account_id=account_id,
-        code=code.decode(),
-        account_type=AccountType(account_type.decode()),
-        wallet_id=UUID(bytes=wallet_id) if wallet_id is not None else None,
-        currency=currency.decode(),
-        opened_sequence=opened_sequence,
-        debits_posted=debits_posted,
-        credits_posted=credits_posted,
-        debits_pending=debits_pending,
-        credits_pending=credits_pending,
-        overdraft_limit=overdraft_limit,
-        account_sequence=account_sequence,
-    )
+def answered_keys_queries(book_id: int, scopes: Iterable[KeyScope]) -> list[Query]:
+    """Make the SELECTs that find keys whose answer made no record; there are few of them."""
+    return _key_queries(_READ_ANSWERED, book_id, scopes)
+
+
+def accepted_keys_queries(book_id: int, scopes: Iterable[KeyScope]) -> list[Query]:
+    """Make the SELECTs that find accepted keys."""
+    return _key_queries(_READ_ACCEPTED, book_id, scopes)
+
+
+def rows_named_further(commands: Iterable[Command], rows: BookRows) -> NamedRows:
+    """List what the rows of a first reading name and that reading can't have had."""
+    further = rows_named_by_holds(commands, rows.holds)
+    for entry in rows.entries.values():
+        if entry.kind is RecordKind.CAPTURE and entry.hold_id is not None:
+            further.holds[entry.hold_id] = further.holds_with_legs[entry.hold_id] = None
+    for code, (wallet_id, currency) in rows.posted.items():
+        further.add_system_account(AccountType.REVENUE, currency)
+        if wallet_id is None:
+            further.codes[code] = None
+        else:
+            further.add_refunded_seller(wallet_id, currency)
+    return further
+
+
+_Taker = Callable[[BookRows, list[Row]], None]
+
+
+def _readings(book_id: int, named: NamedRows, *, read_keys: bool) -> list[tuple[Query, _Taker]]:
+    """List the SELECTs of what is named, each with the function that takes its rows."""
+    readings: list[tuple[Query, _Taker]] = []
+
+    def read(sql: str, names: Sequence[object], taker: _Taker) -> None:
+        if names:
+            readings.append((Query(sql, (book_id,), names), taker))
+
+    readings += [(query, _take_answered) for query in answered_keys_queries(book_id, named.keys)]
+    if read_keys:
+        readings += [(query, _take_accepted) for query in accepted_keys_queries(book_id, named.keys)]
+    read(_READ_HOLDS, [hold_id.bytes for hold_id in named.holds], _take_holds)
+    read(_READ_LEGS, [hold_id.bytes for hold_id in named.holds_with_legs], _take_legs)
+    read(_READ_ACCOUNTS_OF_WALLETS, [wallet_id.bytes for wallet_id in named.wallets], _take_accounts)
+    read(_READ_ACCOUNTS_BY_CODE, [code.encode() for code in named.codes], _take_accounts)
+    read(_READ_ENTRIES, list(named.entries), _take_entries)
+    read(_READ_ENTRY_POSTINGS, list(named.entries), _take_entry_postings)
+    return readings
+
+
+def _taken(readings: Iterable[tuple[Query, _Taker]], found: Iterable[list[Row]]) -> BookRows:
+    rows = BookRows()
+    for (_, taker), some in zip(readings, found, strict=True):
+        taker(rows, some)
+    return rows
+
+
+def _key_queries(sql: str, book_id: int, scopes: Iterable[KeyScope]) -> list[Query]:
+    keys: dict[str, list[bytes]] = {}
+    for service, key in scopes:
+        keys.setdefault(service, []).append(key.encode())
+    return [Query(sql, (book_id, service.encode()), some) for service, some in keys.items()]
+
+
+def _take_answered(rows: BookRows, found: list[Row]) -> None:
+    rows.keys += map(answered_key_of_row, found)
+
+
+def _take_accepted(rows: BookRows, found: list[Row]) -> None:
+    rows.keys += map(accepted_key_of_row, found)
+
+
+def _take_holds(rows: BookRows, found: list[Row]) -> None:
+    for hold in map(hold_of_row, found):
+        rows.holds[hold.hold_id] = hold
+
+
+def _take_legs(rows: BookRows, found: list[Row]) -> None:
+    rows.legs += map(leg_of_row, found)
+
+
+def _take_accounts(rows: BookRows, found: list[Row]) -> None:
+    for *columns, last_posting_hash in found:
+        account = account_of_row(tuple(columns))
+        rows.accounts.append(account)
+        rows.tails[account.account_id] = last_posting_hash
+
+
+def _take_entries(rows: BookRows, found: list[Row]) -> None:
+    for sequence, kind, hold_id, state_after, reversed_by in found:
+        legs = decode_state_after(state_after).capture_legs
+        rows.entries[sequence] = JournalEntry(
+            sequence=sequence,
+            kind=RecordKind(kind.decode()),
+            hold_id=UUID(bytes=hold_id) if hold_id is not None else None,
+            capture_number=legs[0].capture_number if legs else 0,
+            postings=(),
+            reversed_by=reversed_by or 0,
+        )
+
+
+def _take_entry_postings(rows: BookRows, found: list[Row]) -> None:
+    for sequence, _, amount, code, wallet_id, currency in sorted(found, key=lambda row: (row[0], row[1])):
+        name = code.decode()
+        entry = rows.entries[sequence]
+        rows.entries[sequence] = replace(entry, postings=(*entry.postings, (name, amount)))
+        rows.posted[name] = (UUID(bytes=wallet_id) if wallet_id is not None else None, currency.decode())

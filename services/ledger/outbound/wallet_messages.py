@@ -23,39 +23,59 @@ HOLD_STATES = {
 
 def timestamp_message(instant: datetime) -> Timestamp:
     """Show an instant."""
-    seconds, micros = divmod(micros_of(instant), 1_000_000)
-    return Timestamp(seconds=seconds, nanos=micros * 1000)
-
-
-def money_message(money: Money) -> money_pb2.Money:
-    """Show an amount."""
-    return money_pb2.Money(amount_minor=money.amount_minor, currency=money.currency)
+    message = Timestamp()
+    fill_timestamp(message, instant)
+    return message
 
 
 def balance_message(account: Account) -> wallet_pb2.Balance:
     """Show the balance of a wallet's account."""
-    return wallet_pb2.Balance(
-        wallet_id=str(account.wallet_id),
-        currency=account.currency,
-        posted_minor=account.posted_minor,
-        pending_outgoing_minor=account.pending_outgoing_minor,
-        available_minor=account.available_minor,
-        overdraft_limit_minor=account.overdraft_limit,
-        account_sequence=account.account_sequence,
-    )
+    message = wallet_pb2.Balance()
+    fill_balance(message, account)
+    return message
 
 
 def hold_message(hold: Hold) -> wallet_pb2.Hold:
-    """Show a hold; a tombstone shows no wallet, since nobody proved that it is theirs."""
-    return wallet_pb2.Hold(
-        hold_id=str(hold.hold_id),
-        wallet_id="" if hold.state is HoldState.TOMBSTONE else str(hold.wallet_id),
-        currency=hold.currency,
-        state=HOLD_STATES[hold.state],
-        held_minor=hold.held_minor,
-        captured_minor=hold.captured_minor,
-        voided_minor=hold.voided_minor,
-        remaining_minor=hold.remaining_minor,
-        refunded_minor=hold.refunded_minor,
-        expires_at=timestamp_message(hold.expires_at) if hold.expires_at is not None else None,
-    )
+    """Show a hold."""
+    message = wallet_pb2.Hold()
+    fill_hold(message, hold)
+    return message
+
+
+def fill_timestamp(message: Timestamp, instant: datetime) -> None:
+    """Write an instant into a message: a part that is filled in its place isn't made first and copied then."""
+    message.seconds, micros = divmod(micros_of(instant), 1_000_000)
+    message.nanos = micros * 1000
+
+
+def fill_money(message: money_pb2.Money, money: Money) -> None:
+    """Write an amount into a message."""
+    message.amount_minor = money.amount_minor
+    message.currency = money.currency
+
+
+def fill_balance(message: wallet_pb2.Balance, account: Account) -> None:
+    """Write the balance of a wallet's account into a message."""
+    message.wallet_id = account.wallet_name
+    message.currency = account.currency
+    message.posted_minor = account.posted_minor
+    message.pending_outgoing_minor = account.pending_outgoing_minor
+    message.available_minor = account.available_minor
+    message.overdraft_limit_minor = account.overdraft_limit
+    message.account_sequence = account.account_sequence
+
+
+def fill_hold(message: wallet_pb2.Hold, hold: Hold) -> None:
+    """Write a hold into a message; a tombstone shows no wallet, since nobody proved that it is theirs."""
+    message.hold_id = str(hold.hold_id)
+    if hold.state is not HoldState.TOMBSTONE:
+        message.wallet_id = str(hold.wallet_id)
+    message.currency = hold.currency
+    message.state = HOLD_STATES[hold.state]
+    message.held_minor = hold.held_minor
+    message.captured_minor = hold.captured_minor
+    message.voided_minor = hold.voided_minor
+    message.remaining_minor = hold.remaining_minor
+    message.refunded_minor = hold.refunded_minor
+    if hold.expires_at is not None:
+        fill_timestamp(message.expires_at, hold.expires_at)

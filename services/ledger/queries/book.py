@@ -5,7 +5,7 @@ from datetime import datetime
 
 from services.ledger.outbound.book_writing import stream_of
 from services.runtime.clock import from_micros
-from services.runtime.database.port import Database
+from services.runtime.database.port import Connection, Database
 from services.runtime.errors import UnavailableError
 
 HEAD_OF_BOOK = """
@@ -45,7 +45,16 @@ async def book_head(book: Book) -> BookHead:
         UnavailableError: The book was not made yet (reason `book_missing`).
     """
     async with book.database.snapshot() as connection:
-        heads = await connection.fetch(HEAD_OF_BOOK, book.book_id)
+        return await read_head(connection, book)
+
+
+async def read_head(connection: Connection, book: Book) -> BookHead:
+    """Read the head in a snapshot.
+
+    Raises:
+        UnavailableError: The book was not made yet (reason `book_missing`).
+    """
+    heads = await connection.fetch(HEAD_OF_BOOK, book.book_id)
     if not heads:
         raise UnavailableError(f"Book {book.book_id} was not made yet.", reason="book_missing")
     revision, last_sequence, last_hash, last_recorded_at, last_event_sequence = heads[0]

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from services.ledger.domain.hold import Hold
 from services.ledger.domain.refusals import HoldNotFoundError
-from services.ledger.outbound.book_reading import HOLD_COLUMNS, hold_of_row
+from services.ledger.outbound.stored_values import HOLD_COLUMNS, hold_of_row
 from services.ledger.queries.book import Book
 
 HOLD_BY_ID = f"SELECT {HOLD_COLUMNS} FROM holds WHERE book_id = $1 AND hold_id = $2"  # noqa: S608 - a constant

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from services.ledger.domain.hold import Hold
-from services.ledger.outbound.book_reading import HOLD_COLUMNS, hold_of_row
+from services.ledger.outbound.stored_values import HOLD_COLUMNS, hold_of_row
 from services.runtime.database.opening import open_database
 
 ROWS_A_PAGE = 1_000

@@ -4,7 +4,8 @@
     accounts   each posting follows the account's one before it; balances are what the last one says
     holds      each is what its newest record left; accounts have set aside what open holds still hold
     events     each wallet's events are numbered without a gap, as far as they are kept
-    keys       each key names the record that was made under it
+    keys       each record's key is the one that it was made under; answers without a record are as they were given
+    sides      backdated postings and reversals are those of the journal
     head       the book stands at its last record
 
 All of it reads one snapshot, in pages: it runs beside the service, and its memory doesn't grow with the book.
@@ -19,7 +20,7 @@ from services.ledger.queries.verification.events import check_events, check_keys
 from services.ledger.queries.verification.findings import Findings, Problem
 from services.ledger.queries.verification.holds import HoldsWalk, walk_holds
 from services.ledger.queries.verification.journal import JournalWalk, Progress, walk_journal
-from services.runtime.clock import to_micros
+from services.ledger.queries.verification.side_tables import check_backdated, check_reversals, check_strays
 from services.runtime.database.opening import open_database
 from services.runtime.database.port import Connection, Row
 from services.runtime.errors import NotFoundError
@@ -140,13 +141,17 @@ async def _walk(
         head_sequence=head[0],
         progress=progress,
     )
+    span = {"book_id": book_id, "from_sequence": from_sequence}
+    await check_backdated(connection, findings, **span, expected=journal.backdated)
+    await check_reversals(connection, findings, **span, expected=journal.reversals)
+    await check_strays(connection, findings)
     return _Walked(
         head=head,
         journal=journal,
         accounts=await walk_accounts(connection, findings, book_id=book_id, from_sequence=from_sequence),
         holds=await walk_holds(connection, findings, book_id=book_id),
         wallets=await check_events(connection, findings, book_id=book_id, last_event_sequence=head[4]),
-        keys=await check_keys(connection, findings, book_id=book_id),
+        keys=journal.keys + await check_keys(connection, findings, book_id=book_id),
     )
 
 
@@ -177,5 +182,5 @@ def _check_head(findings: Findings, walked: _Walked, book_id: int) -> None:
         {"last_sequence": last_sequence, "last_hash": last_hash, "last_account_id": last_account_id},
     )
     # Remembered refusals move the book's time on without a record.
-    if last_recorded_at < to_micros(walked.journal.last_recorded_at):
+    if last_recorded_at < walked.journal.last_recorded_at_micros:
         findings.add("books", row, "last_recorded_at", "is before that of the last record.")

@@ -1,32 +1,31 @@
 """The accounts, one by one: each one's postings chained without a gap, and its balances what its last posting says."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from services.ledger.domain.account import Account, AccountType
 from services.ledger.domain.journal import GENESIS_HASH, Posting
 from services.ledger.domain.proof import SALT_BYTES, posting_hash
 from services.ledger.domain.state_after import decode_state_after
-from services.ledger.queries.accounts import account_of_row
+from services.ledger.outbound.stored_values import ACCOUNT_COLUMNS, account_of_row
 from services.ledger.queries.verification.findings import Findings, columns_of
 from services.runtime.database.port import Connection, Row
 
 PAGE_ROWS = 2000
 """Rows read at once: some hundred KiB."""
 
-ACCOUNTS_PAGE = """
-SELECT a.account_id, a.code, a.account_type, a.wallet_id, a.currency, a.opened_sequence,
-    b.debits_posted, b.credits_posted, b.debits_pending, b.credits_pending, b.overdraft_limit, b.account_sequence,
-    b.last_posting_hash, r.state_after
+ACCOUNTS_PAGE = f"""
+SELECT {ACCOUNT_COLUMNS}, b.last_posting_hash, r.state_after, l.state_after
 FROM accounts a
 LEFT JOIN balances b ON b.book_id = a.book_id AND b.account_id = a.account_id
 LEFT JOIN records r ON r.book_id = a.book_id AND r.sequence = a.opened_sequence
+LEFT JOIN records l ON l.book_id = b.book_id AND l.sequence = b.limit_sequence
 WHERE a.book_id = $1 AND a.account_id > $2
 ORDER BY a.account_id
 LIMIT $3
-"""
-"""Accounts in order of their numbers, with their balances and the record that opened them."""
+"""  # noqa: S608 - a constant
+"""Accounts in order of their numbers, with their balances and the records that opened them and set their limits."""
 
 BALANCES_WITHOUT_ACCOUNT = """
 SELECT b.account_id FROM balances b LEFT JOIN accounts a ON a.book_id = b.book_id AND a.account_id = b.account_id
@@ -60,6 +59,9 @@ SELECT balance_after, hash FROM postings WHERE book_id = $1 AND account_id = $2 
 OPENED_COLUMNS = ("account_id", "code", "account_type", "wallet_id", "currency", "opened_sequence")
 """What never changes of an account."""
 
+LIMIT_COLUMNS = ("account_id", "overdraft_limit", "limit_sequence")
+"""What the record says that set the limit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetTotals:
@@ -80,8 +82,22 @@ class _Sums:
     held_minor: int = 0
 
 
+LAST_POSTINGS = """
+SELECT b.account_id, p.account_sequence, p.balance_after, p.hash, n.sequence
+FROM balances b
+LEFT JOIN postings p ON p.book_id = b.book_id AND p.account_id = b.account_id
+    AND p.account_sequence = b.account_sequence
+LEFT JOIN postings n ON n.book_id = b.book_id AND n.account_id = b.account_id
+    AND n.account_sequence = b.account_sequence + 1
+WHERE b.book_id = $1 AND b.account_id > $2 AND b.account_id <= $3
+ORDER BY b.account_id
+"""
+"""What balances say is their accounts' last posting, and one after it, which must not be there: both by the index on
+the account."""
+
+
 @dataclass(slots=True, kw_only=True)
-class _Chain:
+class Chain:
     """One account's postings, as far as they were walked."""
 
     account_sequence: int = 0
@@ -124,7 +140,7 @@ async def walk_accounts(
     postings = _postings_by_account(connection, book_id, from_sequence)
     following = await anext(postings, None)
     async for account in _accounts(connection, book_id):
-        chain = _Chain()
+        chain = Chain()
         row = f"account {account[0]}"
         is_touched = following is not None and following[0] == account[0]
         if is_touched and following is not None and from_sequence > 1:
@@ -134,9 +150,9 @@ async def walk_accounts(
                 _check_posting(findings, book_id, chain, following)
             walk.postings += 1
             following = await anext(postings, None)
-        _check_account(findings, walk, row, account)
+        check_account(findings, findings, walk, account)
         if is_touched or from_sequence == 1:
-            _check_tail(findings, row, account, chain, is_whole=from_sequence == 1)
+            check_tail(findings, row, account, chain, is_whole=from_sequence == 1)
     while following is not None:  # of accounts that don't exist; the journal's walk named them
         walk.postings += 1
         following = await anext(postings, None)
@@ -178,16 +194,16 @@ async def _postings_by_account(connection: Connection, book_id: int, from_sequen
         account_id, account_sequence = rows[-1][0], rows[-1][1]
 
 
-async def _chain_before(connection: Connection, book_id: int, posting: Row) -> _Chain:
+async def _chain_before(connection: Connection, book_id: int, posting: Row) -> Chain:
     account_id, account_sequence = posting[0], posting[1]
     before = await connection.fetch(POSTING_BEFORE, book_id, account_id, account_sequence - 1)
     if not before:
-        return _Chain()
+        return Chain()
     balance_after, digest = before[0]
-    return _Chain(account_sequence=account_sequence - 1, balance_minor=balance_after, hash=digest)
+    return Chain(account_sequence=account_sequence - 1, balance_minor=balance_after, hash=digest)
 
 
-def _check_posting(findings: Findings, book_id: int, chain: _Chain, posting: Row) -> None:
+def _check_posting(findings: Findings, book_id: int, chain: Chain, posting: Row) -> None:
     account_id, account_sequence, sequence, leg, amount, balance_after, salt, digest = posting
     row = f"sequence {sequence} leg {leg}"
     if account_sequence != chain.account_sequence + 1:
@@ -211,31 +227,44 @@ def _check_posting(findings: Findings, book_id: int, chain: _Chain, posting: Row
     chain.debits_minor += max(-amount, 0)
 
 
-def _check_account(findings: Findings, walk: AccountsWalk, row: str, columns: Row) -> None:
-    """Check what an account is by the record that opened it, and add its balances to the sums."""
-    *account_columns, last_posting_hash, state_after = columns
+def check_account(findings: Findings, limits: Findings, walk: AccountsWalk, columns: Row) -> Account | None:
+    """Check what an account is by the record that opened it, add its balances to the sums, and return it if readable.
+
+    Args:
+        findings: Is told what isn't as the journal says.
+        limits: Is told of what lies below its limit.
+        walk: Counts.
+        columns: A row of `ACCOUNTS_PAGE`.
+    """
+    row = f"account {columns[0]}"
+    *account_columns, last_posting_hash, state_opened, state_limited = columns
     walk.accounts += 1
     walk.last_account_id = columns[0]
     walk.accounts_opened += columns[5] >= walk.from_sequence
     if last_posting_hash is None:
         findings.add("balances", row, "account_id", "is missing.")
-        return
+        return None
+    account: Account | None = None
     with findings.unreadable("accounts", row, "account_type"):
         account = account_of_row(tuple(account_columns))
         _add_to_sums(walk.sums[account.currency], account)
         if account.available_minor < 0:
-            findings.add("balances", row, "debits_posted", f"leaves {account.available_minor} available.")
-        _check_opened(findings, row, account, state_after)
+            limits.add("balances", row, "debits_posted", f"leaves {account.available_minor} available.")
+        with findings.unreadable("accounts", row, "opened_sequence"):
+            _compare_with_record(findings, "accounts", row, OPENED_COLUMNS, account, state_opened)
+        with findings.unreadable("balances", row, "limit_sequence"):
+            _compare_with_record(findings, "balances", row, LIMIT_COLUMNS, account, state_limited)
+    return account
 
 
-def _check_opened(findings: Findings, row: str, account: Account, state_after: bytes | None) -> None:
-    with findings.unreadable("accounts", row, "opened_sequence"):
-        opened = decode_state_after(state_after or b"").account
-        if opened is None:
-            raise ValueError("the record opened no account")
-        expected = columns_of(opened)
-        findings.compare("accounts", row, {name: expected[name] for name in OPENED_COLUMNS}, columns_of(account))
-        findings.compare("balances", row, {"overdraft_limit": opened.overdraft_limit}, columns_of(account))
+def _compare_with_record(
+    findings: Findings, table: str, row: str, names: tuple[str, ...], account: Account, state_after: bytes | None
+) -> None:
+    left = decode_state_after(state_after or b"").account
+    if left is None:
+        raise ValueError("the record left no account")
+    expected = columns_of(left)
+    findings.compare(table, row, {name: expected[name] for name in names}, columns_of(account))
 
 
 def _add_to_sums(sums: _Sums, account: Account) -> None:
@@ -246,16 +275,36 @@ def _add_to_sums(sums: _Sums, account: Account) -> None:
         sums.held_minor += account.pending_outgoing_minor
 
 
-def _check_tail(findings: Findings, row: str, columns: Row, chain: _Chain, *, is_whole: bool) -> None:
+def check_last_postings(findings: Findings, page: Sequence[Row], lasts: Sequence[Row]) -> None:
+    """Check that the balances of a page of accounts are what their last postings say, which nothing follows.
+
+    Args:
+        findings: Is told what is wrong.
+        page: Rows of `ACCOUNTS_PAGE`.
+        lasts: The rows of `LAST_POSTINGS` of the same accounts.
+    """
+    chains: dict[int, Chain] = {}
+    for account_id, account_sequence, balance_after, digest, next_sequence in lasts:
+        if account_sequence is not None:
+            chains[account_id] = Chain(account_sequence=account_sequence, balance_minor=balance_after, hash=digest)
+        if next_sequence is not None:
+            told = f"is behind: the posting of sequence {next_sequence} follows."
+            findings.add("balances", f"account {account_id}", "account_sequence", told)
+    for columns in page:
+        check_tail(findings, f"account {columns[0]}", columns, chains.get(columns[0], Chain()), is_whole=False)
+
+
+def check_tail(findings: Findings, row: str, columns: Row, chain: Chain, *, is_whole: bool) -> None:
     """Compare an account's balances with its last posting; turnovers only where all postings were walked."""
     debits_posted, credits_posted = columns[6], columns[7]
-    if columns[12] is None:
+    account_sequence, last_posting_hash = columns[12], columns[15]
+    if last_posting_hash is None:
         return
     found = {
         "debits_posted": debits_posted,
         "credits_posted": credits_posted,
-        "account_sequence": columns[11],
-        "last_posting_hash": columns[12],
+        "account_sequence": account_sequence,
+        "last_posting_hash": last_posting_hash,
     }
     expected: dict[str, object] = {"account_sequence": chain.account_sequence, "last_posting_hash": chain.hash}
     if is_whole:

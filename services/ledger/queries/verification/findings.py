@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from services.ledger.domain.account import Account
 from services.ledger.domain.capture import CaptureLeg
@@ -65,7 +65,7 @@ class Findings:
 
 def columns_of(value: Hold | CaptureLeg | Account) -> dict[str, object]:
     """Spread a value over the columns that keep it: they have its fields' names without the unit."""
-    return {field.name.removesuffix("_minor"): getattr(value, field.name) for field in fields(value)}
+    return {name.removesuffix("_minor"): getattr(value, name) for name in value.__struct_fields__}
 
 
 def _shown(value: object) -> str:

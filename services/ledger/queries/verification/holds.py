@@ -6,13 +6,18 @@ from uuid import UUID
 
 from services.ledger.domain.capture import CaptureLeg
 from services.ledger.domain.hold import Hold, HoldState
+from services.ledger.domain.journal import RecordKind
 from services.ledger.domain.state_after import StateAfter, decode_state_after
-from services.ledger.outbound.book_reading import hold_of_row
+from services.ledger.outbound.stored_values import hold_of_row, leg_of_row
 from services.ledger.queries.verification.findings import Findings, columns_of
+from services.runtime.clock import to_micros
 from services.runtime.database.port import Connection, Row
 
 PAGE_ROWS = 500
 """Rows read at once, each with the record that last changed it."""
+
+PAGE_EXPIRIES = 100
+"""Places of the queue read at once: of lists of up to 200 values MySQL looks into the index before it chooses one."""
 
 HOLDS_PAGE = """
 SELECT h.hold_id, h.service, h.wallet_id, h.account_id, h.currency, h.state, h.held, h.captured, h.voided, h.refunded,
@@ -38,7 +43,7 @@ LIMIT 100
 
 LEGS_PAGE = """
 SELECT l.hold_id, l.capture_number, l.seller_id, l.account_id, l.fee_basis_points, l.gross, l.fee, l.gross_refunded,
-    l.fee_returned, l.last_sequence, r.state_after
+    l.fee_returned, l.reversed_by, l.last_sequence, r.state_after
 FROM capture_legs l LEFT JOIN records r ON r.book_id = l.book_id AND r.sequence = l.last_sequence
 WHERE l.book_id = $1 AND l.hold_id IN ($in)
 ORDER BY l.hold_id, l.capture_number, l.seller_id
@@ -74,13 +79,19 @@ ORDER BY h.hold_id LIMIT 100
 """
 """Open holds that would never expire."""
 
-EXPIRIES_TOO_MANY = """
-SELECT e.hold_id FROM hold_expiries e
-LEFT JOIN holds h ON h.book_id = e.book_id AND h.hold_id = e.hold_id AND h.state = $2 AND h.expires_at = e.expires_at
-WHERE e.book_id = $1 AND h.hold_id IS NULL
-ORDER BY e.hold_id LIMIT 100
+EXPIRIES_PAGE = """
+SELECT e.expires_at, e.hold_id, h.state, h.expires_at
+FROM hold_expiries e LEFT JOIN holds h ON h.book_id = e.book_id AND h.hold_id = e.hold_id
+WHERE e.book_id = $1 AND (e.expires_at > $2 OR (e.expires_at = $2 AND e.hold_id > $3))
+ORDER BY e.expires_at, e.hold_id
+LIMIT $4
 """
-"""Expiries of holds that aren't open, or not until then."""
+"""The queue of expiries in its order, with the holds."""
+
+RESERVES_OF_HOLDS = """
+SELECT hold_id, state_after FROM records WHERE book_id = $1 AND kind = $2 AND hold_id IN ($in)
+"""
+"""What holds were when they were made, by `records_by_hold`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,13 +107,19 @@ async def walk_holds(connection: Connection, findings: Findings, *, book_id: int
     """Check all holds and legs, and what hangs on them."""
     walk = HoldsWalk()
     async for page in _hold_pages(connection, book_id):
-        legs: dict[bytes, list[Row]] = {}
-        for leg in await connection.fetch_in(LEGS_PAGE, [row[0] for row in page], book_id):
-            legs.setdefault(leg[0], []).append(leg)
+        legs = await legs_of(connection, page, book_id=book_id)
         for row in page:
-            _check_hold(findings, walk, row, legs.get(row[0], []))
+            check_hold(findings, walk, row, legs.get(row[0], []))
     await _check_sets(connection, findings, book_id)
     return walk
+
+
+async def legs_of(connection: Connection, page: list[Row], *, book_id: int) -> dict[bytes, list[Row]]:
+    """Read the capture legs of a page of holds, by hold."""
+    legs: dict[bytes, list[Row]] = {}
+    for leg in await connection.fetch_in(LEGS_PAGE, [row[0] for row in page], book_id):
+        legs.setdefault(leg[0], []).append(leg)
+    return legs
 
 
 async def _hold_pages(connection: Connection, book_id: int) -> AsyncIterator[list[Row]]:
@@ -112,13 +129,22 @@ async def _hold_pages(connection: Connection, book_id: int) -> AsyncIterator[lis
         after = page[-1][0]
 
 
-def _check_hold(findings: Findings, walk: HoldsWalk, columns: Row, legs: list[Row]) -> None:
+def check_hold(findings: Findings, walk: HoldsWalk, columns: Row, legs: list[Row]) -> Hold | None:
+    """Check one hold and its legs, and return it, where it can be read.
+
+    Args:
+        findings: Is told what is wrong.
+        walk: Counts.
+        columns: A row of `HOLDS_PAGE`.
+        legs: The rows of `LEGS_PAGE` of this hold.
+    """
     *hold_columns, state_after = columns
     row = f"hold {columns[0].hex()}"
     walk.holds += 1
     walk.legs += len(legs)
     for leg in legs:
         _check_leg(findings, f"{row} capture {leg[1]} seller {leg[2].hex()}", leg)
+    hold: Hold | None = None
     with findings.unreadable("holds", row, "state"):
         hold = hold_of_row(tuple(hold_columns))
         walk.holds_active += hold.is_active
@@ -128,6 +154,7 @@ def _check_hold(findings: Findings, walk: HoldsWalk, columns: Row, legs: list[Ro
             findings.add("holds", row, "last_sequence", "names a record of something else.")
         elif left is not None and left.hold is not None:
             findings.compare("holds", row, columns_of(left.hold), columns_of(hold))
+    return hold
 
 
 def _check_sums(findings: Findings, row: str, hold: Hold, legs: list[Row]) -> None:
@@ -145,10 +172,10 @@ def _check_sums(findings: Findings, row: str, hold: Hold, legs: list[Row]) -> No
 
 def _check_leg(findings: Findings, row: str, columns: Row) -> None:
     with findings.unreadable("capture_legs", row, "seller_id"):
-        leg = _leg_of_row(columns)
+        leg = leg_of_row(columns[:11])
         if not 0 <= leg.gross_refunded_minor <= leg.gross_minor:
             findings.add("capture_legs", row, "gross_refunded", "is more than was captured.")
-        left = _state_left(findings, "capture_legs", row, columns[10])
+        left = _state_left(findings, "capture_legs", row, columns[11])
         if left is None:
             return
         same = [each for each in left.capture_legs if _leg_key(each) == _leg_key(leg)]
@@ -173,21 +200,6 @@ def _leg_key(leg: CaptureLeg) -> tuple[UUID, int, UUID]:
     return leg.hold_id, leg.capture_number, leg.seller_id
 
 
-def _leg_of_row(row: Row) -> CaptureLeg:
-    return CaptureLeg(
-        hold_id=UUID(bytes=row[0]),
-        capture_number=row[1],
-        seller_id=UUID(bytes=row[2]),
-        account_id=row[3],
-        fee_basis_points=row[4],
-        gross_minor=row[5],
-        fee_minor=row[6],
-        gross_refunded_minor=row[7],
-        fee_returned_minor=row[8],
-        last_sequence=row[9],
-    )
-
-
 async def _check_sets(connection: Connection, findings: Findings, book_id: int) -> None:
     """Check what the database can tell of whole tables."""
     open_state, committed_state = HoldState.OPEN.value.encode(), HoldState.COMMITTED.value.encode()
@@ -208,5 +220,31 @@ async def _check_sets(connection: Connection, findings: Findings, book_id: int) 
         )
     for (hold_id,) in await connection.fetch(EXPIRIES_MISSING, book_id, open_state):
         findings.add("hold_expiries", f"hold {hold_id.hex()}", "hold_id", "is missing: an open hold never expires.")
-    for (hold_id,) in await connection.fetch(EXPIRIES_TOO_MANY, book_id, open_state):
-        findings.add("hold_expiries", f"hold {hold_id.hex()}", "expires_at", "is not that of an open hold.")
+    await _check_expiries(connection, findings, book_id, open_state)
+
+
+async def _check_expiries(connection: Connection, findings: Findings, book_id: int, open_state: bytes) -> None:
+    """Check the queue: each place in it is that of an open hold, or was that of one that has ended since."""
+    expires_at, hold_id = -1, b""
+    while page := await connection.fetch(EXPIRIES_PAGE, book_id, expires_at, hold_id, PAGE_EXPIRIES):
+        ended = {row[1]: row[0] for row in page if row[2] != open_state}
+        for hold_id, at, found in [(row[1], row[0], row[3]) for row in page if row[2] == open_state]:
+            _compare_expiry(findings, hold_id, at, found)
+        reserves = await connection.fetch_in(RESERVES_OF_HOLDS, list(ended), book_id, RecordKind.RESERVE.value.encode())
+        made: dict[bytes, bytes] = dict(reserves)
+        for hold_id, at in ended.items():
+            _compare_expiry(findings, hold_id, at, _expiry_left(findings, hold_id, made.get(hold_id)))
+        expires_at, hold_id = page[-1][0], page[-1][1]
+
+
+def _expiry_left(findings: Findings, hold_id: bytes, state_after: bytes | None) -> int | None:
+    left = _state_left(findings, "hold_expiries", f"hold {hold_id.hex()}", state_after)
+    if left is None or left.hold is None or left.hold.expires_at is None:
+        return None
+    return to_micros(left.hold.expires_at)
+
+
+def _compare_expiry(findings: Findings, hold_id: bytes, expires_at: int, expected: int | None) -> None:
+    if expires_at != expected:
+        told = f"is {expires_at}, and the hold expires at {expected}."
+        findings.add("hold_expiries", f"hold {hold_id.hex()}", "expires_at", told)

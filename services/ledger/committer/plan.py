@@ -1,0 +1,129 @@
+"""Plan: decide a batch on what the cache says, seal its records into the chain, and make the rows that say so.
+
+No statement runs here: a plan is made while the batch before it is still at the server, and sent after that one
+committed, if the book then stands where the plan assumed.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.ledger.commands.command import Command
+from services.ledger.commands.decision import Decision, decide
+from services.ledger.commands.shape import KeyedCommand
+from services.ledger.commands.state import KeyScope
+from services.ledger.committer.cache import BookCache
+from services.ledger.domain.journal import Head
+from services.ledger.domain.proof import SealedRecord, Sealer
+from services.ledger.outbound.book_writing import write_decision
+from services.runtime.database.port import Connection, Database, PreparedWrite
+
+PIECE_COMMANDS = 128
+"""How many commands are decided, and records sealed, before the event loop turns: 2 to 3 ms. The batch at the server
+waits for the loop to send the rest of its packet, and calls wait to be read."""
+
+
+class KeptWrites:
+    """Writes that wait for their transaction, ready to be sent."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep none yet."""
+        self._database = database
+        self._prepared: list[PreparedWrite] = []
+
+    async def write_at_commit(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Prepare one, and let the event loop turn: a batch's rows take milliseconds."""
+        rows = rows if isinstance(rows, list | tuple) else list(rows)
+        if rows:
+            self._prepared.append(self._database.prepare(sql, rows))
+            await asyncio.sleep(0)
+
+    async def write_to(self, connection: Connection) -> None:
+        """Hand them over."""
+        for write in self._prepared:
+            await connection.write_prepared(write)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A decided batch: where the book must stand for it, and where it stands after it.
+
+    `keys_asked` are keys that the cache didn't know. They must not be found among the answers without a record, nor,
+    if `keys_unproven`, among the records: what makes a record is refused a second one by the index on its key.
+    """
+
+    commands: Sequence[Command]
+    assumed: Head
+    after: Head
+    decision: Decision
+    writes: KeptWrites = field(repr=False)
+    keys_asked: Sequence[KeyScope]
+    keys_unproven: Sequence[KeyScope]
+
+    @property
+    def writes_something(self) -> bool:
+        """Tell whether there is anything to commit."""
+        return not self.decision.changes_nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planner:
+    """Plans batch after batch on one cache, which runs ahead of the database by the plans that aren't committed."""
+
+    database: Database
+    cache: BookCache
+    random_bytes: Callable[[int], bytes]
+
+    async def plan(self, commands: Sequence[Command], clock_now: datetime) -> Plan:
+        """Decide commands whose rows are all in the cache. Anything raised leaves the cache in doubt."""
+        state, assumed = self.cache.state, self.cache.require_head()
+        scopes = {
+            (command.service, command.idempotency_key): None
+            for command in commands
+            if isinstance(command, KeyedCommand)
+        }
+        keys_asked = [scope for scope in scopes if scope not in state.keys]
+        decision = decide(state, commands[:PIECE_COMMANDS], clock_now)
+        for start in range(PIECE_COMMANDS, len(commands), PIECE_COMMANDS):
+            await asyncio.sleep(0)
+            decision = decide(state, commands[start : start + PIECE_COMMANDS], clock_now, decision)
+        await asyncio.sleep(0)
+        recorded = {(key.service, key.idempotency_key) for key in decision.keys if key.sequence}
+        writes, after = await self._seal(assumed, decision)
+        self.cache.head = after
+        return Plan(
+            commands=commands,
+            assumed=assumed,
+            after=after,
+            decision=decision,
+            writes=writes,
+            keys_asked=keys_asked,
+            keys_unproven=[scope for scope in keys_asked if scope not in recorded],
+        )
+
+    async def _seal(self, assumed: Head, decision: Decision) -> tuple[KeptWrites, Head]:
+        writes = KeptWrites(self.database)
+        if decision.changes_nothing:
+            return writes, assumed
+        sealer = Sealer(
+            book_id=assumed.book_id,
+            last_hash=assumed.last_hash,
+            tails=self.cache.tails,
+            random_bytes=self.random_bytes,
+        )
+        sealed: list[SealedRecord] = []
+        for start in range(0, len(decision.records), PIECE_COMMANDS):
+            sealed += sealer.seal(decision.records[start : start + PIECE_COMMANDS])
+            await asyncio.sleep(0)
+        after = Head(
+            book_id=assumed.book_id,
+            revision=assumed.revision + 1,
+            last_sequence=decision.last_sequence,
+            last_hash=sealer.last_hash,
+            last_recorded_at=decision.last_recorded_at,
+            last_account_id=decision.last_account_id,
+            last_event_sequence=decision.last_event_sequence,
+        )
+        await write_decision(writes, assumed, decision, sealed, sealer)
+        return writes, after

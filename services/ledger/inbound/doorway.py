@@ -1,0 +1,19 @@
+"""What the ledger's doors lead to."""
+
+from msgspec import Struct
+
+from services.ledger.ports import Submitter
+from services.ledger.queries.book import Book
+from services.runtime.clock import Clock
+from services.runtime.jwt import TokenVerifier
+
+
+class Doorway(Struct, frozen=True, kw_only=True):
+    """Where calls go: they write through the committer and read the book."""
+
+    committer: Submitter
+    book: Book
+    verifier: TokenVerifier
+    clock: Clock
+    shortfall_to_receivable: bool = False
+    """What a seller can't give back is charged to the seller's receivable account, instead of a refusal."""
