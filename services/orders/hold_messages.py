@@ -18,19 +18,20 @@ _STATES: Final = {
 }
 
 
-def hold_of(message: HoldMessage) -> Hold:
-    """Read a hold.
+def hold_of(message: HoldMessage, *, journal_sequence: int = 0) -> Hold:
+    """Read a hold, and with it the record behind the answer or event that told it.
 
     Raises:
-        InvalidArgumentError: `malformed_hold`: no id, or a state that this code doesn't know.
+        InvalidArgumentError: `malformed_hold`: an id that is none, or a state that this code doesn't know.
     """
     state = _STATES.get(message.state)
     try:
         hold_id = UUID(message.hold_id)
-    except ValueError:
-        hold_id = None
-    if hold_id is None or state is None:
-        raise InvalidArgumentError("The ledger speaks of a hold that can't be read.", reason="malformed_hold")
+        wallet_id = UUID(message.wallet_id) if message.wallet_id else None
+    except ValueError as error:
+        raise _unreadable() from error
+    if state is None:
+        raise _unreadable()
     return Hold(
         hold_id=hold_id,
         state=state,
@@ -39,4 +40,11 @@ def hold_of(message: HoldMessage) -> Hold:
         voided_minor=message.voided_minor,
         remaining_minor=message.remaining_minor,
         refunded_minor=message.refunded_minor,
+        wallet_id=wallet_id,
+        currency=message.currency,
+        journal_sequence=journal_sequence,
     )
+
+
+def _unreadable() -> InvalidArgumentError:
+    return InvalidArgumentError("The ledger speaks of a hold that can't be read.", reason="malformed_hold")

@@ -19,6 +19,9 @@ from services.orders.domain.refund import Refund
 from services.orders.domain.request_key import KeyRecord, RequestKey
 from services.orders.domain.session import RefreshToken, Session
 from services.orders.domain.user import User
+from services.orders.recovery_ports import ComparisonRows
+from services.orders.selling_ports import FeeRows
+from services.orders.webhook_ports import WebhookRows
 
 MessageT = TypeVar("MessageT")
 
@@ -26,16 +29,20 @@ MessageT = TypeVar("MessageT")
 class OrderRows(Protocol):
     """The orders of one transaction."""
 
+    async def lock(self, order_ids: Sequence[UUID]) -> None:
+        """Lock and read many orders at once, in the order of their ids, so that `find` has them."""
+        ...
+
     async def find(self, order_id: UUID) -> Order | None:
-        """Lock and read an order."""
+        """Lock and read an order; one that this transaction has locked is as this transaction left it."""
         ...
 
-    async def add(self, order: Order) -> None:
-        """Write a new order with its lines and its history."""
+    async def add(self, order: Order, *, by: str) -> None:
+        """Write a new order with its lines and its history; see `domain.mover` for who it is by."""
         ...
 
-    async def save(self, order: Order) -> None:
-        """Write the order's changes, with their history.
+    async def save(self, order: Order, *, by: str, journal_sequence: int = 0) -> None:
+        """Write the order's changes, with their history: who made them, and the ledger's record behind them.
 
         Raises:
             ConflictError: `order_changed`: somebody else changed it since it was read.
@@ -98,6 +105,13 @@ class RefundRows(Protocol):
 class KeyRows(Protocol):
     """The idempotency keys of one transaction."""
 
+    async def add(self, record: KeyRecord) -> None:
+        """Write a key that nobody has.
+
+        The transaction, or its end, raises ConflictError `key_known` where somebody has it; nothing is written then.
+        """
+        ...
+
     async def claim(self, record: KeyRecord) -> KeyRecord | None:
         """Write the key and return None, or lock and return what an earlier request left under it."""
         ...
@@ -112,6 +126,10 @@ class KeyRows(Protocol):
 
     async def refuse(self, request: RequestKey, reason: str, message: str, details: Mapping[str, str]) -> None:
         """Remember that the request was refused, and why."""
+        ...
+
+    async def forget(self, *, created_before: datetime, now: datetime, keys_max: int) -> int:
+        """Delete the oldest keys that no request works under; return how many."""
         ...
 
 
@@ -141,6 +159,9 @@ class Rows:
     keys: KeyRows
     events: Events
     inbox: Inbox
+    comparisons: ComparisonRows
+    webhooks: WebhookRows
+    fees: FeeRows
 
 
 class Store(Protocol):

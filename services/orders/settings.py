@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from services.asset_settings import AssetExponents
 from services.orders.domain.session import SessionTimes
 from services.orders.domain.terms import Terms
 from services.orders.domain.user import Role
 from services.orders.use_cases.bootstrap_users import BootstrapUser
-from services.runtime.settings import ServiceSettings
+from services.runtime.circuit import FAILURES_MAX, OPEN_SECONDS
+from services.runtime.grpc_tls import GrpcClientSettings, GrpcServerSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -30,16 +32,19 @@ class BootstrapUserSetting(BaseModel):
         return BootstrapUser(email=self.email, password=self.password.get_secret_value(), roles=self.roles)
 
 
-class OrdersSettings(ServiceSettings):
+class OrdersSettings(GrpcServerSettings, GrpcClientSettings):
     """What one orders process needs to know."""
 
     model_config = SettingsConfigDict(env_prefix="TRADEFLOW_ORDERS_")
 
     database_url: str
-    """Where orders and users are kept, such as sqlite:////data/orders.db"""
+    """Where orders and users are kept: sqlite:////data/orders.db, or mysql://user:password@host:3306/orders"""
 
     broker_url: str
     """Where events are read and published, such as sqlite:////data/broker.db"""
+
+    schema_registry_url: str | None = None
+    """A schema registry such as http://registry:8081/apis/ccompat/v7: events are published in its wire format then"""
 
     issuer: str
     """The exact `iss` of the tokens to trust."""
@@ -48,7 +53,7 @@ class OrdersSettings(ServiceSettings):
     """Where the issuer's public keys are, such as http://gateway:8080/.well-known/jwks.json"""
 
     ledger_grpc_target: str
-    """Where the ledger listens, such as ledger:9090"""
+    """Where the ledger listens, such as ledger:9090, or dns:///ledger:9090 for all replicas behind a headless name"""
 
     token_url: str
     """Where this service gets its own tokens, such as http://gateway:8080/oauth/token"""
@@ -77,17 +82,56 @@ class OrdersSettings(ServiceSettings):
     order_lifetime_seconds: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 900
     """How long an order waits to be confirmed before it expires; its hold lives four times as long."""
 
+    unheld_lifetime_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 120
+    """How long an order waits for its buyer to come back while no money is held for it, and keeps its stock."""
+
     patience_seconds: Seconds = 10.0
     """How long a step of an order may take before the reconciler looks after it."""
 
     finish_every_seconds: Seconds = 1.0
     """How often the reconciler looks for orders that are due."""
 
+    reconcile_every_seconds: Seconds = 1.0
+    """The pause between two steps of the comparison with the ledger, each of up to 100 orders."""
+
     request_lease_seconds: Seconds = 30.0
     """How long a request that died keeps its Idempotency-Key; longer than any request takes."""
 
+    request_key_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    """How long an Idempotency-Key is known; a request under an older one is a new request."""
+
+    event_retention_days: Annotated[int, Field(ge=1, le=3650)] = 7
+    """How long published events stay in the outbox."""
+
     ledger_deadline_seconds: Seconds = 5.0
     """How long one call on the ledger may take, repetitions included."""
+
+    ledger_waiting_max: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """How many requests may wait for the ledger at once; more are told to come back."""
+
+    ledger_failures_max: Annotated[int, Field(ge=1, le=1000)] = FAILURES_MAX
+    """How many calls in a row the ledger leaves unanswered before it is left alone for a while."""
+
+    ledger_open_seconds: Seconds = OPEN_SECONDS
+    """How long it is then left alone, before one call tries whether it is back."""
+
+    placed_together_max: Annotated[int, Field(ge=1, le=1_024)] = 128
+    """How many orders that come at the same time may share a commit; 1 gives each step of each order its own."""
+
+    webhook_plain_http_allowed: bool = False
+    """Whether merchants may listen without TLS; for trying out."""
+
+    webhook_private_addresses_allowed: bool = False
+    """Whether webhooks may go to private addresses. Whoever registers an endpoint chooses what this service calls."""
+
+    webhook_timeout_seconds: Annotated[float, Field(gt=0, le=30)] = 10.0
+    """How long a merchant's endpoint may take to answer."""
+
+    webhook_attempts_max: Annotated[int, Field(ge=1, le=50)] = 16
+    """How often a webhook is tried, with pauses that double from 5 seconds to 6 hours: 16 are about a day."""
+
+    webhook_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    """How long webhooks that ended are listed, and dead ones can be redriven."""
 
     session_idle_days: Annotated[int, Field(ge=1, le=365)] = 30
     """How long a session lives that nobody refreshes."""
@@ -111,7 +155,10 @@ class OrdersSettings(ServiceSettings):
     """Users to make at the start if they are absent, as JSON: [{"email": …, "password": …, "roles": ["treasury"]}]"""
 
     migrate_on_start: bool = True
-    """Whether the tables are brought up to date before anything else."""
+    """Whether the tables are brought up to date before anything else; otherwise `tradeflow migrate` does that."""
+
+    assets: AssetExponents = Field(default_factory=dict)
+    """Assets beside ISO 4217's, each with its decimal places, such as {"PTS": 0}; the same in every service."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The least level that is logged."""
@@ -124,6 +171,7 @@ class OrdersSettings(ServiceSettings):
         return Terms(
             fee_basis_points=self.fee_basis_points,
             order_lifetime=timedelta(seconds=self.order_lifetime_seconds),
+            unheld_lifetime=timedelta(seconds=self.unheld_lifetime_seconds),
             request_lease=timedelta(seconds=self.request_lease_seconds),
             patience=timedelta(seconds=self.patience_seconds),
         )

@@ -18,7 +18,11 @@ class HoldState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A hold and its totals, in minor units; captured + voided + remaining = held."""
+    """A hold and its totals, in minor units; captured + voided + remaining = held.
+
+    A tombstone has neither wallet nor currency. `journal_sequence` is the record behind the answer or event that told
+    the hold, 0 where none was named.
+    """
 
     hold_id: UUID
     state: HoldState
@@ -27,6 +31,9 @@ class Hold:
     voided_minor: int
     remaining_minor: int
     refunded_minor: int
+    wallet_id: UUID | None = None
+    currency: str = ""
+    journal_sequence: int = 0
 
     @property
     def holds_money(self) -> bool:

@@ -47,7 +47,11 @@ class OrderLine:
     unit_price: Money
     seller_id: UUID
     stock_tracked: bool
+    fee_basis_points: int | None = None
+    """What the platform keeps of this line's sale; None: as the order says, for lines of older code."""
     refunded_quantity: int = 0
+    refunded_minor: int = 0
+    """What went back for the line, with pieces or without; older code counted the pieces only."""
 
     @property
     def total(self) -> Money:
@@ -70,9 +74,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
-    """One line of an order's history."""
+    """One line of an order's history; the first has no state before it."""
 
     version: int
+    from_state: OrderState | None
     state: OrderState
     changed_at: datetime
     note: str
@@ -84,6 +89,7 @@ class Allocation:
 
     seller_id: UUID
     gross_minor: int
+    fee_basis_points: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +130,10 @@ class Order:
         """
         return self.created_at + HOLD_LIFETIMES * (self.expires_at - self.created_at)
 
+    def unheld_until(self, lifetime: timedelta) -> datetime:
+        """Tell how long the order waits for its buyer while the ledger holds nothing for it."""
+        return min(self.created_at + lifetime, self.expires_at)
+
     def line(self, line_number: int) -> OrderLine:
         """Find a line by its number.
 
@@ -137,10 +147,16 @@ class Order:
     def allocations(self) -> tuple[Allocation, ...]:
         """Sum the lines by seller: who gets how much of the total, in the order of their ids."""
         gross_minor: defaultdict[UUID, int] = defaultdict(int)
+        fees = {line.seller_id: line.fee_basis_points for line in self.lines}
         for line in self.lines:
             gross_minor[line.seller_id] += line.total.amount_minor
         return tuple(
-            Allocation(seller_id=seller_id, gross_minor=gross_minor[seller_id]) for seller_id in sorted(gross_minor)
+            Allocation(
+                seller_id=seller_id,
+                gross_minor=gross_minor[seller_id],
+                fee_basis_points=self.fee_basis_points if fee is None else fee,
+            )
+            for seller_id, fee in sorted(fees.items())
         )
 
     def stock_set_aside(self) -> dict[str, int]:
@@ -184,16 +200,31 @@ class Order:
         """Write down that money is to go back; an undo that came after the capture hands in what was captured."""
         return self._become(OrderState.REFUNDING, now, captured=captured or self.captured)
 
-    def finish_refunding(self, amount: Money, quantities: Mapping[int, int], now: datetime) -> "Order":
-        """The buyer has `amount` back, for so many pieces of each line."""
+    def finish_refunding(
+        self, quantities: Mapping[int, int], amounts_minor: Mapping[int, int], now: datetime
+    ) -> "Order":
+        """The buyer has money back: so many pieces of each line, and so much for it."""
         lines = tuple(
-            replace(line, refunded_quantity=line.refunded_quantity + quantities.get(line.line_number, 0))
+            replace(
+                line,
+                refunded_quantity=line.refunded_quantity + quantities.get(line.line_number, 0),
+                refunded_minor=line.refunded_minor + amounts_minor.get(line.line_number, 0),
+            )
             for line in self.lines
         )
-        refunded = self.refunded + amount
+        refunded = self.refunded + Money(sum(amounts_minor.values()), self.total.currency)
         all_back = refunded == self.captured
         state = OrderState.REFUNDED if all_back else OrderState.PARTIALLY_REFUNDED
         return self._become(state, now, lines=lines, refunded=refunded)
+
+    def follow_refunds(self, refunded: Money, note: str, now: datetime) -> "Order":
+        """The ledger gave money back without having been asked from here: so much by now.
+
+        It says nothing about goods, so the lines keep them.
+        """
+        state = OrderState.REFUNDED if refunded == self.captured else OrderState.PARTIALLY_REFUNDED
+        refunding = self.begin_refunding(now)
+        return refunding._become(state, now, note=note, refunded=refunded)  # noqa: SLF001 - an order too
 
     def give_up_refunding(self, reason: str, now: datetime) -> "Order":
         """The ledger refused the refund: back to where the order was."""
@@ -226,7 +257,7 @@ class Order:
     def _become(self, state: OrderState, now: datetime, *, note: str = "", **changed: Any) -> "Order":
         check_move(self.state, state)
         version = self.version + 1
-        change = StateChange(version=version, state=state, changed_at=now, note=note)
+        change = StateChange(version=version, from_state=self.state, state=state, changed_at=now, note=note)
         return replace(self, version=version, state=state, updated_at=now, changes=(*self.changes, change), **changed)
 
 
@@ -265,7 +296,7 @@ def begin_order(
         created_at=now,
         updated_at=now,
         expires_at=expires_at,
-        changes=(StateChange(version=1, state=OrderState.PENDING, changed_at=now, note=""),),
+        changes=(StateChange(version=1, from_state=None, state=OrderState.PENDING, changed_at=now, note=""),),
     )
     if len(order.sellers) > SELLERS_MAX:
         raise InvalidArgumentError(f"An order has lines of at most {SELLERS_MAX} sellers.", reason="too_many_sellers")

@@ -45,6 +45,8 @@ class Product:
     stock: int | None
     created_at: datetime
     updated_at: datetime
+    fee_basis_points: int | None = None
+    """What the platform keeps of this seller's sales, where that isn't what the settings say."""
 
     def take(self, quantity: int) -> "Product":
         """Set pieces aside for an order; an untracked product always has enough.
@@ -70,6 +72,7 @@ class Product:
             unit_price=self.price,
             seller_id=self.seller_id,
             stock_tracked=self.stock is not None,
+            fee_basis_points=self.fee_basis_points,
         )
 
 

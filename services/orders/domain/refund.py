@@ -1,8 +1,9 @@
-"""A refund: which pieces of which lines, and how much money goes back for them.
+"""A refund: which pieces of which lines come back, and how much money goes back for them; or money alone.
 
 Amounts come from what was captured. Each line has its share of the capture (all of its total, unless only a part of the
 order was captured), and any split of a line's refunds gives back the same as one refund of the whole: the n-th piece
-brings floor(share * n / quantity) - floor(share * (n - 1) / quantity).
+brings floor(share * n / quantity) - floor(share * (n - 1) / quantity). Money may go back without pieces, up to what is
+left of the line's share; pieces that come later bring what is left then.
 """
 
 from collections import defaultdict
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
+from types import MappingProxyType
 from uuid import UUID
 
 from services.money import Money
@@ -33,7 +35,7 @@ class ExceedsCapturedError(RefusedError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundLine:
-    """So many pieces of a line, and the money for them."""
+    """So many pieces of a line, maybe none, and the money."""
 
     line_number: int
     quantity: int
@@ -66,6 +68,11 @@ class Refund:
         """How many pieces of each line number."""
         return {line.line_number: line.quantity for line in self.lines}
 
+    @property
+    def amounts_minor(self) -> dict[int, int]:
+        """How much money for each line number."""
+        return {line.line_number: line.amount_minor for line in self.lines}
+
     def legs(self) -> tuple[tuple[UUID, int], ...]:
         """Sum by seller: who gives back how much, in the order of their ids; sellers who give nothing are left out."""
         gross_minor: defaultdict[UUID, int] = defaultdict(int)
@@ -91,21 +98,52 @@ def everything_left(order: Order, *, seller_id: UUID | None = None) -> dict[int,
     }
 
 
-def plan_refund(
-    order: Order, quantities: Mapping[int, int], *, refund_id: UUID, requested_by: UUID, now: datetime
-) -> Refund:
-    """Work out what so many pieces of each line bring back.
+def spread(order: Order, amount: Money, *, seller_id: UUID | None = None) -> dict[int, int]:
+    """Spread an amount over the lines, or one seller's: each gives what is left of it, the first line first.
 
     Raises:
-        InvalidArgumentError: `invalid_quantity`, `unknown_line`.
-        ExceedsCapturedError: More pieces than are left, or nothing is left.
+        InvalidArgumentError: `currency_mismatch`, `invalid_amount`.
+        ExceedsCapturedError: More than is left.
     """
-    if not quantities:
+    if amount.currency != order.total.currency:
+        raise InvalidArgumentError(f"The order is in {order.total.currency}.", reason="currency_mismatch")
+    if amount.amount_minor < 1:
+        raise InvalidArgumentError("A refund is at least one minor unit.", reason="invalid_amount")
+    shares, amounts_minor, missing_minor = _shares_of_capture(order), {}, amount.amount_minor
+    for line in order.lines:
+        if seller_id in {None, line.seller_id} and (taken := min(_left_of(line, shares), missing_minor)):
+            amounts_minor[line.line_number] = taken
+            missing_minor -= taken
+    if missing_minor:
+        raise ExceedsCapturedError(
+            "Less is left to refund.", details={"left_minor": str(amount.amount_minor - missing_minor)}
+        )
+    return amounts_minor
+
+
+def plan_refund(
+    order: Order,
+    quantities: Mapping[int, int],
+    *,
+    amounts_minor: Mapping[int, int] = MappingProxyType({}),
+    refund_id: UUID,
+    requested_by: UUID,
+    now: datetime,
+) -> Refund:
+    """Work out what so many pieces of lines bring back, beside what goes back for other lines without pieces.
+
+    Raises:
+        InvalidArgumentError: `invalid_quantity`, `invalid_amount`, `unknown_line`, `duplicate_line`.
+        ExceedsCapturedError: More than is left, or nothing is left.
+    """
+    if not quantities and not amounts_minor:
         raise ExceedsCapturedError("Nothing is left to refund.")
+    if twice := quantities.keys() & amounts_minor.keys():
+        raise InvalidArgumentError(f"Line {min(twice)} is named twice.", reason="duplicate_line")
     shares = _shares_of_capture(order)
-    lines = tuple(
-        _refund_line(order.line(number), quantity, shares[number]) for number, quantity in sorted(quantities.items())
-    )
+    by_pieces = [_refund_line(order.line(number), quantity, shares) for number, quantity in quantities.items()]
+    by_amount = [_refund_amount(order.line(number), minor, shares) for number, minor in amounts_minor.items()]
+    lines = tuple(sorted([*by_pieces, *by_amount], key=lambda line: line.line_number))
     refund = Refund(
         refund_id=refund_id,
         order_id=order.order_id,
@@ -137,7 +175,41 @@ def quantities_of(asked: Iterable[tuple[int, int]]) -> dict[int, int]:
     return quantities
 
 
-def _refund_line(line: OrderLine, quantity: int, share_minor: int) -> RefundLine:
+def amounts_of(asked: Iterable[tuple[int, Money]], order: Order) -> dict[int, int]:
+    """Turn (line number, amount) pairs into a map of minor units of the order's currency.
+
+    Raises:
+        InvalidArgumentError: `duplicate_line`, `currency_mismatch`.
+    """
+    amounts_minor: dict[int, int] = {}
+    for line_number, amount in asked:
+        if line_number in amounts_minor:
+            raise InvalidArgumentError(f"Line {line_number} is named twice.", reason="duplicate_line")
+        if amount.currency != order.total.currency:
+            raise InvalidArgumentError(f"The order is in {order.total.currency}.", reason="currency_mismatch")
+        amounts_minor[line_number] = amount.amount_minor
+    return amounts_minor
+
+
+def _left_of(line: OrderLine, shares: Mapping[int, int]) -> int:
+    """Tell what is left of a line's share; older code wrote down the pieces alone."""
+    share_minor = shares[line.line_number]
+    for_pieces_minor = share_minor * line.refunded_quantity // line.quantity
+    return max(share_minor - max(line.refunded_minor, for_pieces_minor), 0)
+
+
+def _refund_amount(line: OrderLine, amount_minor: int, shares: Mapping[int, int]) -> RefundLine:
+    if amount_minor < 1:
+        raise InvalidArgumentError("A refund is at least one minor unit.", reason="invalid_amount")
+    if amount_minor > (left_minor := _left_of(line, shares)):
+        raise ExceedsCapturedError(
+            f"Line {line.line_number} has {left_minor} left to refund.",
+            details={"line_number": str(line.line_number), "left_minor": str(left_minor)},
+        )
+    return RefundLine(line_number=line.line_number, quantity=0, amount_minor=amount_minor, seller_id=line.seller_id)
+
+
+def _refund_line(line: OrderLine, quantity: int, shares: Mapping[int, int]) -> RefundLine:
     if quantity < 1:
         raise InvalidArgumentError("A quantity is at least 1.", reason="invalid_quantity")
     if quantity > line.quantity_left:
@@ -145,8 +217,9 @@ def _refund_line(line: OrderLine, quantity: int, share_minor: int) -> RefundLine
             f"Line {line.line_number} has {line.quantity_left} pieces left to refund.",
             details={"line_number": str(line.line_number), "quantity_left": str(line.quantity_left)},
         )
-    after = line.refunded_quantity + quantity
-    amount_minor = share_minor * after // line.quantity - share_minor * line.refunded_quantity // line.quantity
+    share_minor, after = shares[line.line_number], line.refunded_quantity + quantity
+    for_pieces_minor = share_minor * after // line.quantity - share_minor * line.refunded_quantity // line.quantity
+    amount_minor = min(for_pieces_minor, _left_of(line, shares))
     return RefundLine(
         line_number=line.line_number, quantity=quantity, amount_minor=amount_minor, seller_id=line.seller_id
     )

@@ -29,16 +29,18 @@ class PlaceOrderBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RefundLineBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """So many pieces of a line."""
+    """So many pieces of a line, or an amount for it without any piece."""
 
     line_number: int
-    quantity: int
+    quantity: int | None = None
+    amount: MoneyBody | None = None
 
 
 class RefundBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to refund; without lines, all that is left."""
+    """What to refund: lines, or an amount that is spread over them; without either, all that is left."""
 
     lines: list[RefundLineBody] | None = None
+    amount: MoneyBody | None = None
 
 
 class NewProductBody(Struct, frozen=True, forbid_unknown_fields=True):

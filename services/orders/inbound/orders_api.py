@@ -29,7 +29,8 @@ from services.orders.inbound.requests import (
 from services.orders.use_cases.cancel_order import CancelOrder, cancel_order
 from services.orders.use_cases.confirm_order import ConfirmOrder, confirm_order
 from services.orders.use_cases.once import Answer
-from services.orders.use_cases.place_order import PlaceOrder, place_order
+from services.orders.use_cases.place_order import place_order
+from services.orders.use_cases.placing import PlaceOrder
 from services.orders.use_cases.refund_order import RefundOrder, refund_order
 from services.orders.use_cases.show_orders import show_order, show_orders
 from services.runtime.errors import InvalidArgumentError
@@ -92,7 +93,7 @@ def _writing_routes(commerce: Commerce) -> list[BaseRouteHandler]:
     ) -> Response[OrderBody]:
         """Order products. 422 insufficient_funds, out_of_stock, unknown_sku; 503: the same key finishes it later."""
         wanted = _place_order(principal, idempotency_key, data)
-        answer = await place_order(wanted, store=store, ledger=ledger, clock=clock, terms=terms)
+        answer = await place_order(wanted, placing=commerce.placing, store=store, ledger=ledger, clock=clock)
         return _answered(answer, actor_of(principal), status_code=201)
 
     @post("/api/v1/orders/{order_id:str}/confirm", operation_id="confirmOrder", tags=TAGS, status_code=200)
@@ -119,7 +120,7 @@ def _writing_routes(commerce: Commerce) -> list[BaseRouteHandler]:
     async def refund(
         principal: Caller, idempotency_key: IdempotencyKey, order_id: FromPath[str], data: JSONBody[RefundBody]
     ) -> Response[OrderBody]:
-        """Refund lines, or all that is left, as the seller of these lines or an operator."""
+        """Refund lines, an amount, or all that is left, as the seller of these lines or an operator."""
         wanted = _refund_order(principal, idempotency_key, order_id, data)
         answer = await refund_order(wanted, store=store, ledger=ledger, clock=clock, terms=terms)
         return _answered(answer, wanted.actor, status_code=201)
@@ -138,11 +139,20 @@ def _place_order(principal: Principal, idempotency_key: str, body: PlaceOrderBod
 
 
 def _refund_order(principal: Principal, idempotency_key: str, order_id: str, body: RefundBody) -> RefundOrder:
-    if body.lines is not None and not body.lines:
+    lines = body.lines
+    if lines is not None and not lines:
         raise InvalidArgumentError("Name lines, or leave them out to refund all that is left.", reason="invalid_lines")
-    lines = None if body.lines is None else tuple((line.line_number, line.quantity) for line in body.lines)
+    if any((line.quantity is None) == (line.amount is None) for line in lines or ()):
+        raise InvalidArgumentError("A line has a quantity or an amount.", reason="invalid_lines")
+    if lines is not None and body.amount is not None:
+        raise InvalidArgumentError("Name lines or an amount, not both.", reason="invalid_lines")
     return RefundOrder(
-        actor=actor_of(principal), order_id=order_id_of(order_id), idempotency_key=idempotency_key, lines=lines
+        actor=actor_of(principal),
+        order_id=order_id_of(order_id),
+        idempotency_key=idempotency_key,
+        lines=None if lines is None else tuple((n.line_number, n.quantity) for n in lines if n.quantity is not None),
+        line_amounts=tuple((n.line_number, n.amount.to_money()) for n in lines or () if n.amount is not None),
+        amount=None if body.amount is None else body.amount.to_money(),
     )
 
 

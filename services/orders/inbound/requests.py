@@ -1,5 +1,6 @@
 """What the HTTP doors read out of requests: who asks, which order, which page."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -9,7 +10,8 @@ from services.orders.domain.actor import Actor, OrderNotFoundError
 from services.orders.domain.order_state import OrderState
 from services.orders.domain.product import check_sku
 from services.orders.domain.user import Role
-from services.runtime.errors import ForbiddenError, InvalidArgumentError
+from services.runtime.clock import EPOCH
+from services.runtime.errors import ForbiddenError, InvalidArgumentError, NotFoundError
 from services.runtime.jwt import Principal
 
 ITEMS_A_PAGE = 50
@@ -93,6 +95,35 @@ def state_of(word: str) -> OrderState | None:
     except ValueError as error:
         words = ", ".join(state.value for state in OrderState)
         raise InvalidArgumentError(f"A state is one of {words}.", reason="unknown_state") from error
+
+
+def seller_id_of(text: str) -> UUID:
+    """Read a seller's id from a path.
+
+    Raises:
+        NotFoundError: `seller_not_found`: there can't be a seller of this id.
+    """
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFoundError("There is no such seller.", reason="seller_not_found") from error
+
+
+def instant_of(text: str) -> datetime | None:
+    """Read an instant that a list is bounded by; none where nothing is said.
+
+    Raises:
+        InvalidArgumentError: `instant_malformed`.
+    """
+    if not text:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None or instant.astimezone(UTC) < EPOCH:
+        raise InvalidArgumentError("An instant is as 2026-01-31T12:00:00Z.", reason="instant_malformed")
+    return instant.astimezone(UTC)
 
 
 def _malformed_cursor() -> InvalidArgumentError:

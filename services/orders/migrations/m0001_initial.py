@@ -121,6 +121,7 @@ STATEMENTS = (
         PRIMARY KEY (user_id, idempotency_key)
     )
     """,
+    "CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at)",
     # People.
     """
     CREATE TABLE users (
@@ -171,19 +172,14 @@ STATEMENTS = (
         PRIMARY KEY (consumer, event_id)
     )
     """,
-    # See services/runtime/outbox.py.
+    # See services/runtime/outbox.py. `sequence` is the number of a pack's last event.
     """
     CREATE TABLE outbox (
         stream VARBINARY(64) NOT NULL,
         sequence BIGINT NOT NULL,
-        topic VARBINARY(64) NOT NULL,
-        message_key VARBINARY(64) NOT NULL,
-        key_sequence BIGINT NOT NULL,
-        event_id BINARY(16) NOT NULL,
-        event_type VARBINARY(128) NOT NULL,
-        payload VARBINARY(8192) NOT NULL,
-        traceparent VARBINARY(64) NOT NULL,
+        first_sequence BIGINT NOT NULL,
         recorded_at BIGINT NOT NULL,
+        payload BLOB NOT NULL,
         PRIMARY KEY (stream, sequence)
     )
     """,

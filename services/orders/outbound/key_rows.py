@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from services.orders.domain.request_key import KeyRecord, KeyState, Operation, RequestKey
+from services.orders.outbound.buffered_writes import BufferedWrites
 from services.orders.outbound.order_mapping import MESSAGE_CHARACTERS_MAX, REASON_CHARACTERS_MAX
 from services.runtime.clock import from_micros, to_micros
 from services.runtime.database.port import Connection
@@ -17,6 +18,13 @@ _CLAIM: Final = """
         lease_expires_at, reason, message, details, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', '', '{}', $9)
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
+"""
+
+# Writes a key that nobody has; of one that somebody has, the transaction's end tells.
+_ADD: Final = """
+    INSERT INTO idempotency_keys (user_id, idempotency_key, operation, fingerprint, state, order_id, refund_id,
+        lease_expires_at, reason, message, details, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """
 
 # Locks the key's row.
@@ -34,7 +42,20 @@ _LEASE: Final = """
 # The first answer stays.
 _ANSWER: Final = """
     UPDATE idempotency_keys SET state = $1, reason = $2, message = $3, details = $4
-    WHERE user_id = $5 AND idempotency_key = $6 AND state = 'IN_FLIGHT'
+    WHERE user_id = $5 AND idempotency_key = $6 AND state = $7
+"""
+
+# Finds the oldest keys, by their age. Locks nothing: a request that takes one up meanwhile moves its lease.
+_OLDEST: Final = """
+    SELECT user_id, idempotency_key, lease_expires_at FROM idempotency_keys
+    WHERE created_at < $1 AND lease_expires_at < $2
+    ORDER BY created_at
+    LIMIT $3
+"""
+
+# Deletes one, if no request took it up meanwhile.
+_FORGET: Final = """
+    DELETE FROM idempotency_keys WHERE user_id = $1 AND idempotency_key = $2 AND lease_expires_at = $3
 """
 
 
@@ -44,6 +65,32 @@ class SqlKeyRows:
     def __init__(self, connection: Connection) -> None:
         """Work in one transaction."""
         self._connection = connection
+        self._writes = BufferedWrites(connection)
+        self.has_added = False
+
+    async def flush(self) -> None:
+        """Hand over what was written; the store does so at the transaction's end."""
+        await self._writes.flush()
+
+    async def add(self, record: KeyRecord) -> None:
+        """Write a key that nobody has; the transaction fails with `key_known` where somebody does."""
+        self.has_added = True
+        request = record.request
+        row = (
+            request.user_id,
+            request.key.encode(),
+            request.operation.value,
+            request.fingerprint,
+            record.state.value,
+            record.order_id,
+            record.refund_id,
+            to_micros(record.lease_expires_at),
+            record.reason[:REASON_CHARACTERS_MAX],
+            record.message[:MESSAGE_CHARACTERS_MAX],
+            json.dumps(dict(record.details)),
+            to_micros(record.created_at),
+        )
+        self._writes.add(_ADD, row)
 
     async def claim(self, record: KeyRecord) -> KeyRecord | None:
         """Write the key and return None, or lock and return what an earlier request left under it."""
@@ -64,7 +111,7 @@ class SqlKeyRows:
 
     async def lease(self, request: RequestKey, lease_expires_at: datetime) -> None:
         """Begin a new lease of a key that is in flight, or end it by an instant that has passed."""
-        await self._connection.execute(_LEASE, to_micros(lease_expires_at), request.user_id, request.key.encode())
+        self._writes.add(_LEASE, (to_micros(lease_expires_at), request.user_id, request.key.encode()))
 
     async def finish(self, request: RequestKey) -> None:
         """Remember that the request was answered."""
@@ -74,18 +121,25 @@ class SqlKeyRows:
         """Remember that the request was refused, and why."""
         await self._answer(request, KeyState.REFUSED, reason, message, details)
 
+    async def forget(self, *, created_before: datetime, now: datetime, keys_max: int) -> int:
+        """Delete the oldest keys that no request works under; return how many."""
+        oldest = await self._connection.fetch(_OLDEST, to_micros(created_before), to_micros(now), keys_max)
+        await self._connection.write_at_commit(_FORGET, oldest)
+        return len(oldest)
+
     async def _answer(
         self, request: RequestKey, state: KeyState, reason: str, message: str, details: Mapping[str, str]
     ) -> None:
-        await self._connection.execute(
-            _ANSWER,
+        answer = (
             state.value,
             reason[:REASON_CHARACTERS_MAX],
             message[:MESSAGE_CHARACTERS_MAX],
             json.dumps(dict(details)),
             request.user_id,
             request.key.encode(),
+            KeyState.IN_FLIGHT.value,
         )
+        self._writes.add(_ANSWER, answer)
 
     async def _lock(self, request: RequestKey) -> KeyRecord:
         (

@@ -65,7 +65,7 @@ def order_confirmed_message(order: Order, *, event_id: UUID, now: datetime) -> O
                 AllocationMessage(
                     seller_id=str(allocation.seller_id),
                     gross_minor=allocation.gross_minor,
-                    fee_basis_points=order.fee_basis_points,
+                    fee_basis_points=allocation.fee_basis_points,
                 )
                 for allocation in order.allocations()
             ],

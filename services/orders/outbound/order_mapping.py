@@ -44,7 +44,9 @@ def _line_of(row: Record, currency: str) -> OrderLine:
         unit_price=Money(row["unit_price_minor"], currency),
         seller_id=row["seller_id"],
         stock_tracked=bool(row["stock_tracked"]),
+        fee_basis_points=row["fee_basis_points"],
         refunded_quantity=row["refunded_quantity"],
+        refunded_minor=row["refunded_minor"],
     )
 
 
@@ -56,6 +58,7 @@ def product_of(row: Record) -> Product:
         price=Money(row["price_minor"], row["currency"]),
         seller_id=row["seller_id"],
         stock=row["stock"],
+        fee_basis_points=row.get("fee_basis_points"),
         created_at=from_micros(row["created_at"]),
         updated_at=from_micros(row["updated_at"]),
     )

@@ -62,7 +62,9 @@ class OrderLineTable(Table, tablename="order_lines"):
     unit_price_minor = BigInt()
     seller_id = UUID()
     stock_tracked = Boolean()
+    fee_basis_points = Integer(null=True, default=None)
     refunded_quantity = BigInt()
+    refunded_minor = BigInt()
 
 
 class RefundTable(Table, tablename="refunds"):

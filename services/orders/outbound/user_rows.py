@@ -6,6 +6,7 @@ from uuid import UUID
 from services.orders.domain.user import EmailTakenError, Role, User
 from services.orders.outbound.tables import Tables
 from services.runtime.clock import from_micros, to_micros
+from services.runtime.database.port import DuplicateKeyError
 
 
 class PiccoloUserRows:
@@ -21,20 +22,18 @@ class PiccoloUserRows:
         Raises:
             EmailTakenError: Somebody has this address.
         """
-        # Looked up rather than inserted in vain: engines differ in how they report what a unique index forbids. Where
-        # two register at once, the index stops the second one, and the caller's repetition finds the address taken.
-        if await self.find_by_email(user.email) is not None:
-            raise EmailTakenError("Somebody has registered this address.")
         users = self._users
-        await users.insert(
-            users(
-                user_id=user.user_id,
-                email=user.email.encode(),
-                password_hash=password_hash,
-                roles=",".join(sorted(role.value for role in user.roles)),
-                created_at=to_micros(user.created_at),
-            )
+        row = users(
+            user_id=user.user_id,
+            email=user.email.encode(),
+            password_hash=password_hash,
+            roles=",".join(sorted(role.value for role in user.roles)),
+            created_at=to_micros(user.created_at),
         )
+        try:
+            await users.insert(row)
+        except DuplicateKeyError as error:
+            raise EmailTakenError("Somebody has registered this address.") from error
 
     async def find(self, user_id: UUID) -> User | None:
         """Read a user."""

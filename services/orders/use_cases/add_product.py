@@ -7,7 +7,6 @@ from services.money import Money
 from services.orders.domain.product import Product, check_product
 from services.orders.ports import Store
 from services.runtime.clock import Clock
-from services.runtime.errors import ConflictError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +40,5 @@ async def add_product(wanted: AddProduct, *, store: Store, clock: Clock) -> Prod
         )
     )
     async with store.transaction() as rows:
-        if await rows.products.find(product.sku) is not None:
-            raise ConflictError("The platform has a product of this name.", reason="sku_taken")
         await rows.products.add(product)
     return product

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from services.orders.domain import mover
 from services.orders.domain.actor import Actor
 from services.orders.domain.order import Order
 from services.orders.domain.order_state import OrderState
@@ -63,7 +64,7 @@ async def cancel_order(wanted: CancelOrder, *, store: Store, ledger: Ledger, clo
     if begun.replayed:
         return begun
     async with lease_given_back(wanted.request, store=store, clock=clock):
-        await undo_order(wanted.order_id, store=store, ledger=ledger, clock=clock)
+        await undo_order(wanted.order_id, store=store, ledger=ledger, clock=clock, by=mover.user(wanted.actor.user_id))
         return await _answer(wanted, store=store)
 
 
@@ -86,7 +87,7 @@ async def _begin_undoing(rows: Rows, order: Order, now: datetime) -> Order:
         await begin_full_refund(rows, order, requested_by=order.buyer_id)
     else:
         order = order.begin_cancelling(now)
-    await rows.orders.save(order)
+    await rows.orders.save(order, by=mover.user(order.buyer_id))
     return order
 
 

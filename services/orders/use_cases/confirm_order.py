@@ -6,7 +6,9 @@ The hold is committed first: an order that is CONFIRMED can always be captured.
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.orders.domain import mover
 from services.orders.domain.actor import Actor
+from services.orders.domain.hold import Hold
 from services.orders.domain.order import Order
 from services.orders.domain.order_state import IllegalTransitionError, OrderState, check_move
 from services.orders.domain.request_key import KeyState, Operation, RequestKey, fingerprint_of
@@ -71,12 +73,12 @@ async def confirm_order(wanted: ConfirmOrder, *, store: Store, ledger: Ledger, c
         return begun
     async with lease_given_back(wanted.request, store=store, clock=clock):
         try:
-            await ledger.commit_hold(begun.order)
+            hold = await ledger.commit_hold(begun.order)
         except RefusedError as refusal:
             async with store.transaction() as rows:
                 await refuse(rows, wanted.request, refusal)
             raise
-        return await _confirm(wanted, store=store, clock=clock)
+        return await _confirm(wanted, hold, store=store, clock=clock)
 
 
 async def _begin(wanted: ConfirmOrder, *, store: Store, clock: Clock, terms: Terms) -> Answer:
@@ -96,29 +98,29 @@ async def _check(order: Order) -> Order:
     return order
 
 
-async def _confirm(wanted: ConfirmOrder, *, store: Store, clock: Clock) -> Answer:
+async def _confirm(wanted: ConfirmOrder, hold: Hold, *, store: Store, clock: Clock) -> Answer:
     """The hold is permanent: confirm, unless somebody cancelled or the time ran out meanwhile."""
     async with store.transaction() as rows:
         order = wanted.actor.see(await rows.orders.find(wanted.order_id))
-        outcome = await kept(rows, wanted.request, _confirm_in(rows, order, wanted.request, clock))
+        outcome = await kept(rows, wanted.request, _confirm_in(rows, wanted, order, hold, clock))
     return Answer(order=unless_refused(outcome))
 
 
-async def _confirm_in(rows: Rows, order: Order, request: RequestKey, clock: Clock) -> Order:
+async def _confirm_in(rows: Rows, wanted: ConfirmOrder, order: Order, hold: Hold, clock: Clock) -> Order:
     if order.state is OrderState.RESERVED:
-        order = await confirm_in(rows, order, clock)
+        order = await confirm_in(rows, order, hold, clock, by=mover.user(wanted.actor.user_id))
     elif order.state not in CONFIRMED_OR_LATER:
         raise IllegalTransitionError(
             f"The order was undone meanwhile. {order.state.sentence}", details={"state": order.state.value}
         )
-    await rows.keys.finish(request)
+    await rows.keys.finish(wanted.request)
     return order
 
 
-async def confirm_in(rows: Rows, order: Order, clock: Clock) -> Order:
+async def confirm_in(rows: Rows, order: Order, hold: Hold, clock: Clock, *, by: str) -> Order:
     """Confirm an order whose hold is permanent, and tell the ledger to capture it."""
     now = clock.now()
     order = order.confirm(now)
-    await rows.orders.save(order)
+    await rows.orders.save(order, by=by, journal_sequence=hold.journal_sequence)
     rows.events.order_confirmed(order, now)
     return order

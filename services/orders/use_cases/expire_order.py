@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from services.orders.domain.mover import RECONCILER
 from services.orders.domain.order import Order
 from services.orders.domain.order_state import OrderState
 from services.orders.ports import Ledger, Store
@@ -23,5 +24,5 @@ async def expire_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: C
     async with store.transaction() as rows:
         order = await rows.orders.find(order_id)
         if order is not None and order.state in WAITING:
-            await rows.orders.save(order.begin_expiring(clock.now()))
-    return await undo_order(order_id, store=store, ledger=ledger, clock=clock)
+            await rows.orders.save(order.begin_expiring(clock.now()), by=RECONCILER)
+    return await undo_order(order_id, store=store, ledger=ledger, clock=clock, by=RECONCILER)

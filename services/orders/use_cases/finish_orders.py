@@ -9,12 +9,14 @@ from uuid import UUID
 import structlog
 
 from services.orders.domain.hold import HoldState
+from services.orders.domain.mover import RECONCILER
 from services.orders.domain.order import CaptureMode, Order
 from services.orders.domain.order_state import OrderState
+from services.orders.domain.terms import Terms
 from services.orders.ports import Ledger, Store
 from services.orders.use_cases.confirm_order import confirm_in
 from services.orders.use_cases.expire_order import expire_order
-from services.orders.use_cases.place_order import accept_hold
+from services.orders.use_cases.placing import accept_hold
 from services.orders.use_cases.settle_order import settle_order
 from services.orders.use_cases.undo_order import release_hold, undo_order
 from services.runtime.clock import Clock
@@ -26,7 +28,7 @@ ORDERS_A_PASS_MAX = 100
 logger = structlog.get_logger(__name__)
 
 
-async def finish_orders(*, store: Store, ledger: Ledger, clock: Clock) -> int:
+async def finish_orders(*, store: Store, ledger: Ledger, clock: Clock, terms: Terms) -> int:
     """Look after the orders that are due; return how many were looked at.
 
     One order's trouble doesn't keep the others waiting: it comes again later. A ledger that is away is one line in the
@@ -37,7 +39,7 @@ async def finish_orders(*, store: Store, ledger: Ledger, clock: Clock) -> int:
     postponed: dict[str, list[UUID]] = {}
     for order_id in order_ids:
         try:
-            await finish_order(order_id, store=store, ledger=ledger, clock=clock)
+            await finish_order(order_id, store=store, ledger=ledger, clock=clock, terms=terms)
         except TradeFlowError as error:
             postponed.setdefault(error.reason, []).append(order_id)
         except Exception:  # the edge of the loop: any bug in one order must not stop the others
@@ -47,7 +49,7 @@ async def finish_orders(*, store: Store, ledger: Ledger, clock: Clock) -> int:
     return len(order_ids)
 
 
-async def finish_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: Clock) -> None:
+async def finish_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: Clock, terms: Terms) -> None:
     """Take one order as far as it can go without anybody.
 
     Raises:
@@ -59,13 +61,13 @@ async def finish_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: C
         return
     match order.state:
         case OrderState.PENDING:
-            await _finish_pending(order, store=store, ledger=ledger, clock=clock)
+            await _finish_pending(order, store=store, ledger=ledger, clock=clock, terms=terms)
         case OrderState.RESERVED:
             await _finish_reserved(order, store=store, ledger=ledger, clock=clock)
         case OrderState.CONFIRMED:
             await _settle_by_hold(order, store=store, ledger=ledger, clock=clock)
         case OrderState.CANCELLING | OrderState.EXPIRING | OrderState.REFUNDING:
-            await undo_order(order_id, store=store, ledger=ledger, clock=clock)
+            await undo_order(order_id, store=store, ledger=ledger, clock=clock, by=RECONCILER)
         case OrderState.SETTLEMENT_FAILED:
             await _free_money(order, store=store, ledger=ledger)
         case _:
@@ -73,14 +75,15 @@ async def finish_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: C
                 await rows.orders.rest(order_id)
 
 
-async def _finish_pending(order: Order, *, store: Store, ledger: Ledger, clock: Clock) -> None:
+async def _finish_pending(order: Order, *, store: Store, ledger: Ledger, clock: Clock, terms: Terms) -> None:
     """The answer to the reserve was lost, or it never got there: ask by the order's id.
 
-    No hold yet is no answer: the buyer may repeat the call until the order expires.
+    No hold yet is no answer: the buyer may repeat the call for a while, which is shorter than the order's life, since
+    its stock is kept from others.
     """
     hold = await ledger.find_hold(order.order_id)
     if hold is None:
-        if clock.now() >= order.expires_at:
+        if clock.now() >= order.unheld_until(terms.unheld_lifetime):
             await expire_order(order.order_id, store=store, ledger=ledger, clock=clock)
         return
     if not hold.holds_money:
@@ -89,7 +92,7 @@ async def _finish_pending(order: Order, *, store: Store, ledger: Ledger, clock: 
     async with store.transaction() as rows:
         current = await rows.orders.find(order.order_id) or order
         if current.state is OrderState.PENDING:
-            current = await accept_hold(rows, current, hold, clock.now())
+            current = await accept_hold(rows, current, hold, clock.now(), by=RECONCILER)
     if current.state is OrderState.RESERVED:
         await _finish_reserved(current, store=store, ledger=ledger, clock=clock)
 
@@ -101,14 +104,14 @@ async def _finish_reserved(order: Order, *, store: Store, ledger: Ledger, clock:
             await expire_order(order.order_id, store=store, ledger=ledger, clock=clock)
         return
     try:
-        await ledger.commit_hold(order)
+        hold = await ledger.commit_hold(order)
     except RefusedError:
         await expire_order(order.order_id, store=store, ledger=ledger, clock=clock)
         return
     async with store.transaction() as rows:
         current = await rows.orders.find(order.order_id) or order
         if current.state is OrderState.RESERVED:
-            await confirm_in(rows, current, clock)
+            await confirm_in(rows, current, hold, clock, by=RECONCILER)
 
 
 async def _settle_by_hold(order: Order, *, store: Store, ledger: Ledger, clock: Clock) -> None:
@@ -117,7 +120,7 @@ async def _settle_by_hold(order: Order, *, store: Store, ledger: Ledger, clock: 
     if hold is None or hold.state is not HoldState.CAPTURED:
         return
     async with store.transaction() as rows:
-        await settle_order(hold, rows=rows, now=clock.now())
+        await settle_order(hold, rows=rows, now=clock.now(), by=RECONCILER)
 
 
 async def _free_money(order: Order, *, store: Store, ledger: Ledger) -> None:

@@ -27,10 +27,11 @@ RELEASING = frozenset({OrderState.CANCELLING, OrderState.EXPIRING})
 """The intents whose hold is to be voided."""
 
 
-async def undo_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: Clock) -> Order:
+async def undo_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: Clock, by: str) -> Order:
     """Finish what CANCELLING, EXPIRING or REFUNDING began; an order in another state is returned as it is.
 
-    A refund that the ledger refuses leaves the order where it was before, and the refund REFUSED with the reason.
+    The history names `by` as who did it. A refund that the ledger refuses leaves the order where it was before, and the
+    refund REFUSED with the reason.
 
     Raises:
         UnavailableError: The ledger is away; the intent stays.
@@ -38,9 +39,9 @@ async def undo_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: Clo
     order = await _current(order_id, store=store)
     if order.state in RELEASING:
         hold = await release_hold(order, ledger=ledger)
-        order = await _end_release(order, hold, store=store, clock=clock)
+        order = await _end_release(order, hold, store=store, clock=clock, by=by)
     if order.state is OrderState.REFUNDING:
-        order = await _end_refund(order, store=store, ledger=ledger, clock=clock)
+        order = await _end_refund(order, store=store, ledger=ledger, clock=clock, by=by)
     return order
 
 
@@ -90,7 +91,7 @@ async def _current(order_id: UUID, *, store: Store) -> Order:
     return order
 
 
-async def _end_release(order: Order, hold: Hold, *, store: Store, clock: Clock) -> Order:
+async def _end_release(order: Order, hold: Hold, *, store: Store, clock: Clock, by: str) -> Order:
     async with store.transaction() as rows:
         current = await rows.orders.find(order.order_id) or order
         if current.state not in RELEASING:
@@ -103,16 +104,16 @@ async def _end_release(order: Order, hold: Hold, *, store: Store, clock: Clock) 
         else:
             await rows.products.move_stock(current.stock_set_aside())
             current = current.release(now)
-        await rows.orders.save(current)
+        await rows.orders.save(current, by=by, journal_sequence=hold.journal_sequence)
         return current
 
 
-async def _end_refund(order: Order, *, store: Store, ledger: Ledger, clock: Clock) -> Order:
+async def _end_refund(order: Order, *, store: Store, ledger: Ledger, clock: Clock, by: str) -> Order:
     refund = await _pending_refund(order, store=store)
     try:
-        await ledger.refund_capture(order, refund)
+        hold = await ledger.refund_capture(order, refund)
     except (RefusedError, InvalidArgumentError, NotFoundError) as no:
-        return await _refund_refused(order, refund, no, store=store, clock=clock)
+        return await _refund_refused(order, refund, no, store=store, clock=clock, by=by)
     async with store.transaction() as rows:
         current = await rows.orders.find(order.order_id) or order
         if not await _still_pending(rows, current, refund):
@@ -121,16 +122,18 @@ async def _end_refund(order: Order, *, store: Store, ledger: Ledger, clock: Cloc
         stock = {
             line.sku: refund.quantities[line.line_number]
             for line in current.lines
-            if line.stock_tracked and line.line_number in refund.quantities
+            if line.stock_tracked and refund.quantities.get(line.line_number)
         }
-        current = current.finish_refunding(refund.amount, refund.quantities, now)
+        current = current.finish_refunding(refund.quantities, refund.amounts_minor, now)
         await rows.refunds.save(refund.finish(now))
         await rows.products.move_stock(stock)
-        await rows.orders.save(current)
+        await rows.orders.save(current, by=by, journal_sequence=hold.journal_sequence)
         return current
 
 
-async def _refund_refused(order: Order, refund: Refund, no: RejectedError, *, store: Store, clock: Clock) -> Order:
+async def _refund_refused(
+    order: Order, refund: Refund, no: RejectedError, *, store: Store, clock: Clock, by: str
+) -> Order:
     async with store.transaction() as rows:
         current = await rows.orders.find(order.order_id) or order
         if not await _still_pending(rows, current, refund):
@@ -138,7 +141,7 @@ async def _refund_refused(order: Order, refund: Refund, no: RejectedError, *, st
         now = clock.now()
         await rows.refunds.save(refund.refuse(Rejection(reason=no.reason, message=no.message), now))
         current = current.give_up_refunding(no.reason, now)
-        await rows.orders.save(current)
+        await rows.orders.save(current, by=by)
         return current
 
 

@@ -1,0 +1,15 @@
+"""Who moves orders, as an order's history names them."""
+
+from typing import Final
+from uuid import UUID
+
+LEDGER: Final = "ledger"
+"""A fact of the ledger, read from its events."""
+
+RECONCILER: Final = "reconciler"
+"""Orders itself: time ran out, or something was left in the middle."""
+
+
+def user(user_id: UUID) -> str:
+    """Name a user: a buyer, a seller or an operator."""
+    return f"user:{user_id}"

@@ -1,0 +1,73 @@
+"""The door for time, as webhooks need it: deliver what is due, forget what ended long ago, measure what waits."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from services.orders.metrics import WebhookMetrics
+from services.orders.ports import Store
+from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX, deliver_webhooks
+from services.orders.webhook_ports import WebhookSender
+from services.runtime.clock import Clock
+
+FORGOTTEN_A_PASS_MAX = 1_000
+"""Deliveries deleted at once; a few milliseconds."""
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveringLoop:
+    """Delivers; looks when it is woken by a commit, and every `pause_seconds` for what is to be tried again."""
+
+    store: Store
+    sender: WebhookSender
+    clock: Clock
+    metrics: WebhookMetrics
+    wakes: asyncio.Event
+    attempts_max: int
+    pause_seconds: float
+
+    async def run(self) -> None:
+        """Deliver until cancelled; a full pass is followed by the next at once."""
+        while True:
+            self.wakes.clear()
+            delivered = await deliver_webhooks(
+                store=self.store, sender=self.sender, clock=self.clock, attempts_max=self.attempts_max
+            )
+            self.metrics.count(delivered)
+            if delivered.died:
+                logger.warning("webhooks_died", count=delivered.died)
+            if delivered.taken < DELIVERIES_A_PASS_MAX:
+                await self._until_woken()
+
+    async def _until_woken(self) -> None:
+        """Wait for a commit, or for the next look."""
+        waits = [asyncio.ensure_future(self.wakes.wait()), asyncio.ensure_future(self.clock.sleep(self.pause_seconds))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookForgettingLoop:
+    """Deletes deliveries that ended longer ago than `retention`."""
+
+    store: Store
+    clock: Clock
+    retention: timedelta
+    pause_seconds: float
+
+    async def run(self) -> None:
+        """Delete until cancelled; a full pass is followed by the next at once."""
+        while True:
+            async with self.store.transaction() as rows:
+                forgotten = await rows.webhooks.forget(
+                    updated_before=self.clock.now() - self.retention, rows_max=FORGOTTEN_A_PASS_MAX
+                )
+            if forgotten < FORGOTTEN_A_PASS_MAX:
+                await self.clock.sleep(self.pause_seconds)

@@ -1,0 +1,257 @@
+"""Webhook endpoints and deliveries in a transaction.
+
+Deliveries are taken by compare-and-set of `due_at`, so that replicas share the work and no lock is held while somebody
+else's server is called.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from services.orders.domain.webhook import Delivery, DeliveryState, WebhookEndpoint
+from services.orders.webhook_ports import Attempt, TakenDelivery
+from services.runtime.clock import from_micros, to_micros
+from services.runtime.database.port import Connection
+
+ERROR_CHARACTERS_MAX: Final = 200
+"""The width of the column for what went wrong."""
+
+_ADD_ENDPOINT: Final = """
+    INSERT INTO webhook_endpoints (endpoint_id, merchant_id, url, secret, old_secret, old_secret_ends_at, failures,
+        resumes_at, created_at, removed_at)
+    VALUES ($1, $2, $3, $4, $5, $6, 0, 0, $7, NULL)
+"""
+
+_ENDPOINTS_OF_MERCHANT: Final = """
+    SELECT endpoint_id, merchant_id, url, secret, old_secret, old_secret_ends_at, failures, created_at
+    FROM webhook_endpoints WHERE merchant_id = $1 AND removed_at IS NULL ORDER BY endpoint_id
+"""
+
+# Locks the endpoint.
+_LOCK_ENDPOINT: Final = """
+    SELECT endpoint_id, merchant_id, url, secret, old_secret, old_secret_ends_at, failures, created_at
+    FROM webhook_endpoints WHERE endpoint_id = $1 AND removed_at IS NULL FOR UPDATE
+"""
+
+_SAVE_SECRETS: Final = """
+    UPDATE webhook_endpoints SET secret = $1, old_secret = $2, old_secret_ends_at = $3 WHERE endpoint_id = $4
+"""
+
+_REMOVE: Final = "UPDATE webhook_endpoints SET removed_at = $1 WHERE endpoint_id = $2"
+
+_JUDGE: Final = "UPDATE webhook_endpoints SET failures = $1, resumes_at = $2 WHERE endpoint_id = $3"
+
+# By the index on `due_at`. Locks nothing: who comes second changes no row below.
+_READ_DUE: Final = """
+    SELECT e.endpoint_id, e.merchant_id, e.url, e.secret, e.old_secret, e.old_secret_ends_at, e.failures, e.created_at,
+        d.message_id, d.body, d.attempts, d.created_at, d.due_at
+    FROM webhook_deliveries d JOIN webhook_endpoints e ON e.endpoint_id = d.endpoint_id
+    WHERE d.due_at <= $1 AND e.resumes_at <= $2 AND e.removed_at IS NULL
+    ORDER BY d.due_at LIMIT $3
+"""
+
+# Takes a delivery, if nobody else did.
+_TAKE: Final = """
+    UPDATE webhook_deliveries SET due_at = $1 WHERE endpoint_id = $2 AND message_id = $3 AND due_at = $4
+"""
+
+_FINISH: Final = """
+    UPDATE webhook_deliveries SET state = $1, attempts = attempts + 1, status = $2, error = $3, due_at = $4,
+        updated_at = $5
+    WHERE endpoint_id = $6 AND message_id = $7 AND due_at = $8
+"""
+
+# Without the bodies.
+_LIST: Final = """
+    SELECT endpoint_id, message_id, event_type, order_id, state, attempts, status, error, due_at, created_at, updated_at
+    FROM webhook_deliveries
+    WHERE endpoint_id = $1 AND message_id < $2 AND ($3 = '' OR state = $3)
+    ORDER BY message_id DESC LIMIT $4
+"""
+
+# Dead ones of endpoints that are still there, the oldest first; by the index on (state, updated_at).
+_READ_DEAD: Final = """
+    SELECT d.endpoint_id, d.message_id
+    FROM webhook_deliveries d JOIN webhook_endpoints e ON e.endpoint_id = d.endpoint_id
+    WHERE d.state = 'DEAD' AND e.removed_at IS NULL AND ($1 = '' OR d.endpoint_id = $2)
+        AND ($3 = '' OR d.message_id = $4)
+    ORDER BY d.updated_at LIMIT $5
+"""
+
+_REDRIVE: Final = """
+    UPDATE webhook_deliveries SET state = 'PENDING', attempts = 0, due_at = $1, updated_at = $2
+    WHERE endpoint_id = $3 AND message_id = $4 AND state = 'DEAD'
+"""
+
+# What is on its way to an endpoint that is removed ends; it can't be redriven.
+_END_PENDING: Final = """
+    UPDATE webhook_deliveries SET state = 'DEAD', error = 'endpoint removed', due_at = NULL, updated_at = $1
+    WHERE endpoint_id = $2 AND state = 'PENDING'
+"""
+
+_READ_ENDED: Final = """
+    SELECT endpoint_id, message_id FROM webhook_deliveries WHERE state = $1 AND updated_at < $2
+    ORDER BY updated_at LIMIT $3
+"""
+
+_FORGET: Final = "DELETE FROM webhook_deliveries WHERE endpoint_id = $1 AND message_id = $2"
+
+NEWER_THAN_ALL: Final = UUID(int=2**128 - 1)
+"""Where a list that begins with the newest begins."""
+
+NOBODY: Final = UUID(int=0)
+"""Stands where a filter isn't used."""
+
+
+class SqlWebhookRows:
+    """Fits `WebhookRows`."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Work in one transaction."""
+        self._connection = connection
+
+    async def endpoints(self, merchant_id: UUID) -> list[WebhookEndpoint]:
+        """Read a merchant's endpoints, the oldest first."""
+        return [_endpoint_of(row) for row in await self._connection.fetch(_ENDPOINTS_OF_MERCHANT, merchant_id)]
+
+    async def endpoint(self, endpoint_id: UUID) -> WebhookEndpoint | None:
+        """Lock and read an endpoint."""
+        rows = await self._connection.fetch(_LOCK_ENDPOINT, endpoint_id)
+        return _endpoint_of(rows[0]) if rows else None
+
+    async def add(self, endpoint: WebhookEndpoint) -> None:
+        """Write a new endpoint."""
+        await self._connection.execute(
+            _ADD_ENDPOINT,
+            endpoint.endpoint_id,
+            endpoint.merchant_id,
+            endpoint.url,
+            endpoint.secret,
+            endpoint.old_secret,
+            _micros_or_none(endpoint.old_secret_ends_at),
+            to_micros(endpoint.created_at),
+        )
+
+    async def save_secrets(self, endpoint: WebhookEndpoint) -> None:
+        """Write an endpoint's secrets."""
+        ends_at = _micros_or_none(endpoint.old_secret_ends_at)
+        await self._connection.execute(
+            _SAVE_SECRETS, endpoint.secret, endpoint.old_secret, ends_at, endpoint.endpoint_id
+        )
+
+    async def remove(self, endpoint: WebhookEndpoint, now: datetime) -> None:
+        """End an endpoint, and what is on its way to it."""
+        await self._connection.execute(_REMOVE, to_micros(now), endpoint.endpoint_id)
+        await self._connection.execute(_END_PENDING, to_micros(now), endpoint.endpoint_id)
+
+    async def take_due(self, now: datetime, *, taken_until: datetime, rows_max: int) -> list[TakenDelivery]:
+        """Take the deliveries that are due longest, of endpoints that aren't left alone for a while."""
+        taken = []
+        for row in await self._connection.fetch(_READ_DUE, to_micros(now), to_micros(now), rows_max):
+            message_id, body, attempts, created_at, due_at = row[8:]
+            endpoint = _endpoint_of(row[:8])
+            is_ours = await self._connection.execute(
+                _TAKE, to_micros(taken_until), endpoint.endpoint_id, message_id, due_at
+            )
+            if is_ours:
+                taken.append(
+                    TakenDelivery(
+                        endpoint=endpoint,
+                        message_id=message_id,
+                        body=body,
+                        attempts=attempts,
+                        created_at=from_micros(created_at),
+                        taken_until=taken_until,
+                    )
+                )
+        return taken
+
+    async def finish(
+        self, taken: TakenDelivery, attempt: Attempt, state: DeliveryState, *, due_at: datetime | None, now: datetime
+    ) -> None:
+        """Write what an attempt came to, unless somebody took the delivery over meanwhile."""
+        row = (
+            state.value,
+            attempt.status,
+            attempt.error[:ERROR_CHARACTERS_MAX],
+            _micros_or_none(due_at),
+            to_micros(now),
+            taken.endpoint.endpoint_id,
+            taken.message_id,
+            to_micros(taken.taken_until),
+        )
+        await self._connection.write_at_commit(_FINISH, [row])
+
+    async def give_back(self, taken: TakenDelivery, *, due_at: datetime) -> None:
+        """Leave a delivery for later that was taken and not tried."""
+        row = (to_micros(due_at), taken.endpoint.endpoint_id, taken.message_id, to_micros(taken.taken_until))
+        await self._connection.write_at_commit(_TAKE, [row])
+
+    async def judge(self, endpoint: WebhookEndpoint, *, failures: int, resumes_at: datetime) -> None:
+        """Write how often an endpoint failed in a row, and until when it is left alone."""
+        await self._connection.write_at_commit(_JUDGE, [(failures, to_micros(resumes_at), endpoint.endpoint_id)])
+
+    async def deliveries(
+        self, endpoint_id: UUID, *, state: DeliveryState | None, before: UUID | None, rows_max: int
+    ) -> list[Delivery]:
+        """Read deliveries to an endpoint, the newest first."""
+        word = state.value if state else ""
+        rows = await self._connection.fetch(_LIST, endpoint_id, before or NEWER_THAN_ALL, word, rows_max)
+        return [_delivery_of(row) for row in rows]
+
+    async def redrive(self, endpoint_id: UUID | None, *, message_id: UUID | None, now: datetime, rows_max: int) -> int:
+        """Make dead deliveries due again, with all their attempts; return how many."""
+        dead = await self._connection.fetch(
+            _READ_DEAD,
+            "one" if endpoint_id else "",
+            endpoint_id or NOBODY,
+            "one" if message_id else "",
+            message_id or NOBODY,
+            rows_max,
+        )
+        micros = to_micros(now)
+        return sum([await self._connection.execute(_REDRIVE, micros, micros, *row) for row in dead])
+
+    async def forget(self, *, updated_before: datetime, rows_max: int) -> int:
+        """Delete the oldest deliveries that ended; return how many."""
+        forgotten = 0
+        for state in (DeliveryState.DELIVERED, DeliveryState.DEAD):
+            old = await self._connection.fetch(_READ_ENDED, state.value, to_micros(updated_before), rows_max)
+            await self._connection.write_at_commit(_FORGET, old)
+            forgotten += len(old)
+        return forgotten
+
+
+def _endpoint_of(row: tuple[Any, ...]) -> WebhookEndpoint:
+    endpoint_id, merchant_id, url, secret, old_secret, old_secret_ends_at, failures, created_at = row
+    return WebhookEndpoint(
+        endpoint_id=endpoint_id,
+        merchant_id=merchant_id,
+        url=url,
+        secret=secret,
+        old_secret=old_secret,
+        old_secret_ends_at=None if old_secret_ends_at is None else from_micros(old_secret_ends_at),
+        failures=failures,
+        created_at=from_micros(created_at),
+    )
+
+
+def _delivery_of(row: tuple[Any, ...]) -> Delivery:
+    endpoint_id, message_id, event_type, order_id, state, attempts, status, error, due_at, created_at, updated_at = row
+    return Delivery(
+        endpoint_id=endpoint_id,
+        message_id=message_id,
+        event_type=event_type,
+        order_id=order_id,
+        state=DeliveryState(state),
+        attempts=attempts,
+        status=status,
+        error=error,
+        due_at=None if due_at is None else from_micros(due_at),
+        created_at=from_micros(created_at),
+        updated_at=from_micros(updated_at),
+    )
+
+
+def _micros_or_none(instant: datetime | None) -> int | None:
+    return None if instant is None else to_micros(instant)

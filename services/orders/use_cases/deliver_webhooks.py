@@ -1,0 +1,115 @@
+"""Deliver webhooks that are due: take some, call the endpoints, write what came of it.
+
+Endpoints are called side by side, one endpoint's messages one after the other. The first failure of an endpoint leaves
+its other messages for later, so that one that hangs costs a single deadline in each pass, and nobody else waits for it.
+A process that dies in between leaves its deliveries taken for a while: they are sent again, under the same ids.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from services.orders.domain.webhook import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_ENDPOINT_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    DeliveryState,
+)
+from services.orders.ports import Store
+from services.orders.webhook_ports import Attempt, TakenDelivery, WebhookSender
+from services.runtime.backoff import jittered_seconds
+from services.runtime.clock import Clock
+
+DELIVERIES_A_PASS_MAX = 64
+"""Taken at once: what is taken is sent again after a crash, so it is little."""
+
+TAKEN_FOR = timedelta(minutes=15)
+"""How long a delivery belongs to who took it: longer than a pass of one endpoint's messages, at a deadline each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What a pass came to."""
+
+    taken: int = 0
+    delivered: int = 0
+    failed: int = 0
+    died: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    taken: TakenDelivery
+    attempt: Attempt | None
+    """None: it was left for later."""
+
+
+async def deliver_webhooks(*, store: Store, sender: WebhookSender, clock: Clock, attempts_max: int) -> Delivered:
+    """Try the deliveries that are due, each once.
+
+    Raises:
+        UnavailableError: The database is away; what was sent meanwhile is sent again.
+    """
+    now = clock.now()
+    async with store.transaction() as rows:
+        taken = await rows.webhooks.take_due(now, taken_until=now + TAKEN_FOR, rows_max=DELIVERIES_A_PASS_MAX)
+    by_endpoint = sorted(taken, key=lambda one: one.endpoint.endpoint_id)
+    groups = [list(group) for _, group in groupby(by_endpoint, key=lambda one: one.endpoint.endpoint_id)]
+    passes = [
+        _deliver_to_one(group, store=store, sender=sender, clock=clock, attempts_max=attempts_max) for group in groups
+    ]
+    ended = await asyncio.gather(*passes)
+    return Delivered(
+        taken=len(taken),
+        delivered=sum(one.delivered for one in ended),
+        failed=sum(one.failed for one in ended),
+        died=sum(one.died for one in ended),
+    )
+
+
+async def _deliver_to_one(
+    group: Sequence[TakenDelivery], *, store: Store, sender: WebhookSender, clock: Clock, attempts_max: int
+) -> Delivered:
+    tried: list[_Tried] = []
+    failed = False
+    for taken in group:
+        if failed:
+            tried.append(_Tried(taken, None))
+            continue
+        now = clock.now()
+        attempt = await sender.send(taken, secrets=taken.endpoint.secrets(now), now=now)
+        failed = not attempt.succeeded
+        tried.append(_Tried(taken, attempt))
+    return await _write(tried, store=store, now=clock.now(), attempts_max=attempts_max)
+
+
+async def _write(tried: Sequence[_Tried], *, store: Store, now: datetime, attempts_max: int) -> Delivered:
+    """Write what came of one endpoint's deliveries in one transaction."""
+    endpoint = tried[0].taken.endpoint
+    failed = [one for one in tried if one.attempt is not None and not one.attempt.succeeded]
+    failures = endpoint.failures + 1 if failed else 0
+    resumes_at = now + _pause(failures - 1, LONGEST_ENDPOINT_PAUSE_SECONDS) if failed else now
+    died = 0
+    async with store.transaction() as rows:
+        for one in tried:
+            if one.attempt is None:
+                await rows.webhooks.give_back(one.taken, due_at=resumes_at)
+            elif one.attempt.succeeded:
+                await rows.webhooks.finish(one.taken, one.attempt, DeliveryState.DELIVERED, due_at=None, now=now)
+            elif one.attempt.is_final or one.taken.attempts + 1 >= attempts_max:
+                died += 1
+                await rows.webhooks.finish(one.taken, one.attempt, DeliveryState.DEAD, due_at=None, now=now)
+            else:
+                due_at = now + _pause(one.taken.attempts, LONGEST_PAUSE_SECONDS)
+                await rows.webhooks.finish(one.taken, one.attempt, DeliveryState.PENDING, due_at=due_at, now=now)
+        if failures or endpoint.failures:
+            await rows.webhooks.judge(endpoint, failures=failures, resumes_at=resumes_at)
+    delivered = sum(one.attempt is not None and one.attempt.succeeded for one in tried)
+    return Delivered(delivered=delivered, failed=len(failed), died=died)
+
+
+def _pause(attempt: int, longest_seconds: int) -> timedelta:
+    seconds = jittered_seconds(attempt, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=longest_seconds)
+    return timedelta(seconds=seconds)
