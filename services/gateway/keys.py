@@ -4,6 +4,10 @@ Each file holds `{"keys": [...]}` with private RSA keys. Two members of our own 
 (`prepared`: published only; `active`: may sign, the default; `retiring`: published only) and `iat` (seconds since 1970,
 when it was made). The newest active key signs; all are published, so that a token outlives its key's turn.
 
+A key that comes into the folder as `active` is published for a while before it signs, while there is an older active
+key: verifiers that have a copy of the set, and replicas whose mount is slower, hear of it first. A key that was
+`prepared` for that long signs as soon as it is active; and when no other key is active any more, there is no choice.
+
 A Kubernetes Secret is mounted as such a folder and changes by an atomic swap of a link; files whose names begin with a
 dot are its own and are not read.
 """
@@ -11,7 +15,7 @@ dot are its own and are not read.
 import asyncio
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +27,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from services.runtime.clock import Clock, SystemClock
+from services.runtime.errors import UnavailableError
 
 logger = structlog.get_logger(__name__)
 
@@ -66,8 +71,10 @@ class KeySet:
     active: SigningKey
 
     @classmethod
-    def of(cls, keys: Iterable[SigningKey]) -> "KeySet":
-        """Choose the newest active key.
+    def of(cls, keys: Iterable[SigningKey], *, unannounced: Collection[str] = ()) -> "KeySet":
+        """Choose the newest active key, and one that verifiers may not know yet only if there is no other.
+
+        Of those made in one second it is the last one that was read: whoever adds a key adds it behind the others.
 
         Raises:
             KeysError: None is active.
@@ -76,7 +83,10 @@ class KeySet:
         candidates = [key for key in unique if key.status == "active"]
         if not candidates:
             raise KeysError("no key is active: nothing can be signed")
-        return cls(keys=unique, active=max(candidates, key=lambda key: (key.made_at_seconds, key.key_id)))
+        announced = [key for key in candidates if key.key_id not in unannounced]
+        # Of equals `max` takes the first.
+        chosen = max(reversed(announced or candidates), key=lambda key: key.made_at_seconds)
+        return cls(keys=unique, active=chosen)
 
     def public(self) -> dict[str, list[dict[str, str]]]:
         """Return the JWK set that verifiers read: public members only, the active key first."""
@@ -87,16 +97,35 @@ class KeySet:
 class KeyRing:
     """The keys as they are now; reading a broken folder keeps the last good ones."""
 
-    def __init__(self, folder: Path, *, reload_seconds: float = RELOAD_SECONDS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        reload_seconds: float = RELOAD_SECONDS,
+        announce_seconds: float = 0.0,
+        clock: Clock | None = None,
+    ) -> None:
         """Read the folder.
+
+        Args:
+            folder: Where the key files are.
+            reload_seconds: How often it is looked at.
+            announce_seconds: How long a key is published before it signs, while there is another.
+            clock: Tells how long a key has been published.
 
         Raises:
             KeysError: See `read_keys`.
         """
         self._folder = folder
         self._reload_seconds = reload_seconds
+        self._announce_seconds = announce_seconds
+        self._clock = clock or SystemClock()
         self._fingerprint = _fingerprint(folder)
-        self.current = read_keys(folder)
+        self._trouble: str | None = None
+        found = read_keys(folder)
+        # Another replica, or this one before its restart, may have published them since they were made; not earlier.
+        self._published_at_seconds = {key.key_id: float(key.made_at_seconds) for key in found.keys}
+        self.current = self._chosen(found.keys)
 
     def sign(self, claims: dict[str, Any]) -> str:
         """Make a JWT of these claims: header `typ` at+jwt (RFC 9068), `kid`, RS256."""
@@ -113,18 +142,46 @@ class KeyRing:
             await asyncio.sleep(self._reload_seconds)
             await asyncio.to_thread(self.reload_if_changed)
 
+    async def check(self) -> None:
+        """Fit a hint of readiness.
+
+        Raises:
+            UnavailableError: The folder can't be used: older keys sign and verify.
+        """
+        if self._trouble is not None:
+            raise UnavailableError(f"older keys are in use: {self._trouble}", reason="keys_not_reloaded")
+
     def reload_if_changed(self) -> bool:
         """Read the folder again if it changed, and say whether other keys are in use now."""
         fingerprint = _fingerprint(self._folder)
         if fingerprint == self._fingerprint:
-            return False
+            self._trouble = None
+            return self._use(self._chosen(self.current.keys))
         try:
-            keys = read_keys(self._folder)
+            keys = self._chosen(read_keys(self._folder).keys)
         except (KeysError, OSError) as error:
+            self._trouble = str(error)
             logger.warning("keys_not_reloaded", folder=str(self._folder), error=str(error))
             return False
-        self.current, self._fingerprint = keys, fingerprint
-        logger.info("keys_reloaded", key_ids=[key.key_id for key in keys.keys], active=keys.active.key_id)
+        self._fingerprint, self._trouble = fingerprint, None
+        return self._use(keys)
+
+    def _chosen(self, keys: Iterable[SigningKey]) -> KeySet:
+        """Choose who signs now, and note since when each key is published."""
+        found = tuple(keys)
+        now_seconds = self._clock.now().timestamp()
+        self._published_at_seconds = {
+            key.key_id: self._published_at_seconds.get(key.key_id, now_seconds) for key in found
+        }
+        announced_seconds = now_seconds - self._announce_seconds
+        young = {key_id for key_id, seconds in self._published_at_seconds.items() if seconds > announced_seconds}
+        return KeySet.of(found, unannounced=young)
+
+    def _use(self, keys: KeySet) -> bool:
+        if keys == self.current:
+            return False
+        self.current = keys
+        logger.info("keys_in_use", key_ids=[key.key_id for key in keys.keys], active=keys.active.key_id)
         return True
 
 

@@ -17,6 +17,8 @@ class WalletNotice:
     """The wallet's own, without gaps from 1."""
     payload: bytes
     """The event as it was published; only the doors read it."""
+    traceparent: str = field(default="", compare=False)
+    """The step that handed a live event on; what comes from a history belongs to no trace any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,9 @@ from typing import Literal
 RouteClass = Literal["auth", "read", "write", "socket"]
 """What a call does: signs in, reads, changes something, or opens a connection for events."""
 
+FailureMode = Literal["open", "closed"]
+"""What to do with calls that can't be counted, because Redis is away: let them pass, or answer 503."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatePolicy:
@@ -22,11 +25,42 @@ class RatePolicy:
     """Whose calls are counted together. A policy per user doesn't count calls without a valid token."""
     limit: int
     window_seconds: int
+    paths: tuple[str, ...] = ()
+    """Only calls on these paths and below them; all, when there are none."""
+    roles: tuple[str, ...] = ()
+    """Only users with one of these roles; all callers, when there are none."""
+    dry_run: bool = False
+    """Counted, and never refused."""
+
+    def covers(self, call: "Call") -> bool:
+        """Tell whether a call falls under this, whoever makes it."""
+        of_class = self.route_class in {"any", call.route_class}
+        on_path = not self.paths or any(_lies_under(call.path, path) for path in self.paths)
+        return of_class and on_path and (not self.roles or not call.roles.isdisjoint(self.roles))
 
     @property
     def interval_micros(self) -> int:
         """Tell how often one call comes free."""
         return max(1, self.window_seconds * 1_000_000 // self.limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateRules:
+    """All limits that hold at a time."""
+
+    policies: tuple[RatePolicy, ...]
+    failure_mode: FailureMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What is counted; what isn't known, or was counted already, is None."""
+
+    route_class: RouteClass
+    path: str
+    user_id: str | None = None
+    roles: frozenset[str] = frozenset()
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +90,10 @@ class QuotaState:
     """Until one call fits again; 0 when one fits now."""
 
 
-def quotas_of(
-    policies: tuple[RatePolicy, ...], *, route_class: RouteClass, user_id: str | None, address: str | None
-) -> list[Quota]:
-    """Choose the policies that a call falls under; what isn't known, or was counted already, is left out."""
-    callers = {"user": user_id, "ip": address}
-    chosen = [(policy, callers[policy.per]) for policy in policies if policy.route_class in {"any", route_class}]
+def quotas_of(policies: tuple[RatePolicy, ...], call: Call) -> list[Quota]:
+    """Choose the policies that a call falls under."""
+    callers = {"user": call.user_id, "ip": call.address}
+    chosen = [(policy, callers[policy.per]) for policy in policies if policy.covers(call)]
     return [Quota(policy=policy, caller=caller) for policy, caller in chosen if caller is not None]
 
 
@@ -87,3 +119,7 @@ def limit_header(states: list[QuotaState]) -> str:
 def whole_seconds(seconds: float) -> int:
     """Round up: who waits that long has waited long enough."""
     return int(-(-seconds // 1))
+
+
+def _lies_under(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix.rstrip('/')}/")

@@ -5,36 +5,15 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.gateway.access_tokens import OWN_CLIENT_ID
-from services.gateway.rate_policies import RatePolicy, RouteClass
-from services.runtime.settings import ServiceSettings
+from services.gateway.rate_limits_file import RateLimit, distinctly_named
+from services.gateway.rate_policies import FailureMode, RateRules
+from services.runtime.grpc_tls import GrpcClientSettings
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
-
-
-class RateLimit(BaseModel):
-    """One entry of TRADEFLOW_GATEWAY_RATE_LIMITS."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")
-    route_class: RouteClass | Literal["any"]
-    per: Literal["user", "ip"]
-    limit: int = Field(ge=1, le=1_000_000)
-    window_seconds: int = Field(ge=1, le=86_400)
-
-    def policy(self) -> RatePolicy:
-        """Return the rule."""
-        return RatePolicy(
-            name=self.name,
-            route_class=self.route_class,
-            per=self.per,
-            limit=self.limit,
-            window_seconds=self.window_seconds,
-        )
 
 
 DEFAULT_RATE_LIMITS = (
@@ -47,7 +26,7 @@ DEFAULT_RATE_LIMITS = (
 """Far above what a person does, far below what hurts; an office behind one address shares `address`."""
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(GrpcClientSettings):
     """The gateway's settings; environment variables begin with TRADEFLOW_GATEWAY_."""
 
     model_config = SettingsConfigDict(env_prefix="TRADEFLOW_GATEWAY_")
@@ -100,13 +79,21 @@ class GatewaySettings(ServiceSettings):
     jwks_max_age_seconds: int = Field(default=60, ge=0, le=3600)
     """How long anyone may cache the public keys; a key is published at least this long before it signs."""
 
+    keys_mount_seconds_max: float = Field(default=120.0, ge=0)
+    """How much later another replica may see a change of the folder: a key is published so much longer before it signs.
+    Kubelets look at mounts once a minute, on a cache of a minute."""
+
     keys_reload_seconds: float = Field(default=2.0, gt=0)
     """How often the folder of keys is looked at."""
 
     rate_limits: tuple[RateLimit, ...] = DEFAULT_RATE_LIMITS
-    """JSON list of {name, route_class: auth|read|write|socket|any, per: user|ip, limit, window_seconds}."""
+    """JSON list of {name, route_class: auth|read|write|socket|any, per: user|ip, limit, window_seconds}, and more that
+    `rate_limits_file.py` tells."""
 
-    rate_limit_failure_mode: Literal["open", "closed"] = "open"
+    rate_limits_file: Path | None = None
+    """A mounted rate-limits.json that replaces them, read again when it changes: see `rate_limits_file.py`."""
+
+    rate_limit_failure_mode: FailureMode = "open"
     """What to do with calls that can't be counted, because Redis is away: open lets them pass, closed answers 503."""
 
     revocation_failure_mode: Literal["open", "closed"] = "open"
@@ -139,6 +126,12 @@ class GatewaySettings(ServiceSettings):
     drain_seconds_max: float = Field(default=3.0, ge=0)
     """How long connections get to leave at shutdown after they were told."""
 
+    demo_top_ups: bool = False
+    """Whether the console gives users money out of nothing: for trying out, and never elsewhere."""
+
+    console_trace_url: str = ""
+    """Where people look at a trace, with `{trace_id}` in it: http://localhost:9411/zipkin/traces/{trace_id}."""
+
     log_level: str = "INFO"
     """The least level that is logged."""
 
@@ -165,6 +158,9 @@ class GatewaySettings(ServiceSettings):
     @field_validator("rate_limits")
     @classmethod
     def _check_names(cls, limits: tuple[RateLimit, ...]) -> tuple[RateLimit, ...]:
-        if len({limit.name for limit in limits}) != len(limits):
-            raise ValueError("two rate limits have the same name")
-        return limits
+        return distinctly_named(limits)
+
+    def to_rate_rules(self) -> RateRules:
+        """Pick the limits that hold while there is no file."""
+        policies = tuple(limit.policy() for limit in self.rate_limits)
+        return RateRules(policies=policies, failure_mode=self.rate_limit_failure_mode)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from litestar import Litestar
 from litestar.config.app import AppConfig
@@ -13,8 +14,10 @@ from services.gateway.access_tokens import OWN_CLIENT_ID, OwnServiceTokens, Toke
 from services.gateway.door import DoorVerifier
 from services.gateway.inbound.auth_api import auth_routes
 from services.gateway.inbound.connection_door import ConnectionDoor
+from services.gateway.inbound.console import ConsoleParts, console_routes
 from services.gateway.inbound.deposits_api import deposit_routes
 from services.gateway.inbound.jwks import jwks_routes
+from services.gateway.inbound.operations_api import operations_routes
 from services.gateway.inbound.proxied_api import proxied_routes
 from services.gateway.inbound.proxy import Proxy, new_http_client
 from services.gateway.inbound.public_api import describe_public_api
@@ -24,7 +27,7 @@ from services.gateway.inbound.wallet_events import TOPIC, WalletEventsReader
 from services.gateway.inbound.wallet_socket import socket_routes
 from services.gateway.inbound.wallet_stream import stream_routes
 from services.gateway.keys import KeyRing
-from services.gateway.metrics import GatewayMetrics
+from services.gateway.metrics import GatewayMetrics, RedisMetrics
 from services.gateway.outbound.identity_client import IdentityClient
 from services.gateway.outbound.ledger_client import LedgerClient
 from services.gateway.outbound.redis_connection import RedisConnection
@@ -32,6 +35,8 @@ from services.gateway.outbound.redis_rate_limiter import RedisRateLimiter
 from services.gateway.outbound.redis_revocations import RedisRevocations
 from services.gateway.outbound.redis_tickets import RedisTickets
 from services.gateway.outbound.redis_wallet_history import RedisWalletHistory
+from services.gateway.outbound.service_reports import HttpServiceReports, OwnState
+from services.gateway.rate_limits_file import RateLimitsFile
 from services.gateway.revocation import Revocations
 from services.gateway.settings import GatewaySettings
 from services.gateway.wallet_feed import WalletFeed
@@ -41,11 +46,14 @@ from services.runtime.broker.opening import open_broker
 from services.runtime.broker.port import Broker
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.grpc_channel import open_channel
-from services.runtime.health import Health
+from services.runtime.health import Health, asked_rarely
 from services.runtime.http_app import create_http_app
 from services.runtime.http_server import serving_http
 from services.runtime.jwt import JwtVerifier
 from services.runtime.metrics import new_registry
+from services.runtime.metrics_event_loop import EventLoopWatch
+from services.runtime.span_export import recording_spans
+from services.runtime.tracing import SpanRecorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,24 +70,34 @@ class _Parts:
     settings: GatewaySettings
     clock: Clock
     registry: CollectorRegistry
+    recorder: SpanRecorder | None
     metrics: GatewayMetrics
     health: Health
     keys: KeyRing
     issuer: TokenIssuer
     tokens: JwtVerifier
     redis: RedisConnection
+    rate_limits: RateLimitsFile
     identities: IdentityClient
     revocations: Revocations
     feed: WalletFeed
     session: SessionParts
     proxy: Proxy
+    reports: HttpServiceReports
 
 
 @asynccontextmanager
-async def running(settings: GatewaySettings, *, clock: Clock | None = None) -> AsyncIterator[RunningGateway]:
+async def running(
+    settings: GatewaySettings, *, clock: Clock | None = None, registry: CollectorRegistry | None = None
+) -> AsyncIterator[RunningGateway]:
     """Run the gateway while the body runs.
 
     At the end: connections for events are told to go elsewhere, calls under way finish, then loops and clients close.
+
+    Args:
+        settings: What it needs to know.
+        clock: Where `now` comes from.
+        registry: What `/metrics` shows; a new one, if it isn't given.
 
     Raises:
         KeysError: No key can sign.
@@ -90,34 +108,36 @@ async def running(settings: GatewaySettings, *, clock: Clock | None = None) -> A
         broker = open_broker(settings.broker_url)
         stack.push_async_callback(broker.close)
         await broker.ensure_topics([TOPIC])
-        parts = await _made(settings, clock or SystemClock(), stack)
+        parts = await _made(settings, clock or SystemClock(), registry or new_registry("gateway"), stack)
+        parts.health.add_hint("broker", asked_rarely(partial(broker.ensure_topics, [TOPIC])))
         reader = _reader(parts, broker)
         await reader.start()
-        loops = {"keys": parts.keys.watch, "wallet-events": reader.run}
-        await stack.enter_async_context(background(loops, registry=parts.registry))
+        loops = {
+            "keys": parts.keys.watch,
+            "rate-limits": parts.rate_limits.watch,
+            "wallet-events": reader.run,
+            "event_loop": EventLoopWatch(parts.registry).run,
+        }
+        await stack.enter_async_context(background(loops, registry=parts.registry, on_end=parts.health.note_ended))
         http_url = await stack.enter_async_context(serving_http(_app(parts), settings.http_host, settings.http_port))
         await parts.revocations.read_at_start()  # orders checks our token by the keys that are served from here
         try:
             yield RunningGateway(http_url=http_url)
         finally:
-            parts.health.drain()
+            await parts.health.drain(unready_seconds=settings.unready_seconds)
             await parts.feed.drain(timeout_seconds=settings.drain_seconds_max)
 
 
-async def _made(settings: GatewaySettings, clock: Clock, stack: AsyncExitStack) -> _Parts:
+async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegistry, stack: AsyncExitStack) -> _Parts:
     """Make the parts; what has connections is closed by the stack."""
-    registry = new_registry()
-    metrics = GatewayMetrics(registry)
-    keys = KeyRing(settings.keys_folder, reload_seconds=settings.keys_reload_seconds)
-    issuer = TokenIssuer(
-        keys,
-        issuer=settings.issuer,
-        clock=clock,
-        user_token_seconds=settings.access_token_seconds,
-        service_token_seconds=settings.service_token_seconds,
+    recorder = stack.enter_context(
+        recording_spans("gateway", settings.traces_url, sampled_ratio=settings.traces_sampled_ratio)
     )
-    redis = RedisConnection(settings.redis_url)
+    metrics = GatewayMetrics(registry)
+    keys, issuer = _issuing(settings, clock)
+    redis = RedisConnection(settings.redis_url, metrics=RedisMetrics(registry))
     stack.push_async_callback(redis.close)
+    rate_limits = RateLimitsFile(settings.rate_limits_file, default=settings.to_rate_rules(), registry=registry)
     identities, ledger = _clients(settings, OwnServiceTokens(issuer, clock), stack)
     http = await stack.enter_async_context(new_http_client(seconds_max=settings.upstream_seconds_max))
     revocations = Revocations(
@@ -131,16 +151,19 @@ async def _made(settings: GatewaySettings, clock: Clock, stack: AsyncExitStack) 
         connections_max=settings.connections_max,
         connections_per_wallet_max=settings.connections_per_wallet_max,
     )
+    health = _health(settings, redis, keys, rate_limits)
     return _Parts(
         settings=settings,
         clock=clock,
         registry=registry,
+        recorder=recorder,
         metrics=metrics,
-        health=_health(settings, redis),
+        health=health,
         keys=keys,
         issuer=issuer,
         tokens=JwtVerifier(keys, settings.issuer, OWN_CLIENT_ID, clock),
         redis=redis,
+        rate_limits=rate_limits,
         identities=identities,
         revocations=revocations,
         feed=feed,
@@ -158,31 +181,66 @@ async def _made(settings: GatewaySettings, clock: Clock, stack: AsyncExitStack) 
             trusted_proxies=settings.trusted_proxies,
             metrics=metrics,
         ),
+        reports=HttpServiceReports(
+            http,
+            OwnState(health=health, registry=registry),
+            {"orders": settings.orders_http_url, "ledger": settings.ledger_http_url},
+        ),
     )
+
+
+def _issuing(settings: GatewaySettings, clock: Clock) -> tuple[KeyRing, TokenIssuer]:
+    keys = KeyRing(
+        settings.keys_folder,
+        reload_seconds=settings.keys_reload_seconds,
+        announce_seconds=settings.jwks_max_age_seconds + settings.keys_mount_seconds_max,
+        clock=clock,
+    )
+    issuer = TokenIssuer(
+        keys,
+        issuer=settings.issuer,
+        clock=clock,
+        user_token_seconds=settings.access_token_seconds,
+        service_token_seconds=settings.service_token_seconds,
+    )
+    return keys, issuer
 
 
 def _clients(
     settings: GatewaySettings, tokens: OwnServiceTokens, stack: AsyncExitStack
 ) -> tuple[IdentityClient, LedgerClient]:
-    orders_channel = open_channel(settings.orders_grpc_target)
-    ledger_channel = open_channel(settings.ledger_grpc_target)
+    credentials = settings.channel_credentials()
+    orders_channel = open_channel(settings.orders_grpc_target, credentials=credentials)
+    ledger_channel = open_channel(settings.ledger_grpc_target, credentials=credentials)
     stack.push_async_callback(orders_channel.close)
     stack.push_async_callback(ledger_channel.close)
     identities = IdentityClient(orders_channel, tokens, call_seconds_max=settings.call_seconds_max)
     return identities, LedgerClient(ledger_channel, tokens, call_seconds_max=settings.call_seconds_max)
 
 
-def _health(settings: GatewaySettings, redis: RedisConnection) -> Health:
+def _health(settings: GatewaySettings, redis: RedisConnection, keys: KeyRing, rate_limits: RateLimitsFile) -> Health:
     """Ask for Redis only where the gateway can't do without it: else its loss would take all replicas out."""
+
+    async def check_redis_if_indispensable() -> None:
+        if "closed" in {rate_limits.current.failure_mode, settings.revocation_failure_mode}:
+            await redis.check_ready()
+
     health = Health()
-    if "closed" in {settings.rate_limit_failure_mode, settings.revocation_failure_mode}:
-        health.add("redis", redis.check_ready)
+    health.add_hint("redis", redis.check_ready)
+    health.add_hint("keys", keys.check)
+    health.add_hint("rate_limits", rate_limits.check)
+    health.add("redis", check_redis_if_indispensable)
     return health
 
 
 def _reader(parts: _Parts, broker: Broker) -> WalletEventsReader:
     return WalletEventsReader(
-        broker, feed=parts.feed, history=parts.session.history, clock=parts.clock, metrics=parts.metrics
+        broker,
+        feed=parts.feed,
+        history=parts.session.history,
+        clock=parts.clock,
+        metrics=parts.metrics,
+        recorder=parts.recorder,
     )
 
 
@@ -190,12 +248,7 @@ def _app(parts: _Parts) -> Litestar:
     settings = parts.settings
     verifier = DoorVerifier(parts.tokens, parts.revocations, parts.clock)
     tickets = RedisTickets(parts.redis)
-    limits = RateLimits(
-        RedisRateLimiter(parts.redis),
-        tuple(limit.policy() for limit in settings.rate_limits),
-        failure_mode=settings.rate_limit_failure_mode,
-        metrics=parts.metrics,
-    )
+    limits = RateLimits(RedisRateLimiter(parts.redis), lambda: parts.rate_limits.current, metrics=parts.metrics)
     door = ConnectionDoor(verifier=verifier, tickets=tickets, limits=limits, trusted_proxies=settings.trusted_proxies)
 
     def count_before_authentication(config: AppConfig) -> AppConfig:
@@ -217,7 +270,7 @@ def _app(parts: _Parts) -> Litestar:
                 ticket_seconds=settings.ticket_seconds,
             ),
             *token_routes(issuer=parts.issuer, clients=ClientRegistry(settings.clients, settings.client_audiences)),
-            *jwks_routes(keys=parts.keys, max_age_seconds=settings.jwks_max_age_seconds),
+            *jwks_routes(keys=parts.keys, issuer=settings.issuer, max_age_seconds=settings.jwks_max_age_seconds),
             *deposit_routes(proxy=parts.proxy, identities=parts.identities, ledger_url=settings.ledger_http_url),
             *proxied_routes(
                 proxy=parts.proxy,
@@ -226,12 +279,31 @@ def _app(parts: _Parts) -> Litestar:
             ),
             *stream_routes(parts=parts.session, door=door, metrics=parts.metrics),
             *socket_routes(parts=parts.session, door=door, metrics=parts.metrics),
+            *operations_routes(reports=parts.reports, keys=parts.keys, clock=parts.clock),
+            *console_routes(_console_parts(parts, verifier)),
         ],
         verifier=verifier,
         health=parts.health,
         registry=parts.registry,
+        recorder=parts.recorder,
         body_bytes_max=settings.body_bytes_max,
+        trusts_budgets=False,
         on_app_init=[count_before_authentication],
     )
     describe_public_api(app)
     return app
+
+
+def _console_parts(parts: _Parts, verifier: DoorVerifier) -> ConsoleParts:
+    settings = parts.settings
+    return ConsoleParts(
+        identities=parts.identities,
+        issuer=parts.issuer,
+        revocations=parts.revocations,
+        tokens=verifier,
+        proxy=parts.proxy,
+        ledger_url=settings.ledger_http_url,
+        trusted_proxies=settings.trusted_proxies,
+        demo_top_ups=settings.demo_top_ups,
+        trace_url=settings.console_trace_url,
+    )

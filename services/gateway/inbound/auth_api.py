@@ -11,10 +11,11 @@ from litestar.params import JSONBody
 
 from services.gateway.access_tokens import TokenIssuer
 from services.gateway.door import require_user
-from services.gateway.inbound.rate_limits import ROUTE_CLASS_OPTION
+from services.gateway.inbound.rate_limits import RATE_LIMITED, ROUTE_CLASS_OPTION
 from services.gateway.ports import Identities, RevokedToken, Session, TicketStore
 from services.gateway.revocation import Revocations
 from services.runtime.http_auth import PUBLIC, Caller
+from services.runtime.http_openapi import problem_responses
 
 TAGS = ["sign-in"]
 """The group in the API's description."""
@@ -89,36 +90,89 @@ def auth_routes(
     ticket_seconds: int,
 ) -> list[HTTPRouteHandler]:
     """Make the routes."""
+    return [
+        *_sign_in_routes(identities, issuer),
+        *_signed_in_routes(identities, revocations, tickets, ticket_seconds),
+    ]
 
-    @post("/auth/register", operation_id="register", tags=TAGS, opt=SIGN_IN)
+
+def _sign_in_routes(identities: Identities, issuer: TokenIssuer) -> list[HTTPRouteHandler]:
+    """Make the routes of who has no access token."""
+
+    @post(
+        "/auth/register",
+        operation_id="register",
+        tags=TAGS,
+        opt=SIGN_IN,
+        responses=problem_responses({**RATE_LIMITED, 403: "role_not_registrable", 409: "email_taken"}),
+    )
     async def register(data: JSONBody[Registration]) -> UserBody:
         """Make a user who buys or sells. 409 email_taken when the address has one."""
         user = await identities.register(email=data.email, password=data.password, role=data.role)
         return UserBody(user_id=user.user_id, email=user.email, roles=list(user.roles), created_at=user.created_at)
 
-    @post("/auth/login", operation_id="login", tags=TAGS, opt=SIGN_IN, status_code=200, cache_control=NO_STORE)
+    @post(
+        "/auth/login",
+        operation_id="login",
+        tags=TAGS,
+        opt=SIGN_IN,
+        status_code=200,
+        cache_control=NO_STORE,
+        responses=problem_responses({**RATE_LIMITED, 401: "bad_credentials"}),
+    )
     async def login(data: JSONBody[Login]) -> TokensBody:
         """Sign in. 401 bad_credentials for an unknown address and a wrong password alike."""
         return _tokens_body(issuer, await identities.sign_in(email=data.email, password=data.password))
 
-    @post("/auth/refresh", operation_id="refresh", tags=TAGS, opt=SIGN_IN, status_code=200, cache_control=NO_STORE)
+    @post(
+        "/auth/refresh",
+        operation_id="refresh",
+        tags=TAGS,
+        opt=SIGN_IN,
+        status_code=200,
+        cache_control=NO_STORE,
+        responses=problem_responses(
+            {**RATE_LIMITED, 401: "refresh_token_unknown, refresh_token_reused, session_ended: sign in again"}
+        ),
+    )
     async def refresh(data: JSONBody[RefreshBody]) -> TokensBody:
         """Exchange a refresh token for a new pair. 401 refresh_token_reused ends the whole session."""
         return _tokens_body(issuer, await identities.refresh(data.refresh_token))
 
-    @post("/auth/logout", operation_id="logout", tags=TAGS, opt={ROUTE_CLASS_OPTION: "auth"}, status_code=204)
+    return [register, login, refresh]
+
+
+def _signed_in_routes(
+    identities: Identities, revocations: Revocations, tickets: TicketStore, ticket_seconds: int
+) -> list[HTTPRouteHandler]:
+    """Make the routes of who has one."""
+
+    @post(
+        "/auth/logout",
+        operation_id="logout",
+        tags=TAGS,
+        opt={ROUTE_CLASS_OPTION: "auth"},
+        status_code=204,
+        responses=problem_responses(RATE_LIMITED),
+    )
     async def logout(data: JSONBody[RefreshBody], principal: Caller) -> None:
         """End the session, and revoke the access token that this call was made with."""
         await identities.end_session(data.refresh_token)
         await revocations.revoke(RevokedToken(token_id=principal.token_id, expires_at=principal.expires_at))
 
-    @post("/auth/ticket", operation_id="issueTicket", tags=TAGS, opt={ROUTE_CLASS_OPTION: "socket"})
+    @post(
+        "/auth/ticket",
+        operation_id="issueTicket",
+        tags=TAGS,
+        opt={ROUTE_CLASS_OPTION: "socket"},
+        responses=problem_responses(RATE_LIMITED),
+    )
     async def issue_ticket(principal: Caller) -> Response[TicketBody]:
         """Exchange the token for a ticket that opens one WebSocket or event stream, once and soon."""
         ticket = await tickets.issue(require_user(principal).token, lifetime_seconds=ticket_seconds)
         return Response(TicketBody(ticket=ticket, expires_in=ticket_seconds), headers={"Cache-Control": "no-store"})
 
-    return [register, login, refresh, logout, issue_ticket]
+    return [logout, issue_ticket]
 
 
 def _tokens_body(issuer: TokenIssuer, session: Session) -> TokensBody:

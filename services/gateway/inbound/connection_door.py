@@ -14,6 +14,7 @@ from services.gateway.door import require_user
 from services.gateway.inbound.client_address import Network, client_address
 from services.gateway.inbound.rate_limits import RateLimits
 from services.gateway.ports import TicketStore
+from services.gateway.rate_policies import Call
 from services.runtime.errors import UnauthenticatedError
 from services.runtime.jwt import Principal, TokenVerifier, bearer_token
 
@@ -58,8 +59,10 @@ class ConnectionDoor:
             UnavailableError: It can't be counted, and that closes the door.
         """
         address = client_address(scope, self._trusted_proxies)
-        await self._limits.admit(route_class="socket", user_id=None, address=address)
+        await self._limits.admit(Call(route_class="socket", path=scope["path"], address=address))
 
-    async def admit_user(self, owner: Principal) -> None:
+    async def admit_user(self, scope: Scope, owner: Principal) -> None:
         """Count the connection by its owner; raises as `admit_address`."""
-        await self._limits.admit(route_class="socket", user_id=owner.subject, address=None)
+        await self._limits.admit(
+            Call(route_class="socket", path=scope["path"], user_id=owner.subject, roles=owner.roles)
+        )

@@ -20,6 +20,7 @@ from services.gateway.wallet_session import (
     WalletSession,
 )
 from services.runtime.errors import InvalidArgumentError
+from services.runtime.tracing import StepKind, begin_step
 
 SEND_SECONDS_MAX = 30.0
 """How long one message may wait for the network before its reader counts as too slow."""
@@ -105,10 +106,25 @@ async def _send_all(session: WalletSession, send: Callable[[ServerMessage], Awai
         async for message in messages:
             try:
                 async with asyncio.timeout(SEND_SECONDS_MAX):
-                    await send(message)
+                    await _send_traced(send, message)
             except TimeoutError:
                 return SLOW_CONSUMER
     return session.ending
+
+
+async def _send_traced(send: Callable[[ServerMessage], Awaitable[None]], message: ServerMessage) -> None:
+    """Send; a live event's way ends with this step of its trace."""
+    header = message.traceparent if isinstance(message, WalletNotice) else None
+    step = begin_step(header, "push wallet event", StepKind.PRODUCER)
+    error: BaseException | None = None
+    try:
+        await send(message)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        if step is not None:
+            step.end(error)
 
 
 async def _until(happened: Callable[[], Awaitable[object]]) -> None:

@@ -1,5 +1,6 @@
 """Deposits by e-mail address: people know addresses, the ledger knows wallets."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -26,15 +27,24 @@ class DepositBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     """Whose wallet."""
     amount: PositiveMoneyBody
     """How much."""
-    note: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
+    note: Annotated[str, msgspec.Meta(max_length=1024)] = ""
     """What the treasury wants to remember."""
+    metadata: dict[str, str] = {}
+    """To be found again with the record; at most 4,096 bytes as JSON."""
+    effective_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    """When it counts, if not now."""
+    dry_run: bool = False
+    """Decide and change nothing."""
 
 
 class LedgerDepositBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the ledger is asked for."""
 
     amount: PositiveMoneyBody
-    note: str | None = None
+    note: str = ""
+    metadata: dict[str, str] = {}
+    effective_at: datetime | None = None
+    dry_run: bool = False
 
 
 def deposit_routes(*, proxy: Proxy, identities: Identities, ledger_url: str) -> list[HTTPRouteHandler]:
@@ -55,7 +65,15 @@ def deposit_routes(*, proxy: Proxy, identities: Identities, ledger_url: str) -> 
         """Find the user, and let the ledger deposit with the caller's own token and key."""
         user = await identities.find_user_by_email(data.email)
         url = f"{ledger_url.rstrip('/')}/api/v1/wallets/{user.user_id}/deposits"
-        body = msgspec.json.encode(LedgerDepositBody(amount=data.amount, note=data.note))
+        body = msgspec.json.encode(
+            LedgerDepositBody(
+                amount=data.amount,
+                note=data.note,
+                metadata=data.metadata,
+                effective_at=data.effective_at,
+                dry_run=data.dry_run,
+            )
+        )
         return await proxy.send_own(request, url, body=body, passed_on=PASSED_ON)
 
     return [deposit]

@@ -4,7 +4,9 @@ Source: RFC 9110, section 7.6 (what a proxy passes on), RFC 9112, section 6 (mes
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +19,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.inbound.client_address import Network, client_address, is_from_trusted_proxy
 from services.gateway.metrics import GatewayMetrics
+from services.runtime.budget import ANSWER_SECONDS, render_budget
+from services.runtime.budget import HEADER as BUDGET
 from services.runtime.errors import InvalidArgumentError, UnavailableError
 from services.runtime.http_errors import TYPE_PREFIX
 from services.runtime.tracing import HEADER as TRACEPARENT
@@ -50,6 +54,7 @@ WRITTEN_BY_US = frozenset(
         b"x-forwarded-port",
         b"x-real-ip",
         TRACEPARENT.encode(),
+        BUDGET.encode(),
     }
 )
 """Request headers that a caller doesn't get to choose."""
@@ -121,7 +126,13 @@ class Proxy:
         return _streaming(await self._send(request.method, url, headers, body))
 
     async def send_own(
-        self, request: Request[Any, Any, Any], url: str, *, body: bytes, passed_on: Sequence[str]
+        self,
+        request: Request[Any, Any, Any],
+        url: str,
+        *,
+        body: bytes,
+        passed_on: Sequence[str],
+        added: Mapping[str, str] = MappingProxyType({}),
     ) -> ASGIApp:
         """Send a POST of our own on behalf of a caller, with some of the caller's headers; raises as `forward`."""
         headers = [
@@ -130,7 +141,8 @@ class Proxy:
             if name in request.headers
         ]
         framing = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        all_headers = [*headers, *framing, *self._own_headers(request)]
+        own = [(name.encode(), value.encode()) for name, value in added.items()]
+        all_headers = [*headers, *own, *framing, *self._own_headers(request)]
         return _streaming(await self._send("POST", httpx.URL(url), all_headers, body))
 
     async def _send(
@@ -142,10 +154,13 @@ class Proxy:
     ) -> httpx.Response:
         extensions = {"timeout": self._http.timeout.as_dict()}
         attempts_max = IDEMPOTENT_ATTEMPTS_MAX if method == "GET" and body is None else 1
+        ends_at_seconds = time.monotonic() + self._seconds_max
         for attempt in range(1, attempts_max + 1):
-            message = httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
+            seconds_left = max(0.0, ends_at_seconds - time.monotonic())
+            budget = (BUDGET.encode(), render_budget(seconds_left - ANSWER_SECONDS).encode())
+            message = httpx.Request(method, url, headers=[*headers, budget], content=body, extensions=extensions)
             try:
-                async with asyncio.timeout(self._seconds_max):
+                async with asyncio.timeout(seconds_left):
                     return await self._http.send(message, stream=True)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
                 self._note("unreachable", url, error)

@@ -1,7 +1,6 @@
 """Describes the public routes that other services answer, so that a client can be written from this one document."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from litestar import Litestar
@@ -18,6 +17,8 @@ from litestar.openapi.spec import (
 
 from services.gateway.inbound import public_bodies as bodies
 from services.gateway.inbound.deposits_api import DepositBody
+from services.gateway.inbound.public_merchant_routes import MERCHANT_BODIES, MERCHANT_ROUTES
+from services.gateway.inbound.public_route import QUERY_PARAMETERS, PublicRoute
 from services.runtime.http_errors import PROBLEM_MEDIA_TYPE
 from services.runtime.http_openapi import BEARER
 from services.runtime.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -27,39 +28,18 @@ REFERENCE = "#/components/schemas/{name}"
 """Where the description keeps its types."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicRoute:
-    """One operation that is proxied."""
+UNNAMED_REFUSALS = {"400": "The request can't be right.", "403": "The token may not do this."}
+"""Statuses that each route has for many reasons of form."""
 
-    method: Literal["get", "post", "patch"]
-    path: str
-    operation_id: str
-    tag: str
-    summary: str
-    answer: type
-    status: int = 200
-    body: type | None = None
-    query: tuple[str, ...] = ()
-    """Names of query parameters, as in `QUERY_PARAMETERS`."""
-    idempotent_by_key: bool = False
-    problems: tuple[str, ...] = ()
-    """Refusals of this route alone: the status and the reason."""
-
-
-QUERY_PARAMETERS = {
-    "cursor": ("From the page before: its next_cursor.", False),
-    "limit": ("1 to 200 items; 50 by default.", False),
-    "state": ("Only orders in this state.", False),
-    "role": ("`seller`: orders with lines that the caller sells.", False),
-    "currency": ("An ISO 4217 code.", True),
-}
-"""What each query parameter means, and whether it is required."""
+_LEDGER_AWAY = ("503 ledger_unavailable", "503 ledger_busy", "503 deadline_exceeded")
+"""What calls that need the ledger are answered while it is gone or slow, with Retry-After."""
 
 _ORDER_REFUSALS = (
     "404 order_not_found",
     "422 illegal_transition",
     "409 request_in_flight",
     "422 idempotency_key_reused",
+    *_LEDGER_AWAY,
 )
 
 ROUTES = (
@@ -68,24 +48,84 @@ ROUTES = (
         path="/api/v1/wallet/balance",
         operation_id="getBalance",
         tag="wallet",
-        summary="The caller's balance in one currency.",
-        query=("currency",),
+        summary="The caller's balance in one currency; what was settled at an instant when one is named.",
+        query=("currency", "at", "effective_at"),
         answer=bodies.Balance,
+        other_answer=bodies.PostedBalance,
+        problems=("400 instant_malformed",),
     ),
     PublicRoute(
         method="get",
         path="/api/v1/wallet/statement",
         operation_id="listStatement",
         tag="wallet",
-        summary="The caller's postings in one currency, oldest first.",
-        query=("currency", "cursor", "limit"),
+        summary="The caller's postings in one currency.",
+        query=(
+            "currency",
+            "cursor",
+            "limit",
+            "recorded_from",
+            "recorded_until",
+            "kind",
+            "direction",
+            "order",
+        ),
         answer=bodies.StatementPage,
-        problems=("400 cursor_malformed",),
+        problems=("400 cursor_malformed", "400 instant_malformed"),
+    ),
+    PublicRoute(
+        method="post",
+        path="/api/v1/wallet/withdrawals",
+        operation_id="withdraw",
+        has_dry_run=True,
+        tag="wallet",
+        summary="Take money out of the caller's wallet.",
+        body=bodies.Withdrawal,
+        answer=bodies.Deposited,
+        status=201,
+        idempotent_by_key=True,
+        problems=(
+            "400 invalid_amount",
+            "400 unknown_asset",
+            "422 account_not_open",
+            "422 insufficient_funds",
+            "422 idempotency_key_reused",
+        ),
+    ),
+    PublicRoute(
+        method="get",
+        path="/api/v1/wallet/statement/proof",
+        operation_id="getStatementProof",
+        tag="wallet",
+        summary="The caller's postings in one currency as a file that anybody can check offline, up to 1,000 rows.",
+        query=("currency", "from_account_sequence", "to_account_sequence"),
+        answer=bodies.StatementFile,
+        problems=("400 statement_range_malformed", "400 statement_range_too_large", "404 account_not_open"),
+    ),
+    PublicRoute(
+        method="get",
+        path="/api/v1/ledger/head",
+        operation_id="getSignedHead",
+        tag="proof",
+        summary="Where the ledger's book stood, signed: keep it, and no record up to there can change unseen.",
+        answer=bodies.SignedHead,
+        needs_token=False,
+        problems=("503 head_not_signed",),
+    ),
+    PublicRoute(
+        method="get",
+        path="/api/v1/ledger/keys",
+        operation_id="listSigningKeys",
+        tag="proof",
+        summary="The public keys of signed heads and statements, in the order in which they came into use.",
+        answer=bodies.SigningKeys,
+        needs_token=False,
     ),
     PublicRoute(
         method="post",
         path="/api/v1/wallet/deposits",
         operation_id="deposit",
+        has_dry_run=True,
         tag="wallet",
         summary="Bring money in for a user; role treasury.",
         body=DepositBody,
@@ -152,6 +192,7 @@ ROUTES = (
             "422 insufficient_funds",
             "409 request_in_flight",
             "422 idempotency_key_reused",
+            *_LEDGER_AWAY,
         ),
     ),
     PublicRoute(
@@ -172,6 +213,25 @@ ROUTES = (
         summary="One order: for its buyer, its sellers and operators.",
         answer=bodies.Order,
         problems=("404 order_not_found",),
+    ),
+    PublicRoute(
+        method="get",
+        path="/api/v1/orders/{order_id}/history",
+        operation_id="getOrderHistory",
+        tag="orders",
+        summary="Who moved an order, when and why: for its buyer, its sellers and operators.",
+        answer=bodies.OrderHistory,
+        problems=("404 order_not_found",),
+    ),
+    PublicRoute(
+        method="get",
+        path="/api/v1/discrepancies",
+        operation_id="listDiscrepancies",
+        tag="orders",
+        summary="Orders that disagree with the ledger, for operators.",
+        query=("cursor", "limit", "healed"),
+        answer=bodies.DiscrepancyPage,
+        problems=("403 role_required", "400 cursor_malformed"),
     ),
     PublicRoute(
         method="post",
@@ -205,6 +265,7 @@ ROUTES = (
         idempotent_by_key=True,
         problems=(*_ORDER_REFUSALS, "422 exceeds_captured"),
     ),
+    *MERCHANT_ROUTES,
 )
 """The public routes that orders and the ledger answer."""
 
@@ -229,7 +290,7 @@ def describe_public_api(app: Litestar) -> None:
         path_item = paths.setdefault(route.path, PathItem())
         setattr(path_item, route.method, _operation(route))
     document.paths = paths
-    _, components = msgspec.json.schema_components(bodies.BODIES, ref_template=REFERENCE)
+    _, components = msgspec.json.schema_components((*bodies.BODIES, *MERCHANT_BODIES), ref_template=REFERENCE)
     schemas = dict(document.components.schemas or {})
     document.components.schemas = {**schemas, **{name: _JsonSchema(content) for name, content in components.items()}}
 
@@ -242,7 +303,7 @@ def _operation(route: PublicRoute) -> Operation:
         parameters=list(_parameters(route)),
         request_body=None if route.body is None else RequestBody(content=_content(route.body), required=True),
         responses=_responses(route),
-        security=[{BEARER: []}],
+        security=[{BEARER: []}] if route.needs_token else [],
     )
 
 
@@ -270,22 +331,31 @@ def _query_parameter(name: str) -> Parameter:
 
 
 def _responses(route: PublicRoute) -> dict[str, OpenAPIResponse | Reference]:
-    reasons: dict[str, list[str]] = {"400": [], "503": ["upstream_unavailable"], "504": ["upstream_timeout"]}
-    reasons |= {"429": ["rate_limited"], "401": ["token_missing", "token_expired", "token_revoked"]}
+    reasons: dict[str, list[str]] = {"400": [], "500": ["internal_error"], "503": ["upstream_unavailable"]}
+    reasons |= {"429": ["rate_limited"], "504": ["upstream_timeout", "deadline_exceeded"]}
+    if route.needs_token:
+        reasons |= {"401": ["token_missing", "token_expired", "token_revoked"], "403": []}
+    if route.body is not None:
+        reasons |= {"413": ["body_too_large"], "415": ["unsupported_media_type"]}
     for problem in route.problems:
         status, _, reason = problem.partition(" ")
         reasons.setdefault(status, []).append(reason)
     problem_schema = Reference(ref=REFERENCE.format(name="Problem"))
     refusals: dict[str, OpenAPIResponse | Reference] = {
         status: OpenAPIResponse(
-            description=", ".join(words) or "The request can't be right.",
+            description=", ".join(words) or UNNAMED_REFUSALS[status],
             content={PROBLEM_MEDIA_TYPE: OpenAPIMediaType(schema=problem_schema)},
         )
         for status, words in sorted(reasons.items())
     }
-    answer = OpenAPIResponse(description=route.summary, content=_content(route.answer))
-    return {str(route.status): answer, **refusals}
+    answers = [answer for answer in (route.answer, route.other_answer) if answer is not None]
+    content = _content(*answers) if answers else None
+    answer = OpenAPIResponse(description=route.summary, content=content)
+    rehearsed = OpenAPIResponse(description="A dry run: what would happen.", content=content)
+    return {**({"200": rehearsed} if route.has_dry_run else {}), str(route.status): answer, **refusals}
 
 
-def _content(body: type) -> dict[str, OpenAPIMediaType]:
-    return {"application/json": OpenAPIMediaType(schema=Reference(ref=REFERENCE.format(name=body.__name__)))}
+def _content(*types: type) -> dict[str, OpenAPIMediaType]:
+    references: list[Schema | Reference] = [Reference(ref=REFERENCE.format(name=body.__name__)) for body in types]
+    schema = references[0] if len(references) == 1 else Schema(one_of=references)
+    return {"application/json": OpenAPIMediaType(schema=schema)}

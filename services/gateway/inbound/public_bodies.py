@@ -4,7 +4,7 @@ The services have the last word; a test holds these against their own.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -41,12 +41,76 @@ class Balance(Struct):
     account_sequence: int
 
 
+class PostedBalance(Struct):
+    """What was settled at an instant; holds are no postings, so that what was available isn't told."""
+
+    wallet_id: UUID
+    currency: str
+    posted: Money
+    journal_sequence: int
+    """The newest record of the book that was recorded by then."""
+    account_sequence: int
+
+
+class SignedHead(Struct):
+    """Where the ledger's book stood; bytes are base64, the signature is Ed25519."""
+
+    book_id: int
+    tree_size: int
+    """How many records the tree has."""
+    root: bytes
+    """Of the RFC 9162 tree over the records' hashes."""
+    last_hash: bytes
+    signed_at: datetime
+    key_id: str
+    signature: bytes
+
+
+class SigningKey(Struct):
+    """A public key as a JSON Web Key, and the signature of the key before it."""
+
+    kid: str
+    """The RFC 7638 thumbprint."""
+    x: str
+    introduced_at: datetime
+    endorsed_by: str | None = None
+    endorsement: bytes | None = None
+    kty: str = "OKP"
+    crv: str = "Ed25519"
+    alg: str = "EdDSA"
+    use: str = "sig"
+
+
+class SigningKeys(Struct):
+    """A JWK set."""
+
+    keys: list[SigningKey]
+
+
+class StatementFile(Struct):
+    """A statement that proves itself; `tradeflow statement check` reads it."""
+
+    format: str
+    book_id: int
+    account: dict[str, Any]
+    from_account_sequence: int
+    to_account_sequence: int
+    lines: list[dict[str, Any]]
+    """Records with the own postings in full, and a path from each to the head."""
+    head: SignedHead
+    assertion: dict[str, Any]
+    """The account's last posting and balance under that head, signed with the rest."""
+    keys: list[SigningKey]
+
+
 class StatementLine(Struct):
     """A posting."""
 
     journal_sequence: int
     account_sequence: int
     recorded_at: datetime
+    effective_at: datetime
+    """When it counts."""
     kind: str
     """For example deposit, capture, refund."""
     amount: Money
@@ -57,7 +121,7 @@ class StatementLine(Struct):
 
 
 class StatementPage(Struct):
-    """Oldest first."""
+    """Oldest first, unless asked otherwise."""
 
     items: list[StatementLine]
     next_cursor: str | None
@@ -72,6 +136,19 @@ class Deposited(Struct):
     recorded_at: datetime
     replayed: bool
     """True when an earlier call with this key did it."""
+    dry_run: bool
+    """True when nothing was done, because that was asked for."""
+
+
+class Withdrawal(Struct, omit_defaults=True):
+    """Money to take out."""
+
+    amount: Money
+    note: Annotated[str, Meta(max_length=1024)] = ""
+    metadata: dict[str, str] = {}
+    """At most 4,096 bytes as JSON."""
+    dry_run: bool = False
+    """Decide and change nothing."""
 
 
 class Product(Struct):
@@ -186,24 +263,69 @@ class OrderPage(Struct):
     next_cursor: str | None
 
 
-class RefundedLine(Struct):
-    """How many of a line to give back."""
+class OrderMove(Struct):
+    """Who moved an order, when and why, and which of the ledger's records is behind it."""
+
+    version: int
+    from_state: OrderState | None
+    state: OrderState
+    at: datetime
+    actor: str
+    reason: str
+    journal_sequence: int | None
+
+
+class OrderHistory(Struct):
+    """All moves of an order, the first one first. An actor is `user:` and an id, `ledger` or `reconciler`."""
+
+    order_id: UUID
+    items: list[OrderMove]
+
+
+class Discrepancy(Struct):
+    """An order that disagrees with the ledger; `healed_at` is null while it does."""
+
+    order_id: UUID
+    kind: str
+    message: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+    seen: int
+    healed_at: datetime | None
+
+
+class DiscrepancyPage(Struct):
+    """In the order of the orders' ids."""
+
+    items: list[Discrepancy]
+    next_cursor: str | None
+
+
+class RefundedLine(Struct, omit_defaults=True):
+    """How many of a line to give back, or an amount for it without any piece: one of the two."""
 
     line_number: LineNumber
-    quantity: Quantity
+    quantity: Quantity | None = None
+    amount: Money | None = None
 
 
 class RefundOrder(Struct, omit_defaults=True):
-    """What to give back; without lines all that is left."""
+    """What to give back: lines, or an amount that is spread over them; without either, all that is left."""
 
     lines: list[RefundedLine] | None = None
+    amount: Money | None = None
 
 
 BODIES = (
     Balance,
+    PostedBalance,
     StatementPage,
+    StatementFile,
+    SignedHead,
+    SigningKeys,
     DepositBody,
     Deposited,
+    Withdrawal,
     Product,
     ProductPage,
     NewProduct,
@@ -211,6 +333,8 @@ BODIES = (
     PlaceOrder,
     Order,
     OrderPage,
+    OrderHistory,
+    DiscrepancyPage,
     RefundOrder,
 )
 """All that routes take and answer."""

@@ -4,8 +4,9 @@ Runs before authentication, so that guessing tokens is counted too; whose token 
 Source of the headers: draft-ietf-httpapi-ratelimit-headers-10.
 """
 
-from collections.abc import Sequence
-from typing import Literal, Protocol, cast
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol, cast
 
 from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.enums import ScopeType
@@ -14,9 +15,10 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from services.gateway.inbound.client_address import Network, client_address, quota_address
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.rate_policies import (
+    Call,
     Quota,
     QuotaState,
-    RatePolicy,
+    RateRules,
     RouteClass,
     limit_header,
     policy_header,
@@ -24,7 +26,7 @@ from services.gateway.rate_policies import (
 )
 from services.runtime.errors import RateLimitedError, TradeFlowError, UnavailableError
 from services.runtime.http_errors import problem_of_error
-from services.runtime.jwt import TokenVerifier, bearer_token
+from services.runtime.jwt import Principal, TokenVerifier, bearer_token
 
 ROUTE_CLASS_OPTION = "route_class"
 """The route option that names its class; without it, the method decides."""
@@ -34,6 +36,9 @@ UNCOUNTED_OPTION = "uncounted"
 
 UNCOUNTED_PATHS = ("/healthz", "/readyz", "/metrics", "/schema")
 """Probes and descriptions; every path below them too."""
+
+RATE_LIMITED = {429: "rate_limited: come back after Retry-After"}
+"""What each counted route may answer."""
 
 _READING_METHODS = {"GET", "HEAD", "OPTIONS"}
 
@@ -53,43 +58,42 @@ class RateLimiter(Protocol):
 class RateLimits:
     """The policies and what becomes of a call under them."""
 
-    def __init__(
-        self,
-        limiter: RateLimiter,
-        policies: tuple[RatePolicy, ...],
-        *,
-        failure_mode: Literal["open", "closed"],
-        metrics: GatewayMetrics,
-    ) -> None:
-        """Apply `policies`, counted by `limiter`."""
+    def __init__(self, limiter: RateLimiter, rules: Callable[[], RateRules], *, metrics: GatewayMetrics) -> None:
+        """Apply the rules that hold at the time of each call, counted by `limiter`."""
         self._limiter = limiter
-        self._policies = policies
-        self._failure_mode = failure_mode
+        self._rules = rules
         self._metrics = metrics
 
-    async def admit(self, *, route_class: RouteClass, user_id: str | None, address: str | None) -> dict[str, str]:
+    async def admit(self, call: Call) -> dict[str, str]:
         """Count one call for whom we know it is from, and return the headers that tell what is left.
 
         Raises:
             ProblemDetailsException: 429 with those headers, when the call is over a limit.
             UnavailableError: It can't be counted, and that closes the door.
         """
-        counted = None if address is None else quota_address(address)
-        quotas = quotas_of(self._policies, route_class=route_class, user_id=user_id, address=counted)
+        rules = self._rules()
+        counted = call if call.address is None else replace(call, address=quota_address(call.address))
         try:
-            states = await self._limiter.take(quotas)
+            states = await self._limiter.take(quotas_of(rules.policies, counted))
         except UnavailableError as error:
-            self._metrics.rate_unknown.labels(self._failure_mode).inc()
-            if self._failure_mode == "open":
+            self._metrics.rate_unknown.labels(rules.failure_mode).inc()
+            if rules.failure_mode == "open":
                 return {}
             raise UnavailableError("Calls can't be counted now.", reason="rate_limiter_unavailable") from error
-        if not states:
+        told = [state for state in states if not state.quota.policy.dry_run]
+        self._note_dry_runs(states)
+        if not told:
             return {}
-        headers = {"RateLimit-Policy": policy_header(states), "RateLimit": limit_header(states)}
-        refused = [state for state in states if not state.allowed]
+        headers = {"RateLimit-Policy": policy_header(told), "RateLimit": limit_header(told)}
+        refused = [state for state in told if not state.allowed]
         if refused:
             self._refuse(refused, headers)
         return headers
+
+    def _note_dry_runs(self, states: list[QuotaState]) -> None:
+        for state in states:
+            if state.quota.policy.dry_run and not state.allowed:
+                self._metrics.rate_would_limit.labels(state.quota.policy.name).inc()
 
     def _refuse(self, refused: list[QuotaState], headers: dict[str, str]) -> None:
         slowest = max(refused, key=lambda state: state.retry_after_seconds)
@@ -123,10 +127,15 @@ class RateLimitsMiddleware:
         if scope["type"] != ScopeType.HTTP or _is_uncounted(scope):
             await self._app(scope, receive, send)
             return
+        principal = await self._principal(scope)
         headers = await self._limits.admit(
-            route_class=_route_class(scope),
-            user_id=await self._user_id(scope),
-            address=client_address(scope, self._trusted_proxies),
+            Call(
+                route_class=_route_class(scope),
+                path=scope["path"],
+                user_id=principal.subject if principal else None,
+                roles=principal.roles if principal else frozenset(),
+                address=client_address(scope, self._trusted_proxies),
+            )
         )
 
         async def send_with_headers(message: Message) -> None:
@@ -138,13 +147,13 @@ class RateLimitsMiddleware:
 
         await self._app(scope, receive, send_with_headers)
 
-    async def _user_id(self, scope: Scope) -> str | None:
+    async def _principal(self, scope: Scope) -> Principal | None:
         """Tell whose token a request has; a bad one is refused later, and counts by its address only."""
         authorization = Headers.from_scope(scope).get("authorization")
         if not authorization:
             return None
         try:
-            return (await self._tokens.verify(bearer_token(authorization))).subject
+            return await self._tokens.verify(bearer_token(authorization))
         except TradeFlowError:
             return None
 

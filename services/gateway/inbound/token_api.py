@@ -18,7 +18,9 @@ from litestar.plugins.problem_details import ProblemDetailsException
 
 from services.gateway.access_tokens import TokenIssuer
 from services.gateway.inbound.auth_api import NO_STORE, SIGN_IN
+from services.gateway.inbound.rate_limits import RATE_LIMITED
 from services.runtime.http_errors import TYPE_PREFIX
+from services.runtime.http_openapi import problem_responses
 
 CREDENTIALS_CHARACTERS_MAX = 1024
 """Longer headers are not decoded."""
@@ -90,6 +92,7 @@ def token_routes(*, issuer: TokenIssuer, clients: ClientRegistry) -> list[HTTPRo
         opt=SIGN_IN,
         status_code=200,
         cache_control=NO_STORE,
+        responses=problem_responses({**RATE_LIMITED, 401: "invalid_client"}),
     )
     async def issue_service_token(
         request: Request[Any, Any, Any],

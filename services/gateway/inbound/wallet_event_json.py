@@ -10,6 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.gateway.ports import WalletNotice
 from services.runtime.clock import EPOCH
+from services.runtime.errors import InvalidArgumentError
+from services.runtime.registry.wire_format import payload_of
 from tradeflow.common.v1.money_pb2 import Money
 from tradeflow.common.v1.wallet_pb2 import Balance, Hold, HoldState
 from tradeflow.events.v1.wallet_event_pb2 import WalletEvent
@@ -22,15 +24,16 @@ class MalformedEventError(ValueError):
     """The bytes are no wallet event."""
 
 
-def notice_of(payload: bytes) -> WalletNotice:
+def notice_of(value: bytes) -> WalletNotice:
     """Read what the feed needs of a published event.
 
     Raises:
         MalformedEventError: It is no wallet event.
     """
     try:
+        payload = payload_of(value)
         event = WalletEvent.FromString(payload)
-    except DecodeError as error:
+    except (InvalidArgumentError, DecodeError) as error:
         raise MalformedEventError("the bytes are no WalletEvent") from error
     if not event.wallet_id or event.sequence < 1:
         raise MalformedEventError("the event has no wallet or no sequence")

@@ -4,6 +4,9 @@ No group: every replica has other people connected to it. Nothing is committed a
 while this replica wasn't reading, its connections fetch from the ledger, since the feed's continuity is then broken.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import structlog
 
 from services.gateway.inbound.wallet_event_json import MalformedEventError, notice_of
@@ -11,9 +14,11 @@ from services.gateway.metrics import GatewayMetrics
 from services.gateway.ports import WalletHistory, WalletNotice
 from services.gateway.wallet_feed import WalletFeed
 from services.runtime.backoff import jittered_seconds
+from services.runtime.broker.message_spans import recorded_messages
 from services.runtime.broker.port import Broker, Consumer, ReceivedMessage
 from services.runtime.clock import Clock
 from services.runtime.errors import UnavailableError
+from services.runtime.tracing import HEADER, SpanRecorder, StepKind
 
 logger = structlog.get_logger(__name__)
 
@@ -35,9 +40,17 @@ class WalletEventsReader:
     """Tails the topic."""
 
     def __init__(
-        self, broker: Broker, *, feed: WalletFeed, history: WalletHistory, clock: Clock, metrics: GatewayMetrics
+        self,
+        broker: Broker,
+        *,
+        feed: WalletFeed,
+        history: WalletHistory,
+        clock: Clock,
+        metrics: GatewayMetrics,
+        recorder: SpanRecorder | None = None,
     ) -> None:
-        """Read from `broker`."""
+        """Read from `broker`, and record what is done with events in `recorder`."""
+        self._recorder = recorder
         self._broker = broker
         self._feed = feed
         self._history = history
@@ -48,7 +61,7 @@ class WalletEventsReader:
 
     async def start(self) -> None:
         """Take the place in the log from which everything is seen; connections may be accepted after this."""
-        consumer = self._broker.tailing_consumer(topics=[TOPIC])
+        consumer = await self._broker.tailing_consumer(topics=[TOPIC])
         self._consumer = consumer
         await self._handle(await consumer.poll(messages_max=self._messages_max, timeout_seconds=0.0))
 
@@ -75,10 +88,11 @@ class WalletEventsReader:
         except UnavailableError as error:
             logger.warning("wallet_events_not_read", error=error.message)
             return False
-        await self._handle(messages)
+        with recorded_messages(self._recorder, StepKind.CONSUMER, messages) as continued:
+            await self._handle(continued)
         return True
 
-    async def _handle(self, messages: list[ReceivedMessage]) -> None:
+    async def _handle(self, messages: Sequence[ReceivedMessage]) -> None:
         notices = [notice for message in messages if (notice := self._notice(message)) is not None]
         if not notices:
             return
@@ -93,7 +107,7 @@ class WalletEventsReader:
 
     def _notice(self, message: ReceivedMessage) -> WalletNotice | None:
         try:
-            return notice_of(message.value)
+            return replace(notice_of(message.value), traceparent=message.headers.get(HEADER, ""))
         except MalformedEventError as error:
             # Nothing to park it for: the ledger has the events, and a gap is fetched from there.
             self._metrics.malformed_events.inc()

@@ -46,7 +46,7 @@ class SocketDoor:
             last_sequence = last_sequence_of(socket.query_params.get("last_sequence"))
             await self._door.admit_address(socket.scope)
             owner = await self._door.authenticate(socket)
-            await self._door.admit_user(owner)
+            await self._door.admit_user(socket.scope, owner)
             await self._run(socket, owner, last_sequence)
         except (UnauthenticatedError, ForbiddenError) as error:
             await _refuse_after_handshake(socket, error)

@@ -16,11 +16,12 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.inbound.connection_door import ConnectionDoor
 from services.gateway.inbound.delivery import deliver, last_sequence_of, message_json, message_type
-from services.gateway.inbound.rate_limits import ROUTE_CLASS_OPTION
+from services.gateway.inbound.rate_limits import RATE_LIMITED, ROUTE_CLASS_OPTION
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.wallet_feed import Subscription
 from services.gateway.wallet_session import Ending, Heartbeat, ServerMessage, SessionParts, WalletSession
 from services.runtime.http_auth import PUBLIC
+from services.runtime.http_openapi import problem_responses
 
 RETRY_MILLISECONDS = 1000
 """How long browsers wait before they come back."""
@@ -97,6 +98,9 @@ def stream_routes(*, parts: SessionParts, door: ConnectionDoor, metrics: Gateway
         opt={ROUTE_CLASS_OPTION: "socket", **PUBLIC},
         media_type="text/event-stream",
         security=[{"bearer": []}],
+        responses=problem_responses(
+            {**RATE_LIMITED, 401: "No token or ticket, or not a good one", 403: "user_required: a service calls"}
+        ),
     )
     async def stream_wallet_events(
         request: Request[Any, Any, Any],

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import structlog
+from prometheus_client import CollectorRegistry
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -18,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from services.gateway.metrics import RedisMetrics
 from services.runtime.errors import UnavailableError
 
 logger = structlog.get_logger(__name__)
@@ -57,7 +59,7 @@ class Script:
 class RedisConnection:
     """Runs commands; every failure of the connection is an UnavailableError (reason redis_unavailable)."""
 
-    def __init__(self, url: str, *, pause_seconds: float = PAUSE_SECONDS) -> None:
+    def __init__(self, url: str, *, pause_seconds: float = PAUSE_SECONDS, metrics: RedisMetrics | None = None) -> None:
         """Connect when first needed."""
         pool = BlockingConnectionPool.from_url(
             url,
@@ -70,6 +72,7 @@ class RedisConnection:
             retry=Retry(NoBackoff(), 1),
         )
         self._redis: Any = Redis.from_pool(pool)  # Any: the client's own commands are untyped
+        self._metrics = metrics or RedisMetrics(CollectorRegistry())
         self._pause_seconds = pause_seconds
         self._refuse_until_seconds = 0.0
 
@@ -113,19 +116,34 @@ class RedisConnection:
         await self._redis.connection_pool.disconnect()
 
     async def _run(self, call: Callable[[], Awaitable[T]]) -> T:
-        if time.monotonic() < self._refuse_until_seconds:
+        began_at_seconds = time.monotonic()
+        if began_at_seconds < self._refuse_until_seconds:
+            self._metrics.skipped.inc()
             raise _unavailable()
+        outcome = "cancelled"
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
-                return await call()
+                answer = await call()
+            outcome = "ok"
         except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as error:
+            outcome = "failed"
             self._refuse_until_seconds = time.monotonic() + self._pause_seconds
             logger.warning("redis_unavailable", error=repr(error))
             raise _unavailable() from error
         except RedisError as error:
             # Loading, out of memory, read-only replica: an answer, but not one to work with.
+            outcome = "refused"
             logger.warning("redis_refused", error=repr(error))
             raise _unavailable() from error
+        else:
+            return answer
+        finally:
+            self._note(outcome, time.monotonic() - began_at_seconds)
+
+    def _note(self, outcome: str, seconds: float) -> None:
+        if outcome != "cancelled":
+            self._metrics.duration_seconds.labels(outcome).observe(seconds)
+            self._metrics.up.set(outcome == "ok")
 
 
 def _unavailable() -> UnavailableError:

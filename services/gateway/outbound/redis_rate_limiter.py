@@ -1,7 +1,7 @@
 """Counts calls in Redis: one script for all quotas of a call, so that replicas agree and a refused call counts nowhere.
 
-Time is Redis's own, so that replicas need not agree on it. The keys of one call lie in different slots: this is for one
-Redis (with replicas, if you like), not for Redis Cluster.
+Time is Redis's own, so that replicas need not agree on it. All counters have one hash tag, so that a call's quotas, of
+a user and of an address, lie in one slot of a Redis Cluster: counting them together is what makes limits exact.
 """
 
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local answers, starts, allowed = {}, {}, 1
 for i, key in ipairs(KEYS) do
-  local interval, limit = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local interval, limit = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
   local start = math.max(tonumber(redis.call('GET', key) or now), now)
   starts[i] = start
-  if start + interval - now > interval * limit then allowed = 0 end
+  if start + interval - now > interval * limit and ARGV[3 * i] == '1' then allowed = 0 end
 end
 for i, key in ipairs(KEYS) do
-  local interval, limit = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local interval, limit = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
   local busy = starts[i] - now
   local fits = busy + interval <= interval * limit
-  if allowed == 1 then
+  if allowed == 1 and fits then
     busy = busy + interval
     redis.call('SET', key, string.format('%.0f', now + busy), 'PX', string.format('%.0f', math.ceil(busy / 1000) + 1))
   end
@@ -34,7 +34,8 @@ for i, key in ipairs(KEYS) do
 end
 return answers
 """)
-"""Takes one call from each quota, or from none. KEYS: counters; ARGV: interval in microseconds and limit of each.
+"""Takes one call from each quota, or from none. KEYS: counters; ARGV: interval in microseconds and limit of each,
+and 1 where the limit binds or 0 where it is only counted.
 
 A counter holds the instant at which its quota is whole again ("theoretical arrival time"), in microseconds since 1970
 (below 2^53, which Lua's numbers hold exactly), and lives until then. Answers {fits, calls left, microseconds until
@@ -57,8 +58,13 @@ class RedisRateLimiter:
         """
         if not quotas:
             return []
-        arguments = [number for quota in quotas for number in (quota.policy.interval_micros, quota.policy.limit)]
-        keys = [f"{KEY_PREFIX}rate:{quota.name}" for quota in quotas]
+        policies = [quota.policy for quota in quotas]
+        arguments = [
+            number
+            for policy in policies
+            for number in (policy.interval_micros, policy.limit, 0 if policy.dry_run else 1)
+        ]
+        keys = [f"{KEY_PREFIX}{{rate}}:{quota.name}" for quota in quotas]
         answers = await self._redis.script(TAKE, keys, arguments)
         return [
             QuotaState(

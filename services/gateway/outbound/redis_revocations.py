@@ -14,7 +14,10 @@ from services.runtime.jwt import LEEWAY_SECONDS
 COMPLETE_SECONDS = 60
 """How long the cache is believed to be complete."""
 
-_MARKER = f"{KEY_PREFIX}revoked-complete"
+_TAG = "{revoked}"
+"""In each key: a token and the marker are asked for together, and so must lie in one slot of a Redis Cluster."""
+
+_MARKER = f"{KEY_PREFIX}{_TAG}:complete"
 
 
 class RedisRevocations:
@@ -59,4 +62,4 @@ class RedisRevocations:
 
 
 def _name(token_id: str) -> str:
-    return f"{KEY_PREFIX}revoked:{token_id}"
+    return f"{KEY_PREFIX}{_TAG}:token:{token_id}"

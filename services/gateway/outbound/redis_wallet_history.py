@@ -69,7 +69,7 @@ class RedisWalletHistory:
 
 
 def _name(wallet_id: str) -> str:
-    return f"{KEY_PREFIX}history:{wallet_id}"
+    return f"{KEY_PREFIX}history:{{{wallet_id}}}"
 
 
 def _pairs(reply: list[bytes]) -> list[tuple[bytes, float]]:

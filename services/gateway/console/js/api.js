@@ -1,0 +1,95 @@
+/**
+ * @file Calls the public API as the user. What reads is repeated for a while when no clear answer comes; what moves
+ * money is repeated too, by its key: it happens once, however often it is sent.
+ */
+
+import { pause, pauseMs } from "./backoff.js";
+import { hex, keyOf, settle } from "./intents.js";
+import { ProblemError, noAnswer } from "./problems.js";
+import { problemOf, session } from "./session.js";
+
+const ATTEMPTS_MAX = 4;
+
+/**
+ * Reads.
+ * @param {string} path
+ * @param {Record<string, string|number|undefined|null>} [query]
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
+export async function read(path, query = {}, signal) {
+  const wanted = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const text = new URLSearchParams(wanted.map(([name, value]) => [name, String(value)])).toString();
+  return json(await persistently({ method: "GET", path: text ? `${path}?${text}` : path, signal }));
+}
+
+/**
+ * Changes something that may be changed twice without harm.
+ * @param {"POST"|"PATCH"} method
+ * @param {string} path
+ * @param {unknown} [body]
+ * @returns {Promise<any>}
+ */
+export async function write(method, path, body) {
+  return json(await once({ method, path, body }));
+}
+
+/**
+ * Does what must happen once: the same name and body have the same key until there is a clear answer.
+ * @param {string} name What is wanted.
+ * @param {string} path
+ * @param {unknown} [body]
+ * @returns {Promise<{answer: any, traceId: string}>}
+ */
+export async function doOnce(name, path, body) {
+  const traceId = hex(16);
+  const headers = { "Idempotency-Key": keyOf(name, body ?? null), traceparent: `00-${traceId}-${hex(8)}-01` };
+  try {
+    const answer = await json(await persistently({ method: "POST", path, body, headers }));
+    settle(name);
+    return { answer, traceId };
+  } catch (error) {
+    if (error instanceof ProblemError && !error.isUnclear) settle(name);
+    throw error;
+  }
+}
+
+/** @typedef {{method: string, path: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} Call */
+
+/** @param {Call} call */
+async function persistently(call) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await once(call);
+    } catch (error) {
+      const again = error instanceof ProblemError && (error.isUnclear || error.status === 429) && attempt < ATTEMPTS_MAX;
+      if (!again) throw error;
+      await pause(Math.max(pauseMs(attempt), Math.min(error.retryAfterSeconds, 5) * 1000), call.signal);
+    }
+  }
+}
+
+/** @param {Call} call */
+async function once(call) {
+  let answer = await send(call);
+  if (answer.status === 401) {
+    await session.replaceToken();
+    answer = await send(call);
+  }
+  if (!answer.ok) throw await problemOf(answer);
+  return answer;
+}
+
+/** @param {Call} call */
+async function send({ method, path, body, headers = {}, signal }) {
+  const token = await session.accessToken();
+  const own = { ...headers, Authorization: `Bearer ${token}` };
+  if (body !== undefined) own["Content-Type"] = "application/json";
+  const init = { method, headers: own, body: body === undefined ? undefined : JSON.stringify(body), signal };
+  return fetch(path, init).catch((error) => { throw signal?.aborted ? error : noAnswer(); });
+}
+
+/** @param {Response} answer */
+function json(answer) {
+  return answer.status === 204 ? null : answer.json().catch(() => { throw noAnswer(); });
+}

@@ -1,0 +1,123 @@
+/** @file The wallet: what there is, moving live, and the journal entry behind each change. */
+
+import { announce } from "../announce.js";
+import { amountFields, amountOf } from "../amount_field.js";
+import { doOnce } from "../api.js";
+import { confirmed } from "../confirm.js";
+import { fill, h } from "../dom.js";
+import { form } from "../form.js";
+import { live } from "../live.js";
+import { formatMoney } from "../money.js";
+import { money, pageHead } from "../parts.js";
+import { settings } from "../settings.js";
+import { formatExactTime } from "../times.js";
+import { wallet } from "../wallet.js";
+import { signed, storyOf } from "../words.js";
+import { statement } from "./wallet_statement.js";
+
+const FEED_MAX = 6;
+
+export function walletPage({ query, signal }) {
+  const wanted = query.get("currency");
+  const shown = () => wanted ?? wallet.main?.currency ?? "EUR";
+  const head = h("div");
+  const feed = h("div");
+  const fresh = h("div");
+  const entries = h("div");
+  let stated = "";
+  const restate = () => {
+    stated = shown();
+    fill(fresh);
+    fill(entries, statement(stated, signal));
+  };
+  const draw = (moved) => {
+    fill(head, balanceCard(shown(), moved));
+    fill(feed, happenings());
+    if (stated !== shown()) restate();
+    else if (moved === shown() && isBeingRead(entries)) fill(fresh, newEntries(restate));
+    else if (moved === shown()) restate();
+  };
+  wallet.addEventListener("change", (event) => draw(/** @type {CustomEvent} */ (event).detail.moved), { signal });
+  live.addEventListener("state", () => fill(feed, happenings()), { signal });
+  draw(null);
+  return h("div", {},
+    pageHead("Wallet", "It moves the moment the ledger commits; nothing needs a reload."),
+    h("div", { class: "purse-page" },
+      h("div", { class: "purse-balance" }, head),
+      h("div", { class: "purse-side stack" },
+        h("section", { class: "card" }, h("h2", {}, "Happening now"), feed),
+        settings.top_up_minor_max > 0 && topUpCard(shown),
+        withdrawCard(shown)),
+      h("section", { class: "purse-statement stack-small" }, h("h2", {}, "Statement"), fresh, entries)));
+}
+
+/** Whether somebody would lose the place if the entries were drawn anew. */
+function isBeingRead(entries) {
+  return entries.querySelector("details[open]") !== null || entries.contains(document.activeElement);
+}
+
+function newEntries(show) {
+  return h("button", { class: "button plain small-button", type: "button", on: { click: show } }, "Show the new entries");
+}
+
+function balanceCard(currency, moved) {
+  const balance = wallet.balances.get(currency);
+  if (!wallet.known) return h("div", { class: "skeleton tall", "aria-hidden": "true" });
+  const zero = { amount_minor: 0, currency };
+  const others = [...wallet.balances.keys()].sort();
+  return h("section", { class: "card balance", "aria-label": "Balance" },
+    others.length > 1 && h("nav", { class: "segments", "aria-label": "Currencies" }, others.map((code) => h("a", { href: `#/wallet?currency=${code}`, "aria-current": code === currency ? "true" : null }, code))),
+    h("p", { class: "quiet" }, "Available"),
+    h("p", { class: `balance-amount ${moved === currency ? "moved" : ""}`, id: "available" }, formatMoney(balance?.available ?? zero)),
+    h("dl", { class: "facts" },
+      h("div", {}, h("dt", {}, "Settled"), h("dd", {}, money(balance?.posted ?? zero))),
+      h("div", {}, h("dt", {}, "Held for orders"), h("dd", {}, money(balance?.pending_outgoing ?? zero))),
+      balance && balance.overdraft_limit.amount_minor > 0 && h("div", {}, h("dt", {}, "Overdraft limit"), h("dd", {}, money(balance.overdraft_limit)))));
+}
+
+function happenings() {
+  const state = { live: "Live: connected.", connecting: "Connecting …", lost: "The connection is lost; trying again.", off: "" }[live.state];
+  return h("div", { class: "stack-small" },
+    h("p", { class: "small quiet" }, h("span", { class: `pulse ${live.state === "live" ? "live" : "lost"}` }), ` ${state}`),
+    wallet.recent.length === 0
+      ? h("p", { class: "quiet" }, "What happens from now on appears here.")
+      : h("ol", { class: "feed" }, wallet.recent.slice(0, FEED_MAX).map(happening)));
+}
+
+function happening({ event, missed, seenAtMs }, index) {
+  const story = storyOf(event);
+  return h("li", { class: index === 0 && Date.now() - seenAtMs < 1500 ? "new" : null },
+    h("time", { class: "small quiet" }, formatExactTime(event.recorded_at).slice(0, 8)),
+    h("span", {}, story.text, missed && h("span", { class: "small quiet" }, " (while away)")),
+    h("span", { class: `money ${story.direction > 0 ? "in" : ""}` }, signed(story)));
+}
+
+function topUpCard(shown) {
+  return h("section", { class: "card" }, h("h2", {}, "Top up"),
+    form({
+      label: "Top up", submit: "Top up",
+      children: [h("p", { class: "quiet" }, "This platform is for trying out: money is free."), amountFields(shown(), "Up to 10,000.")],
+      act: async (values, element) => {
+        const amount = amountOf(values);
+        await doOnce("top-up", "/console/top-ups", { amount });
+        announce(`${formatMoney(amount)} are on their way.`);
+        element.reset();
+      },
+    }));
+}
+
+function withdrawCard(shown) {
+  return h("details", { class: "card fold" }, h("summary", {}, "Withdraw"),
+    form({
+      label: "Withdraw", submit: "Withdraw", plain: true,
+      children: [amountFields(shown())],
+      act: async (values, element) => {
+        const amount = amountOf(values);
+        const agreed = await confirmed({ title: `Withdraw ${formatMoney(amount)}?`, text: ["It leaves your wallet at once."], yes: "Withdraw" });
+        if (!agreed) return;
+        await doOnce("withdraw", "/api/v1/wallet/withdrawals", { amount });
+        announce(`${formatMoney(amount)} withdrawn.`);
+        element.reset();
+      },
+    }));
+}

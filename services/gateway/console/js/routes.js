@@ -1,0 +1,34 @@
+/** @file All pages, by their addresses. */
+
+import { cartPage } from "./pages/cart.js";
+import { homePage } from "./pages/home.js";
+import { lostPage } from "./pages/lost.js";
+import { operationsPage } from "./pages/operations.js";
+import { orderPage } from "./pages/order.js";
+import { ordersPage, salesPage } from "./pages/orders.js";
+import { productsPage } from "./pages/products.js";
+import { shopPage } from "./pages/shop.js";
+import { signInPage, registerPage } from "./pages/sign_in.js";
+import { treasuryPage } from "./pages/treasury.js";
+import { walletPage } from "./pages/wallet.js";
+
+/** @type {import("./router.js").Route[]} */
+export const ROUTES = [
+  { path: /^\/$/, title: "Welcome", show: homePage },
+  { path: /^\/shop$/, title: "Shop", show: shopPage },
+  { path: /^\/cart$/, title: "Cart", show: cartPage },
+  { path: /^\/orders$/, title: "Orders", show: ordersPage },
+  { path: /^\/orders\/([0-9a-f-]{36})$/, title: "Order", show: orderPage },
+  { path: /^\/sales$/, title: "Sales", show: salesPage },
+  { path: /^\/products$/, title: "Products", show: productsPage },
+  { path: /^\/wallet$/, title: "Wallet", show: walletPage },
+  { path: /^\/treasury$/, title: "Treasury", show: treasuryPage },
+  { path: /^\/operations$/, title: "Operations", show: operationsPage },
+  { path: /.*/, title: "Not found", show: lostPage },
+];
+
+/** @type {import("./router.js").Route[]} */
+export const SIGNED_OUT_ROUTES = [
+  { path: /^\/register$/, title: "Register", show: registerPage },
+  { path: /.*/, title: "Sign in", show: signInPage },
+];

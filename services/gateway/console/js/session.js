@@ -1,0 +1,127 @@
+/**
+ * @file Who is signed in. The access token lives in this module's memory and nowhere else; the refresh token lives in a
+ * cookie that no script can read. Tabs renew one after the other, so that none uses a token that another just replaced.
+ */
+
+import { forgetIntents } from "./intents.js";
+import { ProblemError, noAnswer } from "./problems.js";
+
+const PATH = "/console/session";
+const RENEW_BEFORE_MS = 30_000;
+const LOCK = "tradeflow-session";
+
+/** @typedef {{user_id: string, email: string, roles: string[]}} User */
+
+class Session extends EventTarget {
+  /** @type {User|null} */
+  user = null;
+  #accessToken = "";
+  #goodUntilMs = 0;
+  #renewing = /** @type {Promise<void>|null} */ (null);
+  #tabs = new BroadcastChannel(LOCK);
+
+  constructor() {
+    super();
+    this.#tabs.onmessage = () => location.reload();
+  }
+
+  /** @param {string} role */
+  has(role) {
+    return this.user?.roles.includes(role) ?? false;
+  }
+
+  /** Goes on with the session of the cookie, if there is one. */
+  async resume() {
+    await this.#renew();
+  }
+
+  /** @param {string} email @param {string} password */
+  async signIn(email, password) {
+    const answer = await ask("POST", PATH, { email, password });
+    this.#begin(await answer.json());
+    this.#tabs.postMessage("signed-in");
+  }
+
+  /** @param {string} email @param {string} password @param {string} role */
+  async register(email, password, role) {
+    await ask("POST", "/auth/register", { email, password, role });
+    await this.signIn(email, password);
+  }
+
+  /** Ends the session. Without an answer it goes on: the cookie is still there, and nobody may think otherwise. */
+  async signOut() {
+    await ask("DELETE", PATH, undefined, { Authorization: `Bearer ${await this.accessToken()}` });
+    this.#end();
+    this.#tabs.postMessage("signed-out");
+  }
+
+  /** Returns a token that is good for another while. */
+  async accessToken() {
+    if (Date.now() > this.#goodUntilMs - RENEW_BEFORE_MS) await this.#renew();
+    return this.#accessToken;
+  }
+
+  /** Gets a new token: the one there is was refused. */
+  async replaceToken() {
+    this.#goodUntilMs = 0;
+    await this.accessToken();
+  }
+
+  #renew() {
+    this.#renewing ??= alone(() => this.#renewOnce()).finally(() => { this.#renewing = null; });
+    return this.#renewing;
+  }
+
+  async #renewOnce() {
+    try {
+      const answer = await ask("POST", `${PATH}/renewal`);
+      if (answer.status === 204) this.#end();
+      else this.#begin(await answer.json());
+    } catch (error) {
+      if (error instanceof ProblemError && error.status === 401) this.#end();
+      throw error;
+    }
+  }
+
+  #begin({ access_token: token, expires_in: seconds, user }) {
+    const before = this.user?.user_id;
+    this.#accessToken = token;
+    this.#goodUntilMs = Date.now() + seconds * 1000;
+    this.user = user;
+    if (before !== user.user_id) this.dispatchEvent(new Event("change"));
+  }
+
+  #end() {
+    const wasSignedIn = this.user !== null;
+    this.#accessToken = "";
+    this.#goodUntilMs = 0;
+    this.user = null;
+    forgetIntents();
+    if (wasSignedIn) this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** Runs while no other tab does the same. @param {() => Promise<void>} act @returns {Promise<void>} */
+function alone(act) {
+  return navigator.locks ? /** @type {any} */ (navigator.locks.request(LOCK, act)) : act();
+}
+
+async function ask(method, path, body, headers = {}) {
+  const init = { method, credentials: /** @type {const} */ ("same-origin"), headers };
+  if (body !== undefined) {
+    init.headers = { ...headers, "Content-Type": "application/json" };
+    /** @type {RequestInit} */ (init).body = JSON.stringify(body);
+  }
+  const answer = await fetch(path, init).catch(() => { throw noAnswer(); });
+  if (!answer.ok) throw await problemOf(answer);
+  return answer;
+}
+
+/** @param {Response} answer */
+export async function problemOf(answer) {
+  const problem = await answer.json().catch(() => ({}));
+  const told = { reason: "internal_error", ...problem, status: answer.status };
+  return new ProblemError(told, Number(answer.headers.get("Retry-After") ?? 0));
+}
+
+export const session = new Session();

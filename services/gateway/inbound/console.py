@@ -1,0 +1,51 @@
+"""All doors of the console: its files, its session, what its page of operations shows, and money for trying out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from litestar.handlers import HTTPRouteHandler
+
+from services.gateway.access_tokens import TokenIssuer
+from services.gateway.inbound.client_address import Network
+from services.gateway.inbound.console_files import Console, ConsoleSettings, console_file_routes
+from services.gateway.inbound.console_session import SessionCookies, console_session_routes
+from services.gateway.inbound.console_top_ups import TOP_UP_MINOR_MAX, console_top_up_routes
+from services.gateway.inbound.proxy import Proxy
+from services.gateway.ports import Identities
+from services.gateway.revocation import Revocations
+from services.runtime.jwt import TokenVerifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleParts:
+    """What the doors work with."""
+
+    identities: Identities
+    issuer: TokenIssuer
+    revocations: Revocations
+    tokens: TokenVerifier
+    proxy: Proxy
+    ledger_url: str
+    trusted_proxies: Sequence[Network]
+    demo_top_ups: bool
+    trace_url: str
+
+
+def console_routes(parts: ConsoleParts) -> list[HTTPRouteHandler]:
+    """Make the routes."""
+    told = ConsoleSettings(
+        top_up_minor_max=TOP_UP_MINOR_MAX if parts.demo_top_ups else 0,
+        trace_url=parts.trace_url,
+    )
+    top_ups = console_top_up_routes(proxy=parts.proxy, issuer=parts.issuer, ledger_url=parts.ledger_url)
+    return [
+        *console_file_routes(Console(told)),
+        *console_session_routes(
+            identities=parts.identities,
+            issuer=parts.issuer,
+            revocations=parts.revocations,
+            tokens=parts.tokens,
+            cookies=SessionCookies(parts.trusted_proxies),
+        ),
+        *(top_ups if parts.demo_top_ups else ()),
+    ]
