@@ -1,13 +1,16 @@
 """Money: an integer of minor units and the code of its asset. The one business value that every service speaks.
 
+Assets are ISO 4217's currencies and those that an installation names by `register_assets`: points, tokens, hours.
+
 Never a float, never a fraction of a minor unit. Amounts stay within 2^53 - 1 in size, so that JSON numbers carry them
 exactly everywhere. Constructing a `Money` checks it, so whoever holds one needs no further look.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from iso4217 import raw_table
+from msgspec import Struct
 
 from services.runtime.errors import InvalidArgumentError
 
@@ -20,6 +23,8 @@ EXPONENT_MAX = 8
 CURRENCY_CHARACTERS_MAX = 16
 """The longest asset code, in characters: the width of the databases' columns."""
 
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{2,15}", re.ASCII)
+
 _DECIMAL = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]{1,17})(?:\.(?P<fraction>[0-9]{1,17}))?", re.ASCII)
 
 
@@ -30,6 +35,34 @@ def _iso_exponents() -> dict[str, int]:
 
 
 _EXPONENTS: dict[str, int] = _iso_exponents()
+
+
+def check_assets(assets: Mapping[str, int]) -> Mapping[str, int]:
+    """Give assets of an installation's own back if they can be registered: codes and their exponents.
+
+    Raises:
+        ValueError: A code isn't 3 to 16 of A-Z, 0-9 and _ that begin with a letter, an exponent isn't 0 to 8, or an
+            asset of that code has another exponent: amounts of one asset would mean two things.
+    """
+    for code, exponent in assets.items():
+        if not _CODE.fullmatch(code):
+            raise ValueError(f"{code!r} is no asset code: 3 to 16 of A-Z, 0-9 and _, a letter first")
+        if not 0 <= exponent <= EXPONENT_MAX:
+            raise ValueError(f"{code} has 0 to {EXPONENT_MAX} decimal places, not {exponent}")
+        if _EXPONENTS.get(code, exponent) != exponent:
+            raise ValueError(f"{code} has {_EXPONENTS[code]} decimal places already")
+    return assets
+
+
+def register_assets(assets: Mapping[str, int]) -> None:
+    """Make assets known in this process, for good; each service does so at its start, from the setting `assets`.
+
+    All services of an installation name the same, and an asset that a book has stays named.
+
+    Raises:
+        ValueError: See `check_assets`; then none is registered.
+    """
+    _EXPONENTS.update(check_assets(assets))
 
 
 class CurrencyMismatchError(InvalidArgumentError):
@@ -47,14 +80,13 @@ def exponent_of(currency: str) -> int:
     exponent = _EXPONENTS.get(currency)
     if exponent is None:
         raise InvalidArgumentError(
-            f"{currency[:CURRENCY_CHARACTERS_MAX]!r} is not an ISO 4217 code in capitals with minor units.",
+            f"{currency[:CURRENCY_CHARACTERS_MAX]!r} is no asset here; ISO 4217 codes in capitals are.",
             reason="unknown_asset",
         )
     return exponent
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(Struct, frozen=True, gc=False):
     """An amount of one asset; negative where a sign makes sense, as in a statement.
 
     Raises:

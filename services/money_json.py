@@ -4,11 +4,11 @@ from typing import Annotated, Self
 
 import msgspec
 
-from services.money import AMOUNT_MINOR_MAX, Money
+from services.money import AMOUNT_MINOR_MAX, CURRENCY_CHARACTERS_MAX, Money
 
 
 class MoneyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An amount in minor units of an ISO 4217 currency, of any sign; `to_money` says what is wrong with it."""
+    """An amount in minor units of an asset, of any sign; `to_money` says what is wrong with it."""
 
     amount_minor: int
     currency: str
@@ -31,4 +31,4 @@ class PositiveMoneyBody(MoneyBody, frozen=True, forbid_unknown_fields=True):
     """An amount that must be at least one minor unit; a wrong one never gets past the decoder."""
 
     amount_minor: Annotated[int, msgspec.Meta(ge=1, le=AMOUNT_MINOR_MAX)]
-    currency: Annotated[str, msgspec.Meta(min_length=3, max_length=8)]
+    currency: Annotated[str, msgspec.Meta(min_length=3, max_length=CURRENCY_CHARACTERS_MAX)]

@@ -7,10 +7,25 @@ from typing import Annotated
 
 import typer
 
-from services.embedded.commands.demo import demo
-from services.embedded.commands.up import up
-from services.embedded.commands.verify import verify
-from services.embedded.replay.command import replay
+from services.embedded.lazy_commands import LazyGroup
+
+COMMANDS = {
+    "up": "up:up",
+    "demo": "demo:demo",
+    "replay": "replay:replay",
+    "verify": "verify:verify",
+    "reconcile": "reconcile:reconcile",
+    "grants": "grants:grants",
+    "ledger": "ledger:app",
+    "statement": "statement:app",
+    "outbox": "outbox:app",
+    "dlq": "dlq:app",
+    "webhooks": "webhooks:app",
+    "schemas": "schemas:app",
+    "migrate": "migrate:app",
+    "compose": "compose:app",
+}
+"""Each command's module in `services.embedded.commands`, and its name there; only the asked one is loaded."""
 
 HELP = """TradeFlow takes an order, holds the buyer's money, settles it in a double-entry ledger, shows wallets live.
 
@@ -23,6 +38,8 @@ tradeflow up    [dim]# the platform on 127.0.0.1:8080; Ctrl-C stops it[/dim]
 tradeflow replay history.csv    [dim]# a shop's order history through the public API[/dim]
 
 tradeflow verify    [dim]# every invariant, on the data folder, running or not[/dim]
+
+tradeflow statement export --wallet USER_ID --currency EUR    [dim]# a statement that proves itself[/dim]
 """
 
 EPILOG = """[bold]Data[/bold] lie in .tradeflow/ (or --data, or TRADEFLOW_DATA): ledger.db, orders.db, broker.db, \
@@ -34,6 +51,7 @@ owner may read them. `demo` uses a temporary folder unless told otherwise.
 
 app = typer.Typer(
     name="tradeflow",
+    cls=LazyGroup.of("services.embedded.commands", COMMANDS),
     help=HELP,
     epilog=EPILOG,
     rich_markup_mode="rich",
@@ -58,10 +76,6 @@ def _root(
     ] = False,
 ) -> None:
     """Hold the options of `tradeflow` itself; the help is the application's."""
-
-
-for command in (up, demo, replay, verify):
-    app.command()(command)
 
 
 def main() -> None:

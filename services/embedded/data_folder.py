@@ -91,9 +91,19 @@ class DataFolder:
         return self.path / "keys"
 
     @property
+    def ledger_keys(self) -> Path:
+        """The ledger's private keys, which sign where the book stands."""
+        return self.path / "ledger-keys"
+
+    @property
     def secrets_file(self) -> Path:
         """The bootstrap users' passwords and the services' secrets, as JSON."""
         return self.path / "secrets.json"
+
+    @property
+    def addresses_file(self) -> Path:
+        """Where the platform that runs on this folder listens, as JSON; what an older one left says nothing."""
+        return self.path / "addresses.json"
 
     @property
     def lock_file(self) -> Path:

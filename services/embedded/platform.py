@@ -7,6 +7,7 @@ place of Redis, keys made at the first start. The services speak real HTTP and r
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from services.embedded.addresses import write_addresses
 from services.embedded.data_folder import DataFolder
 from services.embedded.options import Platform, PlatformOptions
 from services.embedded.redis_server import serving_redis
@@ -14,6 +15,7 @@ from services.embedded.service_settings import plan_of
 from services.gateway import wiring as gateway_wiring
 from services.gateway.keys import ensure_keys
 from services.ledger import wiring as ledger_wiring
+from services.ledger.proof.key_folder import ensure_signing_keys
 from services.orders import wiring as orders_wiring
 from services.runtime.clock import Clock, SystemClock
 
@@ -33,8 +35,10 @@ async def platform(options: PlatformOptions, *, clock: Clock | None = None) -> A
     folder = DataFolder(options.data)
     folder.prepare()
     with folder.locked():
+        folder.addresses_file.unlink(missing_ok=True)
         plan = plan_of(options, folder)
         ensure_keys(folder.keys, clock=clock)
+        ensure_signing_keys(folder.ledger_keys, clock=clock)
         async with (
             serving_redis() as redis_url,
             ledger_wiring.running(plan.ledger(), clock=clock) as ledger,
@@ -50,7 +54,7 @@ async def platform(options: PlatformOptions, *, clock: Clock | None = None) -> A
                 clock=clock,
             ) as gateway,
         ):
-            yield Platform(
+            running = Platform(
                 gateway_url=gateway.http_url,
                 orders_url=orders.http_url,
                 ledger_url=ledger.http_url,
@@ -59,3 +63,5 @@ async def platform(options: PlatformOptions, *, clock: Clock | None = None) -> A
                 folder=folder,
                 secrets=plan.secrets,
             )
+            write_addresses(running)
+            yield running

@@ -51,6 +51,7 @@ class Plan:
             http_port=self.options.ledger_port,
             grpc_host=self.options.host,
             grpc_port=self.options.ledger_grpc_port,
+            signing_keys_folder=self.folder.ledger_keys,
         )
 
     def orders(self, *, ledger_grpc_target: str) -> OrdersSettings:
@@ -89,6 +90,7 @@ class Plan:
             clients={"orders": sha256_of(self.secrets.orders_client_secret)},
             http_host=self.options.host,
             http_port=self.gateway_port,
+            demo_top_ups=True,
         )
 
 

@@ -12,6 +12,12 @@ VIOLATED = 1
 USAGE = 2
 """It could not begin: wrong options or settings, a port or a data folder that is taken, no data to look at."""
 
+PENDING = 3
+"""Migrations are pending: `tradeflow migrate status` and `plan`, which did what they were asked."""
+
+TOO_NEW = 4
+"""Newer code has changed the database so that this code can't work on it."""
+
 INTERRUPTED = 130
 """Ctrl-C, as shells count it: 128 + SIGINT."""
 

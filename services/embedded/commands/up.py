@@ -124,6 +124,7 @@ def _say(running: Platform) -> None:
 
 def _addresses(running: Platform) -> Table:
     table = Table(box=None, show_header=False)
+    table.add_row("[bold]console[/bold]", f"[bold]{running.gateway_url}/[/bold]", "for people: sign up, top up, buy")
     table.add_row("public API", running.gateway_url, f"{running.gateway_url}/schema")
     table.add_row("orders", running.orders_url, f"gRPC {running.orders_grpc_target}")
     table.add_row("ledger", running.ledger_url, f"gRPC {running.ledger_grpc_target}")

@@ -70,8 +70,8 @@ def _introduce(platform: Platform, stage: Stage) -> None:
         Panel(
             "One order's whole story, through the public API alone: sign-up, money, an order of two sellers, "
             "settlement, live wallets, a refund, a refused overdraft. It ends with the invariants, checked.\n"
-            f"The platform runs embedded in this process, for trying out: gateway {platform.gateway_url}, data in "
-            f"{platform.folder.path}.",
+            f"The platform runs embedded in this process, for trying out: console {platform.gateway_url}/, data in "
+            f"{platform.folder.path}. To stay and look around in the console: tradeflow up.",
             title="TradeFlow",
         )
     )

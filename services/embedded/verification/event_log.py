@@ -1,65 +1,100 @@
 """Invariant 6: what a service's outbox says was published is in the event log, in its order.
 
-A relay publishes its stream in order, and after a crash some of it again. So the first appearances in the topic must be
-the outbox's rows one by one; everything in between must be a repetition.
+A relay publishes its stream in order, and after a crash some of it again. So the first appearances in each partition
+must be the outbox's events in their order, and none may be missing; everything in between must be a repetition.
 """
 
-from collections.abc import AsyncGenerator
+import hashlib
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from uuid import UUID
+from typing import Protocol
 
-from services.embedded.sqlite_url import sqlite_url
-from services.runtime.broker.port import DEAD_LETTERS_SUFFIX, ReceivedMessage
-from services.runtime.broker.sqlite_log import SqliteLog
+from services.runtime.broker.port import DEAD_LETTERS_SUFFIX, Message, ReceivedMessage
 from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.errors import InvalidArgumentError
+from services.runtime.outbox import OutboxEvent, read_packs
+from services.runtime.registry.wire_format import payload_of
 
 ROWS_A_PAGE = 1_000
-"""Messages and outbox rows read at once."""
+"""Events of an outbox, read at once."""
 
 _CURSOR = "SELECT cursor_sequence FROM outbox_relays WHERE stream = $1"
 
 _LAST = "SELECT MAX(sequence) FROM outbox WHERE stream = $1"
 
-_EVENTS = """
-    SELECT sequence, event_id, message_key, payload FROM outbox WHERE stream = $1 AND sequence > $2 AND sequence <= $3
-    ORDER BY sequence LIMIT $4
+# Where each event appeared first. The database is a file without a name: memory doesn't grow with the log.
+_CREATE_FIRSTS = """
+    CREATE TABLE firsts (event_id TEXT PRIMARY KEY, topic_partition INTEGER, topic_offset INTEGER, digest BLOB)
+    WITHOUT ROWID
 """
 
-_TOPICS = "SELECT topic FROM topics ORDER BY topic"
+_ADD_FIRST = "INSERT OR IGNORE INTO firsts VALUES (?, ?, ?, ?)"
 
-_BACKLOG = "SELECT group_name, topic, next_offset FROM consumer_groups ORDER BY group_name, topic"
+_READ_FIRST = "SELECT topic_partition, topic_offset, digest FROM firsts WHERE event_id = ?"
+
+
+class EventLog(Protocol):
+    """A broker, as a check reads it: it joins no group and changes nothing."""
+
+    async def topics(self) -> Sequence[str]:
+        """List all topics."""
+        ...
+
+    async def forgetful_partitions(self, topic: str) -> frozenset[int]:
+        """List the partitions whose first messages are not kept any more."""
+        ...
+
+    def messages(self, topic: str) -> AsyncIterator[ReceivedMessage]:
+        """Read what each partition holds now, in its order."""
+        ...
+
+    async def backlog(self) -> int:
+        """Count what was published and not handled yet, over all groups."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
     """Where one service writes its events, and where they go."""
 
-    database: Path
+    database_url: str
     name: str
     topic: str
+    message_of: Callable[[OutboxEvent], Message] = OutboxEvent.to_message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Event:
-    """A row of an outbox."""
+    """An event of an outbox."""
 
     sequence: int
-    event_id: str
-    key: bytes
-    payload: bytes
+    message: Message
 
-    def is_in(self, message: ReceivedMessage) -> bool:
-        """Tell whether this is what was published, byte by byte."""
-        published = (message.headers.get("event-id"), message.key, message.value)
-        return published == (self.event_id, self.key, self.payload)
+    @property
+    def event_id(self) -> str:
+        return self.message.headers["event-id"]
 
     def __str__(self) -> str:
         return f"{self.event_id} (number {self.sequence})"
 
 
-async def check_event_log(broker_file: Path, streams: tuple[Stream, ...]) -> tuple[str, list[str]]:
+@dataclass(frozen=True, slots=True)
+class _First:
+    """Where an event appeared first, and as what."""
+
+    partition: int
+    offset: int
+    digest: bytes
+
+
+async def check_event_log(open_log: Callable[[], EventLog], streams: tuple[Stream, ...]) -> tuple[str, list[str]]:
     """Compare all streams with the log, and look for dead letters.
 
     Returns:
@@ -68,14 +103,14 @@ async def check_event_log(broker_file: Path, streams: tuple[Stream, ...]) -> tup
     told, wrong, unpublished = [], [], 0
     # Outboxes first, since they grow first: what they say was published must be found in the log after it.
     cursors = [await _cursor_of(stream) for stream in streams]
-    log = SqliteLog(broker_file)
+    log = open_log()
     try:
         for stream, (published, last) in zip(streams, cursors, strict=True):
             unpublished += last - published
             wrong += await _missing_of(log, stream, published)
             told.append(f"{published:,} {stream.topic}")
         wrong += await _dead_letters(log)
-        backlog = _backlog_of(log)
+        backlog = await log.backlog()
     finally:
         await log.close()
     return f"{' and '.join(told)} published, {unpublished:,} to publish, {backlog:,} to consume", wrong
@@ -83,7 +118,7 @@ async def check_event_log(broker_file: Path, streams: tuple[Stream, ...]) -> tup
 
 async def _cursor_of(stream: Stream) -> tuple[int, int]:
     """Read up to where a stream was published, and where it ends."""
-    database = open_database(sqlite_url(stream.database))
+    database = open_database(stream.database_url)
     try:
         async with database.snapshot() as connection:
             cursors = await connection.fetch(_CURSOR, stream.name.encode())
@@ -94,58 +129,87 @@ async def _cursor_of(stream: Stream) -> tuple[int, int]:
     return published, max(last or 0, published)
 
 
-async def _missing_of(log: SqliteLog, stream: Stream, published: int) -> list[str]:
-    """Walk through the log and the outbox side by side, and name the outbox's first row without its message."""
-    database = open_database(sqlite_url(stream.database))
+async def _missing_of(log: EventLog, stream: Stream, published: int) -> list[str]:
+    """Name the first event of the outbox that is not where it should be."""
+    # What a partition forgot is old and handled: there the comparison begins with what it still has.
+    unmet = set(await log.forgetful_partitions(stream.topic))
+    last_offsets: dict[int, int] = {}
+    database = open_database(stream.database_url)
     try:
-        messages, rows = _messages_of(log, stream.topic), _published_of(database, stream.name, published)
-        message, event = await anext(messages, None), await anext(rows, None)
-        first_offset = log.end_offset(stream.topic) if message is None else message.offset
-        if first_offset > 1:  # the log forgot what is old and handled: begin where both begin
-            while event is not None and (message is None or not event.is_in(message)):
-                event = await anext(rows, None)
-        while event is not None and message is not None:
-            if event.is_in(message):
-                event = await anext(rows, None)
-            message = await anext(messages, None)
+        with closing(sqlite3.connect("")) as index:
+            await _note_firsts(index, log, stream.topic)
+            async for event in _published_of(database, stream, published):
+                first = _first_of(index, event)
+                if first is None and unmet:
+                    continue
+                if not _is_in_place(event, first, last_offsets):
+                    return [
+                        f"{stream.topic}: event {event} of {stream.name} is missing, or is another, or not in its place"
+                    ]
+                unmet -= last_offsets.keys()
     finally:
         await database.close()
-    if event is None:
-        return []
-    return [f"{stream.topic}: event {event} of {stream.name} is missing, or is another, or not in its place"]
+    return []
 
 
-async def _messages_of(log: SqliteLog, topic: str) -> AsyncGenerator[ReceivedMessage, None]:
-    next_offset = 0
-    while messages := await log.read(topic, first_offset=next_offset, messages_max=ROWS_A_PAGE):
-        for message in messages:
-            yield message
-        next_offset = messages[-1].offset + 1
+def _is_in_place(event: _Event, first: _First | None, last_offsets: dict[int, int]) -> bool:
+    if first is None or first.digest != _digest_of(event.message):
+        return False
+    if first.offset <= last_offsets.get(first.partition, -1):
+        return False
+    last_offsets[first.partition] = first.offset
+    return True
 
 
-async def _published_of(database: Database, stream: str, published: int) -> AsyncGenerator[_Event, None]:
+async def _note_firsts(index: sqlite3.Connection, log: EventLog, topic: str) -> None:
+    index.execute(_CREATE_FIRSTS)
+    async for message in log.messages(topic):
+        event_id = message.headers.get("event-id")
+        index.execute(_ADD_FIRST, (event_id, message.partition, message.offset, _digest_of(message)))
+
+
+def _first_of(index: sqlite3.Connection, event: _Event) -> _First | None:
+    row = index.execute(_READ_FIRST, (event.event_id,)).fetchone()
+    return None if row is None else _First(*row)
+
+
+def _digest_of(message: Message) -> bytes:
+    """Digest what an event says: it is the same in a registry's wire format and plain."""
+    try:
+        payload = payload_of(message.value)
+    except InvalidArgumentError:
+        payload = message.value
+    return hashlib.sha256(len(message.key).to_bytes(4) + message.key + payload).digest()
+
+
+async def _published_of(database: Database, stream: Stream, published: int) -> AsyncGenerator[_Event, None]:
     last = 0
-    while True:
+    while last < published:
         async with database.snapshot() as connection:
-            rows = await connection.fetch(_EVENTS, stream.encode(), last, published, ROWS_A_PAGE)
-        for sequence, event_id, key, payload in rows:
-            yield _Event(sequence=sequence, event_id=str(UUID(bytes=event_id)), key=key, payload=payload)
-        if len(rows) < ROWS_A_PAGE:
+            packs = await read_packs(connection, stream.name, after_sequence=last, events_max=ROWS_A_PAGE)
+        if not packs:
             return
-        last = rows[-1][0]
+        for pack in packs:
+            for sequence, event in enumerate(pack.events, start=pack.first_sequence):
+                if sequence <= published:
+                    yield _Event(sequence=sequence, message=stream.message_of(event))
+        last = packs[-1].sequence
 
 
-async def _dead_letters(log: SqliteLog) -> list[str]:
+async def _dead_letters(log: EventLog) -> list[str]:
     found = []
-    for (topic,) in log.look(_TOPICS, ()):
+    for topic in await log.topics():
         if topic.endswith(DEAD_LETTERS_SUFFIX):
-            async for message in _messages_of(log, topic):
+            async for message in log.messages(topic):
                 reason = message.headers.get("dlq-reason", "no reason given")
                 found.append(f"{topic}: a message had no effect: {reason}")
     return found
 
 
-def _backlog_of(log: SqliteLog) -> int:
-    """Count what was published and not handled yet, over all groups."""
-    rows = log.look(_BACKLOG, ())
-    return sum(max(0, log.end_offset(topic) - max(1, next_offset)) for _, topic, next_offset in rows)
+def backlog_of(end_offset: int, next_offset: int, first_offset: int) -> int:
+    """Count what a group has still to handle of a partition; one that never committed begins at the first."""
+    return max(0, end_offset - max(first_offset, next_offset))
+
+
+Offsets = Mapping[tuple[str, int], int]
+"""Of partitions, by topic and number."""

@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from services.embedded.sqlite_url import sqlite_url
+from services.embedded.book_source import BookSource
 from services.embedded.verification.progress import Progress
 from services.embedded.verification.sqlite_files import damage_of
+from services.ledger.proof.head_file import HeadFile
+from services.ledger.proof.verify_proof import ProofReport, verify_proof
 from services.ledger.queries.verification.findings import Problem
-from services.ledger.queries.verify import VerifyReport, verify_database
+from services.ledger.queries.verify import VerifyReport, verify_book
 
 INVARIANTS_OF_COLUMN: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("postings", "amount"): (1,),
@@ -18,6 +19,7 @@ INVARIANTS_OF_COLUMN: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("balances", "overdraft_limit"): (2,),
     ("balances", "debits_pending"): (3,),
     ("balances", "credits_pending"): (3,),
+    ("balances", "event_sequence"): (8,),
     ("holds", "refunded"): (5,),
 }
 """What a problem in a column contradicts, where its table alone doesn't tell."""
@@ -28,7 +30,6 @@ INVARIANTS_OF_TABLE: Mapping[str, tuple[int, ...]] = {
     "idempotency_keys": (4,),
     "capture_legs": (5,),
     "outbox": (8,),
-    "wallets": (8,),
 }
 """What a problem in a table contradicts; elsewhere it is the journal's own proof (7)."""
 
@@ -38,9 +39,10 @@ PROOF = (7,)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedBook:
-    """What the ledger's verification found; `report` is None when the file can't even be read."""
+    """What the ledger's verification found; the reports are None when the file can't even be read."""
 
     report: VerifyReport | None
+    proof: ProofReport | None
     violations: Mapping[int, tuple[str, ...]]
 
     def of(self, number: int) -> tuple[str, ...]:
@@ -48,23 +50,37 @@ class CheckedBook:
         return self.violations.get(number, ())
 
 
-async def check_book(database: Path, progress: Progress) -> CheckedBook:
-    """Let the ledger verify its book, and look for damage that the file system did."""
-    damage = await damage_of(database)
+async def check_book(
+    source: BookSource, progress: Progress, *, from_sequence: int = 1, kept: HeadFile | None = None
+) -> CheckedBook:
+    """Let the ledger verify its book, and look for damage that the file system did.
+
+    Args:
+        source: Which.
+        progress: Is told of each step.
+        from_sequence: The first record to check.
+        kept: A signed head from elsewhere, which the journal must still fit.
+    """
+    damage = await damage_of(source.file) if source.file is not None else []
     try:
-        report = await verify_database(sqlite_url(database), lambda done, total: progress("journal", done, total))
+        async with source.opened() as book:
+            report = await verify_book(
+                book, lambda done, total: progress("journal", done, total), from_sequence=from_sequence
+            )
+            proof = await verify_proof(book, lambda done, total: progress("proof", done, total), kept=kept)
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes of the reading is a finding
-        unreadable = f"{database.name} can't be read: {error!r}"
-        return CheckedBook(report=None, violations={7: (*damage, unreadable)})
+        unreadable = f"{source.name} can't be read: {error!r}"
+        return CheckedBook(report=None, proof=None, violations={7: (*damage, unreadable)})
     found: defaultdict[int, list[str]] = defaultdict(list)
     found[7] += damage
-    for problem in report.problems:
+    for problem in (*report.problems, *proof.problems):
         for number in invariants_of(problem):
             found[number].append(str(problem))
-    untold = report.problems_found - len(report.problems)
+    untold = report.problems_found - len(report.problems) + proof.problems_found - len(proof.problems)
     if untold:
         found[7].append(f"the ledger has {untold} more problems")
-    return CheckedBook(report=report, violations={number: tuple(told) for number, told in found.items()})
+    violations = {number: tuple(told) for number, told in found.items()}
+    return CheckedBook(report=report, proof=proof, violations=violations)
 
 
 def invariants_of(problem: Problem) -> tuple[int, ...]:

@@ -8,10 +8,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
-from services.embedded.sqlite_url import sqlite_url
 from services.ledger.domain.hold import Hold, HoldState
 from services.ledger.queries.hold_totals import hold_totals
 from services.orders.outbound.order_totals import OrderTotals, order_totals
@@ -56,18 +54,20 @@ class Look:
     differences: set[Difference]
 
 
-async def check_settlement(orders_database: Path, ledger_database: Path, *, is_running: bool) -> tuple[str, list[str]]:
-    """Compare each order with its hold.
+async def check_settlement(
+    orders_url: str, ledger_url: str, *, is_running: bool, book_id: int = 1
+) -> tuple[str, list[str]]:
+    """Compare each order of a database with its hold in another one's book.
 
     Returns:
         What was looked at, and what is wrong.
     """
-    look = await _look(orders_database, ledger_database)
+    look = await _look(orders_url, ledger_url, book_id)
     differences = look.differences
     deadline = time.monotonic() + LAG_SECONDS_MAX
     while is_running and differences and time.monotonic() < deadline:
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        look = await _look(orders_database, ledger_database)
+        look = await _look(orders_url, ledger_url, book_id)
         differences &= look.differences
     wrong = [difference for difference in differences if is_running or not difference.under_way]
     waiting = len(look.differences) - len(wrong)
@@ -75,9 +75,9 @@ async def check_settlement(orders_database: Path, ledger_database: Path, *, is_r
     return looked_at, sorted(str(difference) for difference in wrong)
 
 
-async def _look(orders_database: Path, ledger_database: Path) -> Look:
+async def _look(orders_url: str, ledger_url: str, book_id: int) -> Look:
     look = Look(differences=set())
-    orders, holds = order_totals(sqlite_url(orders_database)), hold_totals(sqlite_url(ledger_database))
+    orders, holds = order_totals(orders_url), hold_totals(ledger_url, book_id=book_id)
     async for order, hold in pairs_of(orders, holds):
         look.orders += order is not None
         look.holds += hold is not None

@@ -1,0 +1,58 @@
+"""`tradeflow ledger export`: a whole book as a file."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.embedded.book_source import DEFAULT_BOOK, BookOption, BookSource, DatabaseOption, book_source
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr
+from services.embedded.commands.exit_codes import INTERRUPTED, USAGE, end_with
+from services.embedded.commands.progress_bar import progress_bar
+from services.embedded.verification.progress import Progress
+from services.ledger.proof.book_export import export_book
+from services.runtime.errors import TradeFlowError
+
+
+def export(
+    file: Annotated[Path, typer.Argument(dir_okay=False, help="The file to be made.")],
+    *,
+    data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
+    book: BookOption = DEFAULT_BOOK,
+) -> None:
+    """Write the whole book to a file, as JSON Lines: records, postings, keys, refusals, signed heads.
+
+    It is one snapshot, taken beside the running service; what is recorded meanwhile is not in it. The file appears when
+    it is whole. Equal books make equal files.
+
+    [bold]Examples[/bold]
+
+    tradeflow ledger export book.jsonl
+
+    tradeflow ledger import book.jsonl --data /tmp/copy && tradeflow ledger export copy.jsonl --data /tmp/copy
+    """
+    log_to_stderr("ERROR")
+    try:
+        source = book_source(data, database, None, book)
+        with progress_bar("exporting") as told:
+            records = asyncio.run(_export(source, file, told))
+    except TradeFlowError as error:
+        end_with(error.message, USAGE)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    sys.stderr.write(f"{records:,} records are in {file}.\n")
+
+
+async def _export(source: BookSource, file: Path, told: Progress) -> int:
+    draft = file.with_name(f".{file.name}.part")
+    try:
+        async with source.opened() as book:
+            with draft.open("wb") as opened:
+                records = await export_book(book, opened, lambda done, total: told("exporting", done, total))
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+    return records

@@ -1,0 +1,57 @@
+"""`tradeflow ledger head`: where the book stands, signed, to be kept elsewhere."""
+
+import asyncio
+import sys
+
+from services.embedded.book_source import (
+    DEFAULT_BOOK,
+    BookOption,
+    BookSource,
+    DatabaseOption,
+    SigningKeysOption,
+    book_source,
+)
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr
+from services.embedded.commands.exit_codes import USAGE, end_with
+from services.ledger.proof.head_file import encode_head_file
+from services.ledger.proof.head_rows import newest_head, public_keys
+from services.ledger.proof.notary import Notary
+from services.runtime.clock import SystemClock
+from services.runtime.errors import TradeFlowError, UnavailableError
+
+
+def head(
+    *,
+    data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
+    signing_keys: SigningKeysOption = None,
+    book: BookOption = DEFAULT_BOOK,
+) -> None:
+    """Write the newest signed head, with the public keys, to stdout.
+
+    With the signing keys at hand the book is signed as it is now; without them (--database alone) the newest head that
+    the service signed is written. Keep it where who runs the database can't change it.
+
+    [bold]Examples[/bold]
+
+    tradeflow ledger head > /mnt/elsewhere/head.json
+
+    tradeflow verify --head /mnt/elsewhere/head.json
+    """
+    log_to_stderr("ERROR")
+    try:
+        content = asyncio.run(_head_of(book_source(data, database, signing_keys, book)))
+    except TradeFlowError as error:
+        end_with(error.message, USAGE)
+    sys.stdout.buffer.write(content)
+
+
+async def _head_of(source: BookSource) -> bytes:
+    async with source.opened() as book:
+        await Notary(book, SystemClock(), keys_folder=source.keys_folder).run_once()
+        async with book.database.snapshot() as connection:
+            signed = await newest_head(connection, book.book_id)
+            keys = await public_keys(connection, book.book_id)
+    if signed is None:
+        raise UnavailableError("No head of the book is signed yet.", reason="head_not_signed")
+    return encode_head_file(signed, keys)

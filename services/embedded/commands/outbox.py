@@ -1,0 +1,200 @@
+"""`tradeflow outbox`: what waits to be published, for how long, and who publishes it."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import typer
+from rich.table import Table
+
+from services.embedded.book_source import check_file_exists
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
+from services.embedded.commands.service_database import (
+    DatabaseUrlFileOption,
+    DatabaseUrlOption,
+    ServiceName,
+    service_database,
+    telling_what_is_in_the_way,
+)
+from services.embedded.data_folder import DataFolder
+from services.embedded.sqlite_url import sqlite_url
+from services.embedded.story.stage import new_console
+from services.runtime.clock import SystemClock
+from services.runtime.database.opening import open_database
+from services.runtime.database.port import Database
+from services.runtime.outbox_packs import OutboxEvent
+from services.runtime.outbox_status import StreamStatus, events_after, outbox_status
+
+app = typer.Typer(no_args_is_help=True, help="Events on their way from a service's database to the broker.")
+
+AnyServiceOption = Annotated[
+    ServiceName | None,
+    typer.Option("--service", help="Whose outbox; without it both of the data folder's, or the ledger's to show."),
+]
+
+T = TypeVar("T")
+
+
+@app.command()
+def status(
+    *,
+    data: DataOption = DEFAULT_DATA,
+    service: AnyServiceOption = None,
+    database_url: DatabaseUrlOption = None,
+    database_url_file: DatabaseUrlFileOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell for each stream how far it is published, what waits, and who holds its lease. Changes nothing.
+
+    A relay that stands still shows as a lag whose age grows. A lease that ended while events wait means that no relay
+    runs at all.
+
+    [bold]Examples[/bold]
+
+    tradeflow outbox status
+
+    tradeflow outbox status --service orders --database-url-file /secrets/orders-url --json
+    """
+    log_to_stderr("ERROR")
+    now = SystemClock().now()
+    with telling_what_is_in_the_way():
+        databases = _databases(data, service, database_url, database_url_file)
+        streams = {name: _run(url, outbox_status) for name, url in databases.items()}
+    if json:
+        told = [_as_data(name, one, now) for name, some in streams.items() for one in some]
+        sys.stdout.write(msgspec.json.encode({"streams": told}).decode() + "\n")
+        return
+    table = Table(box=None)
+    for column in ("service", "stream", "published", "last", "lag", "waiting for", "rows", "lease"):
+        table.add_column(column)
+    for name, some in streams.items():
+        for one in some:
+            table.add_row(name, *_cells(one, now))
+    new_console().print(table)
+
+
+@app.command()
+def show(
+    stream: Annotated[str, typer.Argument(help="The stream's name, as `status` tells it.")],
+    *,
+    data: DataOption = DEFAULT_DATA,
+    service: AnyServiceOption = None,
+    database_url: DatabaseUrlOption = None,
+    database_url_file: DatabaseUrlFileOption = None,
+    after: Annotated[
+        int | None, typer.Option("--after", min=0, help="Events behind this number; without it, those that wait.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Only events of this key: an order's or a wallet's id.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many events at most.")] = 50,
+    json: JsonOption = False,
+) -> None:
+    """List the events of a stream, oldest first. Changes nothing.
+
+    [bold]Examples[/bold]
+
+    tradeflow outbox show orders    [dim]# what waits[/dim]
+
+    tradeflow outbox show orders --after 0 --limit 10    [dim]# the oldest that are kept[/dim]
+    """
+    log_to_stderr("ERROR")
+    with telling_what_is_in_the_way():
+        chosen = service or ("orders" if stream == "orders" else "ledger")
+        (url,) = _databases(data, chosen, database_url, database_url_file).values()
+        events = _run(url, lambda database: _events(database, stream, after=after, key=key, limit=limit))
+    told = [_event_as_data(sequence, event) for sequence, event in events]
+    if json:
+        sys.stdout.write(msgspec.json.encode({"stream": stream, "events": told}).decode() + "\n")
+        return
+    table = Table(box=None)
+    for column in ("number", "recorded at", "topic", "key", "type", "event id", "bytes"):
+        table.add_column(column)
+    for one in told:
+        table.add_row(*(str(value) for value in one.values()))
+    new_console().print(table)
+
+
+def _databases(
+    data: Path, service: ServiceName | None, url: str | None, url_file: Path | None
+) -> dict[ServiceName, str]:
+    """Choose one service's database by its URL, or those of the data folder."""
+    if service is not None and (url is not None or url_file is not None):
+        return {service: service_database(service, url, url_file).url}
+    folder = DataFolder(data)
+    files: dict[ServiceName, Path] = {"ledger": folder.ledger_database, "orders": folder.orders_database}
+    chosen = {name: sqlite_url(file) for name, file in files.items() if service in {None, name}}
+    for one in chosen.values():
+        check_file_exists(one)
+    return chosen
+
+
+def _run(url: str, look: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
+    async def run() -> T:
+        database = open_database(url)
+        try:
+            return await look(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+async def _events(
+    database: Database, stream: str, *, after: int | None, key: str | None, limit: int
+) -> list[tuple[int, OutboxEvent]]:
+    if after is None:
+        cursors = [one.cursor_sequence for one in await outbox_status(database) if one.stream == stream]
+        after = cursors[0] if cursors else 0
+    found: list[tuple[int, OutboxEvent]] = []
+    async for sequence, event in events_after(database, stream, after_sequence=after):
+        if key is None or event.key == key.encode():
+            found.append((sequence, event))
+        if len(found) == limit:
+            break
+    return found
+
+
+def _as_data(service: str, one: StreamStatus, now: datetime) -> dict[str, object]:
+    return {
+        "service": service,
+        **{name: getattr(one, name) for name in StreamStatus.__dataclass_fields__},
+        "lag_seconds": (now - one.waiting_since).total_seconds() if one.waiting_since else 0.0,
+        "lease_is_held": one.lease_expires_at is not None and one.lease_expires_at > now,
+    }
+
+
+def _event_as_data(sequence: int, event: OutboxEvent) -> dict[str, object]:
+    return {
+        "sequence": sequence,
+        "recorded_at": event.recorded_at.isoformat(),
+        "topic": event.topic,
+        "key": event.key.decode(errors="replace"),
+        "event_type": event.event_type.rpartition(".")[2],
+        "event_id": str(event.event_id),
+        "payload_bytes": len(event.payload),
+    }
+
+
+def _cells(one: StreamStatus, now: datetime) -> list[str]:
+    waiting = timedelta(0) if one.waiting_since is None else now - one.waiting_since
+    if one.lease_expires_at is None or one.lease_holder is None:
+        lease = "never taken"
+    elif one.lease_expires_at > now:
+        lease = f"{one.lease_holder} for {(one.lease_expires_at - now).total_seconds():.1f} s"
+    else:
+        lease = f"free, last {one.lease_holder}"
+    seconds = f"{waiting.total_seconds():,.1f} s" if one.waiting_since else "-"
+    return [
+        one.stream,
+        f"{one.cursor_sequence:,}",
+        f"{one.last_sequence:,}",
+        f"{one.lag_events:,}",
+        seconds,
+        f"{one.rows:,}",
+        lease,
+    ]

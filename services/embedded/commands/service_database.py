@@ -1,0 +1,113 @@
+"""Which service's database a command is about, and how its URL is given without standing in the process list."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Error as SqliteError
+from typing import Annotated, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import typer
+from pymysql import MySQLError
+
+from services.embedded.commands.exit_codes import INTERRUPTED, TOO_NEW, USAGE, VIOLATED, end_with
+from services.ledger.wiring import MIGRATIONS as LEDGER_MIGRATIONS
+from services.orders.wiring import MIGRATIONS as ORDERS_MIGRATIONS
+from services.runtime.database.opening import sqlite_path
+from services.runtime.database.port import NotGrantedError
+from services.runtime.errors import InvalidArgumentError, RefusedError, TradeFlowError
+
+ServiceName = Literal["ledger", "orders"]
+"""Services that have a database."""
+
+PACKAGES: dict[ServiceName, str] = {"ledger": LEDGER_MIGRATIONS, "orders": ORDERS_MIGRATIONS}
+"""Where each one's migrations are."""
+
+ServiceOption = Annotated[ServiceName, typer.Option("--service", help="Whose tables.")]
+
+DatabaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        help="sqlite:////path/to/file.db or mysql://user:password@host/name. Everybody on the machine can read a "
+        "command line: with a password in it, better use the environment or a file.",
+    ),
+]
+
+DatabaseUrlFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--database-url-file", exists=True, dir_okay=False, help="A file with the URL, such as a mounted secret."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDatabase:
+    """A service and the database of its tables."""
+
+    service: ServiceName
+    url: str
+
+    @property
+    def package(self) -> str:
+        """Name the package of its migrations."""
+        return PACKAGES[self.service]
+
+    @property
+    def shown_url(self) -> str:
+        """Name the database without its password and options."""
+        parts = urlsplit(self.url)
+        if parts.scheme == "sqlite":
+            return self.url
+        where = parts.netloc.rpartition("@")[2]
+        user = f"{parts.username}@" if parts.username else ""
+        return urlunsplit((parts.scheme, f"{user}{where}", parts.path, "", ""))
+
+    @property
+    def is_missing_file(self) -> bool:
+        """Tell whether it is a SQLite file that nobody has made yet; looking at it would make it."""
+        return urlsplit(self.url).scheme == "sqlite" and not Path(sqlite_path(self.url, "database")).is_file()
+
+
+def service_database(service: ServiceName, url: str | None, url_file: Path | None) -> ServiceDatabase:
+    """Choose the URL: the option, the file, or the variable that the service itself reads.
+
+    Raises:
+        InvalidArgumentError: There is none, or two.
+    """
+    variable = f"TRADEFLOW_{service.upper()}_DATABASE_URL"
+    if url is not None and url_file is not None:
+        raise InvalidArgumentError("--database-url and --database-url-file: one of them", reason="database_url_missing")
+    chosen = url or (url_file.read_text().strip() if url_file is not None else os.environ.get(variable, ""))
+    if not chosen:
+        raise InvalidArgumentError(
+            f"which database? Set {variable}, or give --database-url-file or --database-url",
+            reason="database_url_missing",
+        )
+    return ServiceDatabase(service, chosen)
+
+
+@contextmanager
+def telling_what_is_in_the_way() -> Iterator[None]:
+    """End with one line and an exit code where a database can't be worked on.
+
+    Raises:
+        SystemExit: It can't.
+    """
+    try:
+        yield
+    except InvalidArgumentError as error:
+        end_with(error.message, USAGE)
+    except RefusedError as error:
+        end_with(error.message, TOO_NEW if error.reason == "database_newer" else VIOLATED)
+    except TradeFlowError as error:
+        end_with(error.message, VIOLATED)
+    except NotGrantedError as error:
+        end_with(f"{error}; `tradeflow grants` prints what each role needs", VIOLATED)
+    except (MySQLError, SqliteError) as error:
+        end_with(f"the database refuses: {error}", VIOLATED)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
