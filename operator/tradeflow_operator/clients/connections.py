@@ -1,0 +1,161 @@
+"""From a reference to a cluster: the KafkaConnection, who may use it, its Secret, and the clients that are kept."""
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tradeflow_operator.clients.fence import Fence
+from tradeflow_operator.clients.kafka import KafkaAdmin
+from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path
+from tradeflow_operator.clients.registry import RegistryClient
+from tradeflow_operator.errors import RefusedError, UnavailableError
+from tradeflow_operator.metrics import OperatorMetrics
+from tradeflow_operator.reconcile.connection import KIND, ConnectionRef, KafkaConnectionSpec, may_refer
+from tradeflow_operator.resources import ObjectKey, Resource, parse_resource
+
+SECRET_SECONDS = 30.0
+"""How long a Secret that was read is believed: so long a changed password takes to arrive."""
+
+WAIT_SECONDS = 60.0
+"""How soon a reference to nothing is looked at again; the connection's arrival wakes it sooner."""
+
+
+class KnownBodies(Protocol):
+    """What the watches told."""
+
+    def get(self, key: ObjectKey) -> Mapping[str, Any] | None:
+        """Return what was last told of a resource."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """What speaks to one connection's servers."""
+
+    kafka: KafkaAdmin
+    registry: RegistryClient | None
+    made_from: tuple[Any, ...]
+
+
+class Connections:
+    """The clients of all connections, made when they are first needed."""
+
+    def __init__(
+        self, kubernetes: KubernetesClient, known: KnownBodies, fence: Fence, metrics: OperatorMetrics
+    ) -> None:
+        """Prepare."""
+        self._kubernetes = kubernetes
+        self._known = known
+        self._fence = fence
+        self._metrics = metrics
+        self._clients: dict[ObjectKey, Clients] = {}
+        self._secrets: dict[tuple[str, str], tuple[float, dict[str, str]]] = {}
+
+    async def kafka(self, ref: ConnectionRef, namespace: str) -> KafkaAdmin:
+        """Find the Kafka that a resource of a namespace refers to.
+
+        Raises:
+            UnavailableError: `ConnectionNotFound`: there is none of that name yet.
+            RefusedError: `ConnectionForbidden`, or its Secret isn't there (`SecretNotFound`).
+        """
+        return (await self.clients(self.find(ref, namespace))).kafka
+
+    async def registry(self, ref: ConnectionRef, namespace: str) -> RegistryClient:
+        """Find the schema registry that a resource of a namespace refers to.
+
+        Raises:
+            UnavailableError: As `kafka`.
+            RefusedError: As `kafka`, or the connection has none (`RegistryNotConfigured`).
+        """
+        connection = self.find(ref, namespace)
+        registry = (await self.clients(connection)).registry
+        if registry is None:
+            raise RefusedError(f"{connection.key} has no spec.registryURL.", reason="RegistryNotConfigured")
+        return registry
+
+    def find(self, ref: ConnectionRef, namespace: str) -> Resource[KafkaConnectionSpec]:
+        """Find the connection itself, and check that it may be used."""
+        key = ref.key(namespace)
+        body = self._known.get(key)
+        if body is None:
+            raise UnavailableError(
+                f"There is no {key} yet.", reason="ConnectionNotFound", retry_after_seconds=WAIT_SECONDS
+            )
+        connection = parse_resource(KIND, body, KafkaConnectionSpec)
+        if not may_refer(connection, namespace):
+            message = f"{key} doesn't name the namespace {namespace} in spec.allowedNamespaces."
+            raise RefusedError(message, reason="ConnectionForbidden")
+        return connection
+
+    def cluster_name(self, ref: ConnectionRef, namespace: str) -> str:
+        """Name the cluster, the same for all connections to it once one has reached it."""
+        key = ref.key(namespace)
+        body = self._known.get(key) or {}
+        return str((body.get("status") or {}).get("clusterID") or key)
+
+    async def clients(self, connection: Resource[KafkaConnectionSpec]) -> Clients:
+        """Make, or find, the clients of a connection."""
+        spec = connection.spec
+        secret = await self._secret(connection.namespace, spec.secret_ref.name) if spec.secret_ref else {}
+        made_from = (connection.uid, connection.generation, tuple(sorted(secret.items())))
+        clients = self._clients.get(connection.key)
+        if clients is not None and clients.made_from == made_from:
+            return clients
+        if clients is not None and clients.registry is not None:
+            await clients.registry.close()
+        registry = RegistryClient(spec.registry_url, secret, self._fence, self._metrics) if spec.registry_url else None
+        kafka = KafkaAdmin(kafka_config(spec, secret), self._fence, self._metrics)
+        self._clients[connection.key] = Clients(kafka=kafka, registry=registry, made_from=made_from)
+        return self._clients[connection.key]
+
+    def forget_secret(self, namespace: str, name: str) -> None:
+        """Read a Secret anew at the next need."""
+        self._secrets.pop((namespace, name), None)
+
+    async def close(self) -> None:
+        """Close all clients."""
+        for clients in self._clients.values():
+            if clients.registry is not None:
+                await clients.registry.close()
+        self._clients.clear()
+
+    async def _secret(self, namespace: str, name: str) -> dict[str, str]:
+        kept = self._secrets.get((namespace, name))
+        if kept is not None and time.monotonic() < kept[0]:
+            return kept[1]
+        body = await self._kubernetes.read(object_path("api/v1", "secrets", namespace, name))
+        if body is None:
+            raise UnavailableError(
+                f"There is no Secret {namespace}/{name} yet.",
+                reason="SecretNotFound",
+                retry_after_seconds=SECRET_SECONDS,
+            )
+        data = {field: base64.b64decode(value).decode() for field, value in (body.get("data") or {}).items()}
+        self._secrets[namespace, name] = (time.monotonic() + SECRET_SECONDS, data)
+        return data
+
+
+def kafka_config(spec: KafkaConnectionSpec, secret: dict[str, str]) -> dict[str, Any]:
+    """Write librdkafka's settings."""
+    signed_in = "username" in secret
+    layers = ["SASL"] * signed_in + ["SSL" if spec.tls or "ca.crt" in secret else "PLAINTEXT"]
+    config: dict[str, Any] = {
+        "bootstrap.servers": ",".join(spec.bootstrap_servers),
+        "security.protocol": "_".join(layers),
+    }
+    if signed_in:
+        config |= {
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": secret["username"],
+            "sasl.password": secret.get("password", ""),
+        }
+    for field, setting in (
+        ("ca.crt", "ssl.ca.pem"),
+        ("tls.crt", "ssl.certificate.pem"),
+        ("tls.key", "ssl.key.pem"),
+    ):
+        if field in secret:
+            config[setting] = secret[field]
+    return config

@@ -1,0 +1,99 @@
+"""DatabaseMigration: Jobs of a service's image, and what their Pods said."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+from tradeflow_operator.clients.kubernetes import AlreadyExistsError, KubernetesClient, object_path
+from tradeflow_operator.kinds import Kind
+from tradeflow_operator.reconcile.database_migration import (
+    RUN_LABEL,
+    CreateJob,
+    DatabaseMigrationSpec,
+    DeleteJob,
+    JobSeen,
+    MigrationSeen,
+    job_names_of,
+    plan_migration,
+)
+from tradeflow_operator.reconcile.plan import Plan, Step
+from tradeflow_operator.resources import Resource
+
+_JOBS = "apis/batch/v1"
+
+
+class DatabaseMigrationKind(Kind[DatabaseMigrationSpec, MigrationSeen]):
+    """Runs migrations."""
+
+    name: ClassVar[str] = "DatabaseMigration"
+    plural: ClassVar[str] = "databasemigrations"
+    spec_type = DatabaseMigrationSpec
+
+    def __init__(self, kubernetes: KubernetesClient) -> None:
+        """Take a client."""
+        self._kubernetes = kubernetes
+
+    async def observe(self, resource: Resource[DatabaseMigrationSpec]) -> MigrationSeen:
+        """Read the Jobs, and the last words of their Pods."""
+        plan_name, apply_name = job_names_of(resource)
+        label = resource.name[:63].rstrip("-.")
+        jobs = await self._list(_JOBS, "jobs", resource.namespace, f"{RUN_LABEL}={label}")
+        own = {
+            job["metadata"]["name"]: job
+            for job in jobs
+            if any(owner.get("uid") == resource.uid for owner in job["metadata"].get("ownerReferences") or ())
+        }
+        seen = {name: await self._seen(own[name]) for name in (plan_name, apply_name) if name in own}
+        stale = [
+            name for name, job in own.items() if name not in {plan_name, apply_name} and _state_of(job) != "Running"
+        ]
+        return MigrationSeen(
+            plan_job=seen.get(plan_name), apply_job=seen.get(apply_name), stale_jobs=tuple(sorted(stale))
+        )
+
+    def plan(self, resource: Resource[DatabaseMigrationSpec], observed: MigrationSeen, now: datetime) -> Plan:
+        """Decide."""
+        return plan_migration(resource, observed, now)
+
+    async def apply(self, resource: Resource[DatabaseMigrationSpec], step: Step) -> None:
+        """Take one step; a Job that is there already is the one that was wanted, since its name says what it does."""
+        if isinstance(step, CreateJob):
+            try:
+                await self._kubernetes.create(object_path(_JOBS, "jobs", resource.namespace), step.body)
+            except AlreadyExistsError:
+                return
+        elif isinstance(step, DeleteJob):
+            await self._kubernetes.delete(object_path(_JOBS, "jobs", resource.namespace, step.name))
+
+    async def _seen(self, job: Mapping[str, Any]) -> JobSeen:
+        name, state = job["metadata"]["name"], _state_of(job)
+        if state == "Running":
+            return JobSeen(name=name, state=state)
+        namespace = job["metadata"]["namespace"]
+        pods = await self._list("api/v1", "pods", namespace, f"batch.kubernetes.io/job-name={name}")
+        return JobSeen(name=name, state=state, last_words=_last_words(pods))
+
+    async def _list(self, api: str, plural: str, namespace: str, selector: str) -> list[dict[str, Any]]:
+        found = await self._kubernetes.read(object_path(api, plural, namespace), {"labelSelector": selector})
+        items: list[dict[str, Any]] = (found or {}).get("items") or []
+        return items
+
+
+def _state_of(job: Mapping[str, Any]) -> Any:
+    """Tell how a Job ended, by its conditions: counts come before the Job is over."""
+    conditions = {each["type"]: each["status"] for each in (job.get("status") or {}).get("conditions") or ()}
+    if conditions.get("Complete") == "True":
+        return "Succeeded"
+    return "Failed" if conditions.get("Failed") == "True" else "Running"
+
+
+def _last_words(pods: list[dict[str, Any]]) -> str:
+    """Return what the container said that ended last."""
+    ended = [
+        container["state"]["terminated"]
+        for pod in pods
+        for container in (pod.get("status") or {}).get("containerStatuses") or ()
+        if (container.get("state") or {}).get("terminated")
+    ]
+    latest: Mapping[str, Any] = max(ended, key=lambda end: end.get("finishedAt") or "", default={})
+    return str(latest.get("message") or "")

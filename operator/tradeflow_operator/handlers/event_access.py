@@ -1,0 +1,139 @@
+"""EventAccess's effects: Kafka's users and rights, and the Secret."""
+
+import base64
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from tradeflow_operator import GROUP, VERSION
+from tradeflow_operator.clients.connections import Connections
+from tradeflow_operator.clients.kafka_users import KafkaUsers
+from tradeflow_operator.clients.kubernetes import AlreadyExistsError, KubernetesClient, object_path
+from tradeflow_operator.errors import UnavailableError
+from tradeflow_operator.kinds import Kind
+from tradeflow_operator.reconcile.event_access import (
+    KIND,
+    DeleteUser,
+    EventAccessSight,
+    EventAccessSpec,
+    GrantRights,
+    SecretSight,
+    SetPassword,
+    TakeRights,
+    WriteSecret,
+    plan_access,
+)
+from tradeflow_operator.reconcile.plan import Plan, Step
+from tradeflow_operator.resources import ObjectKey, Resource
+
+PASSWORD_BYTES = 32
+"""Of randomness: more than SCRAM's hash can use."""
+
+
+class EventAccessKind(Kind[EventAccessSpec, EventAccessSight]):
+    """Makes a user for one service."""
+
+    name = KIND
+    plural = "eventaccesses"
+    spec_type = EventAccessSpec
+
+    def __init__(self, connections: Connections, kubernetes: KubernetesClient) -> None:
+        """Reach both by these."""
+        self._connections = connections
+        self._kubernetes = kubernetes
+
+    async def observe(self, resource: Resource[EventAccessSpec]) -> EventAccessSight:
+        """Look at the Secret, the user and its rights."""
+        if resource.deleting and resource.spec.deletion_policy != "Delete":
+            return EventAccessSight()
+        users = await self._users(resource)
+        principal = resource.spec.principal
+        return EventAccessSight(
+            secret=_sight_of(resource, await self._secret(resource)),
+            user_exists=await users.exists(principal),
+            rights=await users.rights(principal),
+        )
+
+    def plan(self, resource: Resource[EventAccessSpec], observed: EventAccessSight, now: datetime) -> Plan:
+        """Decide."""
+        return plan_access(resource, observed, now)
+
+    async def apply(self, resource: Resource[EventAccessSpec], step: Step) -> None:
+        """Take one step."""
+        users = await self._users(resource)
+        match step:
+            case WriteSecret():
+                await self._write_secret(resource)
+            case SetPassword(principal=principal):
+                data = (await self._secret(resource) or {}).get("data") or {}
+                if "password" not in data:
+                    raise UnavailableError("The Secret went away meanwhile.", reason="SecretNotFound")
+                await users.set_password(principal, base64.b64decode(data["password"]).decode())
+            case GrantRights(principal=principal, rights=rights):
+                await users.grant(principal, rights)
+            case TakeRights(principal=principal, rights=rights):
+                await users.take(principal, rights)
+            case DeleteUser(principal=principal):
+                await users.delete(principal)
+            case _:
+                raise AssertionError(f"{resource.key} has no step {step}")
+
+    def claim(self, resource: Resource[EventAccessSpec]) -> str | None:
+        """Own the user of the cluster."""
+        cluster = self._connections.cluster_name(resource.spec.connection_ref, resource.namespace)
+        return f"{cluster}/{resource.spec.principal}"
+
+    def references(self, resource: Resource[EventAccessSpec]) -> Sequence[ObjectKey]:
+        """Look again when the connection changes."""
+        return (resource.spec.connection_ref.key(resource.namespace),)
+
+    async def _users(self, resource: Resource[EventAccessSpec]) -> KafkaUsers:
+        return KafkaUsers(await self._connections.kafka(resource.spec.connection_ref, resource.namespace))
+
+    async def _secret(self, resource: Resource[EventAccessSpec]) -> dict[str, Any] | None:
+        path = object_path("api/v1", "secrets", resource.namespace, resource.spec.secret_name)
+        return await self._kubernetes.read(path)
+
+    async def _write_secret(self, resource: Resource[EventAccessSpec]) -> None:
+        """Write a Secret that goes with its resource."""
+        spec = resource.spec
+        password = secrets.token_urlsafe(PASSWORD_BYTES)
+        fields = {"username": spec.principal, "password": password, "sasl.mechanism": "SCRAM-SHA-512"}
+        owner = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "name": resource.name,
+            "uid": resource.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": spec.secret_name, "ownerReferences": [owner]},
+            "type": "Opaque",
+            "data": {name: base64.b64encode(value.encode()).decode() for name, value in fields.items()},
+        }
+        there = await self._secret(resource)
+        if there is None:
+            try:
+                await self._kubernetes.create(object_path("api/v1", "secrets", resource.namespace), body)
+            except AlreadyExistsError:
+                return  # the next observation tells whose it is
+        elif _sight_of(resource, there) is not None and "password" not in (there.get("data") or {}):
+            path = object_path("api/v1", "secrets", resource.namespace, spec.secret_name)
+            version = {"resourceVersion": there["metadata"]["resourceVersion"]}
+            await self._kubernetes.patch(path, {"metadata": version, "data": body["data"]})
+
+
+def _sight_of(resource: Resource[EventAccessSpec], secret: Mapping[str, Any] | None) -> SecretSight | None:
+    if secret is None:
+        return None
+    metadata = secret["metadata"]
+    owners = {owner.get("uid") for owner in metadata.get("ownerReferences") or ()}
+    return SecretSight(
+        version=f"{metadata['uid']}/{metadata['resourceVersion']}",
+        is_ours=resource.uid in owners,
+        complete="password" in (secret.get("data") or {}),
+    )

@@ -1,0 +1,140 @@
+"""TradeFlow: the platform as a helm release, and how it is."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from tradeflow_operator.clients.helm import Helm, HelmRecord
+from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path, resource_path
+from tradeflow_operator.clients.service_addresses import ServiceAddresses, samples_of
+from tradeflow_operator.conditions import ready_of
+from tradeflow_operator.kinds import Kind
+from tradeflow_operator.reconcile.plan import Plan, Step
+from tradeflow_operator.reconcile.platform_health import (
+    COMPONENTS,
+    SUMMED_UP,
+    Component,
+    Health,
+    OwnResource,
+    component_of,
+)
+from tradeflow_operator.reconcile.tradeflow import (
+    ForgetPending,
+    PlatformSeen,
+    Release,
+    TradeFlowSpec,
+    UpgradeRelease,
+    plan_platform,
+    release_name_of,
+)
+from tradeflow_operator.resources import Resource
+
+_INVARIANT = "tradeflow_ledger_invariant_holds"
+
+_PLURALS = {
+    "DatabaseMigration": "databasemigrations",
+    "EventTopic": "eventtopics",
+    "KafkaConnection": "kafkaconnections",
+    "EventSchema": "eventschemas",
+    "JWTKeySet": "jwtkeysets",
+}
+
+
+class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
+    """Deploys the platform, or sums it up."""
+
+    name: ClassVar[str] = "TradeFlow"
+    plural: ClassVar[str] = "tradeflows"
+    spec_type = TradeFlowSpec
+    rounds_max = 3  # a step of helm takes seconds; the queue gives others their turn
+
+    def __init__(self, kubernetes: KubernetesClient, addresses: ServiceAddresses, helm: Helm) -> None:
+        """Take what it reads and writes with."""
+        self._kubernetes = kubernetes
+        self._addresses = addresses
+        self._helm = helm
+
+    def claim(self, resource: Resource[TradeFlowSpec]) -> str | None:
+        """Own a helm release; who only observes owns nothing."""
+        if resource.spec.management == "Observe":
+            return None
+        return f"release {resource.namespace}/{release_name_of(resource)}"
+
+    async def observe(self, resource: Resource[TradeFlowSpec]) -> PlatformSeen:
+        """Look at helm's record, the Deployments, the resources of our kinds, and what the ledger says of its money."""
+        namespace, release = resource.namespace, release_name_of(resource)
+        record, components, resources, (invariants, answers) = await asyncio.gather(
+            self._record(resource),
+            self._components(namespace, release),
+            self._resources(namespace, release),
+            self._invariants(namespace, release),
+        )
+        newest = None
+        if record is not None:
+            newest = Release(
+                revision=record.revision, status=record.status, labels=record.labels, since=record.created_at
+            )
+        health = Health(components=components, resources=resources, invariants=invariants, ledger_answers=answers)
+        return PlatformSeen(release=newest, health=health)
+
+    def plan(self, resource: Resource[TradeFlowSpec], observed: PlatformSeen, now: datetime) -> Plan:
+        """Decide."""
+        return plan_platform(resource, observed, now)
+
+    async def apply(self, resource: Resource[TradeFlowSpec], step: Step) -> None:
+        """Take one step."""
+        if isinstance(step, UpgradeRelease):
+            await self._helm.upgrade(resource.namespace, step.release, step.values, step.labels)
+        elif isinstance(step, ForgetPending):
+            await self._helm.forget(resource.namespace, step.release, step.revision)
+
+    async def _record(self, resource: Resource[TradeFlowSpec]) -> HelmRecord | None:
+        """Read helm's record; who only observes needs no right to list Secrets."""
+        if resource.spec.management == "Observe":
+            return None
+        return await self._helm.newest(resource.namespace, release_name_of(resource))
+
+    async def _components(self, namespace: str, release: str) -> tuple[Component, ...]:
+        paths = [object_path("apis/apps/v1", "deployments", namespace, f"{release}-{name}") for name in COMPONENTS]
+        found = await asyncio.gather(*(self._kubernetes.read(path) for path in paths))
+        return tuple(component_of(name, body) for name, body in zip(COMPONENTS, found, strict=True) if body)
+
+    async def _resources(self, namespace: str, release: str) -> tuple[OwnResource, ...]:
+        kinds = [kind for kinds in SUMMED_UP.values() for kind in kinds]
+        query = {"labelSelector": f"app.kubernetes.io/instance={release}"}
+        lists = await asyncio.gather(
+            *(self._kubernetes.read(resource_path(_PLURALS[kind], namespace), query) for kind in kinds)
+        )
+        return tuple(
+            _own_resource(kind, body) for kind, found in zip(kinds, lists, strict=True) for body in _items(found)
+        )
+
+    async def _invariants(self, namespace: str, release: str) -> tuple[Mapping[str, bool], bool]:
+        """Read what each ledger's audit says; one that is broken for anyone is broken."""
+        answers = await self._addresses.ask(namespace, f"{release}-ledger", "http", "/metrics")
+        holds: dict[str, bool] = {}
+        for answer in answers:
+            for name, labels, value in samples_of(answer):
+                if name == _INVARIANT:
+                    invariant = labels.get("invariant", "")
+                    holds[invariant] = holds.get(invariant, True) and value == 1
+        return holds, any(answer.status == HTTPStatus.OK for answer in answers)
+
+
+def _items(found: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    items: Sequence[Mapping[str, Any]] = (found or {}).get("items") or ()
+    return items
+
+
+def _own_resource(kind: str, body: Mapping[str, Any]) -> OwnResource:
+    ready = ready_of(body.get("status") or {}) or {}
+    current = ready.get("observedGeneration", 0) >= body["metadata"].get("generation", 1)
+    truths = {"True": True, "False": False}
+    return OwnResource(
+        kind=kind,
+        name=body["metadata"]["name"],
+        ready=truths.get(str(ready.get("status"))) if current else None,
+        message=str(ready.get("message") or "The operator hasn't seen it yet."),
+    )

@@ -1,0 +1,187 @@
+"""EventAccess: a SCRAM user for one service, what it may do, and the Secret that its password is in. Pure.
+
+The password is made once, into the Secret, before Kafka hears of it; Kafka is told again whenever the Secret isn't the
+one that it was last told of. So no crash leaves a user whose password nobody knows.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from tradeflow_operator.reconcile.connection import ConnectionRef
+from tradeflow_operator.reconcile.plan import NoteInStatus, Plan, Step, Verdict, in_sync, refused, waiting
+from tradeflow_operator.resources import Resource
+
+KIND = "EventAccess"
+
+Operation = Literal["Read", "Write", "Describe", "Create", "Delete", "Alter", "DescribeConfigs", "AlterConfigs"]
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What a user may do to topics or groups of one name, or of names that begin so."""
+
+    name: str
+    prefix: bool = False
+    operations: list[Operation]
+
+
+class EventAccessSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What a person writes; the CRD says what each field means."""
+
+    connection_ref: ConnectionRef
+    principal: str
+    secret_name: str
+    topics: list[Grant] = []
+    groups: list[Grant] = []
+    deletion_policy: Literal["Retain", "Delete"] = "Retain"
+
+
+class Right(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """One line of Kafka's access control."""
+
+    on: Literal["topic", "group"]
+    name: str
+    prefix: bool
+    operation: str
+
+    def __str__(self) -> str:
+        return f"{self.operation} of the {self.on} {self.name}{'*' if self.prefix else ''}"
+
+
+class SecretSight(msgspec.Struct, frozen=True, kw_only=True):
+    """The Secret as it is, without what it holds."""
+
+    version: str
+    """Its uid and resource version."""
+    is_ours: bool
+    complete: bool
+
+
+class EventAccessSight(msgspec.Struct, frozen=True, kw_only=True):
+    """What is there."""
+
+    secret: SecretSight | None = None
+    user_exists: bool = False
+    rights: tuple[Right, ...] = ()
+
+
+class WriteSecret(Step, frozen=True, kw_only=True):
+    """Make a password and write the Secret, unless it has one."""
+
+    secret: str
+    principal: str
+
+    def sentence(self) -> str:
+        """Say it."""
+        return f"write the Secret {self.secret} with a new password of {self.principal}"
+
+
+class SetPassword(Step, frozen=True, kw_only=True):
+    """Let Kafka know the password that the Secret has."""
+
+    principal: str
+    secret: str
+
+    def sentence(self) -> str:
+        """Say it."""
+        return f"give the user {self.principal} the password of the Secret {self.secret}"
+
+
+class GrantRights(Step, frozen=True, kw_only=True):
+    """Allow more."""
+
+    principal: str
+    rights: tuple[Right, ...]
+
+    def sentence(self) -> str:
+        """Say it."""
+        return f"allow {self.principal} {', '.join(map(str, self.rights))}"
+
+
+class TakeRights(Step, frozen=True, kw_only=True):
+    """Allow less."""
+
+    principal: str
+    rights: tuple[Right, ...]
+
+    def sentence(self) -> str:
+        """Say it."""
+        return f"no longer allow {self.principal} {', '.join(map(str, self.rights))}"
+
+
+class DeleteUser(Step, frozen=True, kw_only=True):
+    """Delete the user, so that nobody signs in as it any more."""
+
+    principal: str
+
+    def sentence(self) -> str:
+        """Say it."""
+        return f"delete the user {self.principal}"
+
+
+def wanted_rights(spec: EventAccessSpec) -> tuple[Right, ...]:
+    """Write the grants out, one operation each."""
+    rights = {*_written_out("topic", spec.topics), *_written_out("group", spec.groups)}
+    return tuple(sorted(rights))
+
+
+def _written_out(on: Literal["topic", "group"], grants: Sequence[Grant]) -> Iterator[Right]:
+    for grant in grants:
+        for operation in grant.operations:
+            yield Right(on=on, name=grant.name, prefix=grant.prefix, operation=operation)
+
+
+def plan_access(resource: Resource[EventAccessSpec], observed: EventAccessSight, now: datetime) -> Plan:
+    """Decide what to do."""
+    del now
+    if resource.deleting:
+        return _plan_deletion(resource, observed)
+    spec, told = resource.spec, resource.status.get("secretVersion")
+    secret = observed.secret
+    if secret is not None and not secret.is_ours:
+        message = f"The Secret {spec.secret_name} is there and isn't this resource's; choose another name."
+        return Plan(verdict=refused("SecretNotOurs", message))
+    if observed.user_exists and told is None and secret is None:
+        message = f"Kafka has a user {spec.principal} already, that this resource didn't make; choose another name."
+        return Plan(verdict=refused("AdoptionRefused", message))
+    plan = Plan(verdict=_in_sync(resource, observed), steps=_steps(resource, observed))
+    return msgspec.structs.replace(plan, keep_finalizer=spec.deletion_policy == "Delete")
+
+
+def _steps(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> tuple[Step, ...]:
+    spec, secret = resource.spec, observed.secret
+    if secret is None or not secret.complete:
+        return (WriteSecret(secret=spec.secret_name, principal=spec.principal),)
+    steps = list[Step]()
+    if not observed.user_exists or resource.status.get("secretVersion") != secret.version:
+        # Noted at once: Kafka can't say which password a user has, so nothing else tells that it was told.
+        steps.append(SetPassword(principal=spec.principal, secret=spec.secret_name))
+        steps.append(NoteInStatus(fields={"secretVersion": secret.version}))
+    wanted, there = set(wanted_rights(spec)), set(observed.rights)
+    if there - wanted:
+        steps.append(TakeRights(principal=spec.principal, rights=tuple(sorted(there - wanted))))
+    if wanted - there:
+        steps.append(GrantRights(principal=spec.principal, rights=tuple(sorted(wanted - there))))
+    return tuple(steps)
+
+
+def _plan_deletion(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> Plan:
+    principal, ours = resource.spec.principal, resource.status.get("secretVersion") is not None
+    steps = list[Step]()
+    if resource.spec.deletion_policy == "Delete" and ours:
+        if observed.user_exists:
+            steps.append(DeleteUser(principal=principal))
+        if observed.rights:
+            steps.append(TakeRights(principal=principal, rights=observed.rights))
+    verdict = waiting("Deleting", f"The user {principal} is being deleted.", status=dict(resource.status))
+    return Plan(verdict=verdict, steps=tuple(steps), keep_finalizer=bool(steps))
+
+
+def _in_sync(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> Verdict:
+    spec = resource.spec
+    message = f"The user {spec.principal} can sign in with the Secret {spec.secret_name}."
+    version = observed.secret.version if observed.secret else None
+    status = {"principal": spec.principal, "secretName": spec.secret_name, "secretVersion": version}
+    return in_sync(message, status=status)

@@ -1,0 +1,137 @@
+"""Compares the watches with listings now and then: a watch can die in silence, or miss what was deleted meanwhile.
+
+Listings are of metadata alone, in chunks. What the watch missed is taken in; a watch that misses too much for too long
+makes the process unhealthy, and Kubernetes starts it again.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from tradeflow_operator import GROUP, VERSION
+from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path
+from tradeflow_operator.errors import OperatorError
+from tradeflow_operator.kinds import Kind, Kinds
+from tradeflow_operator.metrics import OperatorMetrics
+from tradeflow_operator.resources import ObjectKey
+from tradeflow_operator.work.intake import Intake
+from tradeflow_operator.work.known import KnownResources
+
+_log = structlog.get_logger(__name__)
+
+CHUNK = 500
+"""Resources in one answer."""
+
+LATE_SECONDS = 10.0
+"""How late a watch may be before what it hasn't told counts as missed."""
+
+MISSING_AUDITS_MAX = 3
+"""So many audits in a row in which the same watch missed something make the process unhealthy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditScope:
+    """How often, and where."""
+
+    every_seconds: float
+    namespaces: tuple[str, ...] = ()
+    """Empty means all."""
+
+
+class WatchAudit:
+    """Audits the watches of all kinds."""
+
+    def __init__(
+        self,
+        kinds: Kinds,
+        known: KnownResources,
+        intake: Intake,
+        kubernetes: KubernetesClient,
+        metrics: OperatorMetrics,
+        scope: AuditScope,
+    ) -> None:
+        """Prepare."""
+        self._kinds = kinds
+        self._known = known
+        self._intake = intake
+        self._kubernetes = kubernetes
+        self._metrics = metrics
+        self._scope = scope
+        self._missed_in_a_row: dict[str, int] = {}
+        self._audited_at: dict[str, float] = {}
+        for kind in kinds:
+            metrics.measure_age(
+                metrics.last_event_age_seconds,
+                kind.name,
+                since=lambda name=kind.name: intake.last_event_at.get(name),  # type: ignore[misc] # bound early
+            )
+
+    def stale_watches(self) -> list[str]:
+        """List the kinds whose watches can't be believed."""
+        return sorted(kind for kind, misses in self._missed_in_a_row.items() if misses >= MISSING_AUDITS_MAX)
+
+    async def run(self) -> None:
+        """Audit for ever."""
+        while True:
+            await asyncio.sleep(self._scope.every_seconds)
+            for kind in self._kinds:
+                try:
+                    await self.audit(kind)
+                except OperatorError as error:
+                    _log.warning("audit_failed", kind=kind.name, problem=error.message)
+
+    async def audit(self, kind: Kind[Any, Any]) -> int:
+        """Compare one kind; return how many changes its watch had missed."""
+        suspects = await self._differences(kind)
+        if suspects:
+            await asyncio.sleep(LATE_SECONDS)
+            still = await self._differences(kind)
+            suspects = {key: version for key, version in still.items() if suspects.get(key, "") == version}
+        for key in suspects:
+            await self._take_in(kind, key)
+        self._metrics.resources.labels(kind.name).set(sum(1 for _ in self._known.of_kind(kind.name)))
+        self._metrics.watch_misses.labels(kind.name).inc(len(suspects))
+        self._missed_in_a_row[kind.name] = self._missed_in_a_row.get(kind.name, 0) + 1 if suspects else 0
+        self._audited_at[kind.name] = time.monotonic()
+        if suspects:
+            _log.warning("watch_missed", kind=kind.name, changes=len(suspects))
+        return len(suspects)
+
+    async def _differences(self, kind: Kind[Any, Any]) -> dict[ObjectKey, str | None]:
+        """Map what differs to the version that the API server has; None is gone."""
+        there = await self._versions(kind)
+        differing: dict[ObjectKey, str | None] = {
+            key: version for key, version in there.items() if self._known_version(key) != version
+        }
+        return differing | {key: None for key in self._known.of_kind(kind.name) if key not in there}
+
+    def _known_version(self, key: ObjectKey) -> str | None:
+        body = self._known.get(key)
+        return body["metadata"].get("resourceVersion") if body is not None else None
+
+    async def _versions(self, kind: Kind[Any, Any]) -> dict[ObjectKey, str]:
+        versions: dict[ObjectKey, str] = {}
+        for namespace in self._scope.namespaces or (None,):
+            path = object_path(f"apis/{GROUP}/{VERSION}", kind.plural, namespace)
+            token = ""
+            while True:
+                page = await self._kubernetes.list_metadata(path, limit=CHUNK, token=token)
+                for item in page.get("items") or ():
+                    metadata = item["metadata"]
+                    key = ObjectKey(kind.name, metadata["namespace"], metadata["name"])
+                    versions[key] = metadata["resourceVersion"]
+                token = (page.get("metadata") or {}).get("continue") or ""
+                if not token:
+                    break
+        return versions
+
+    async def _take_in(self, kind: Kind[Any, Any], key: ObjectKey) -> None:
+        path = object_path(f"apis/{GROUP}/{VERSION}", kind.plural, key.namespace, key.name)
+        body = await self._kubernetes.read(path)
+        if body is None:
+            self._intake.gone(key)
+        else:
+            self._intake.note(kind.name, None, body)

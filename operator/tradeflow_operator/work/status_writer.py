@@ -1,0 +1,100 @@
+"""Writes to the resource itself: its status if it changed, its finalizer, and Events of transitions."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from tradeflow_operator import GROUP, VERSION
+from tradeflow_operator.clients.kubernetes import FIELD_MANAGER, KubernetesClient, object_path, resource_path
+from tradeflow_operator.conditions import transitions
+from tradeflow_operator.errors import OperatorError
+from tradeflow_operator.kinds import Kind
+from tradeflow_operator.reconcile.status import patch_of
+from tradeflow_operator.resources import FINALIZER, Resource, text_of
+
+_log = structlog.get_logger(__name__)
+
+_BAD = frozenset({("Ready", "False"), ("Stalled", "True"), ("Drifted", "True")})
+"""What becomes a warning."""
+
+
+class StatusWriter:
+    """Compares before it writes: what is there already isn't written again."""
+
+    def __init__(self, kubernetes: KubernetesClient) -> None:
+        """Write by this client."""
+        self._kubernetes = kubernetes
+
+    async def write_status(
+        self, kind: Kind[Any, Any], resource: Resource[Any], status: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """Make the status so; None when it was so, or the resource is gone, else the resource as it is now."""
+        patch = patch_of(resource.status, status)
+        if not patch:
+            return None
+        path = resource_path(kind.plural, resource.namespace, resource.name, subresource="status")
+        # With its uid, so that a namesake that was made meanwhile isn't told of another's life.
+        written = await self._kubernetes.patch(path, {"metadata": {"uid": resource.uid}, "status": patch})
+        if written is not None:
+            before = resource.status.get("conditions") or ()
+            for condition in transitions(before, status["conditions"]):
+                await self.post_event(
+                    kind,
+                    resource,
+                    warning=(condition["type"], condition["status"]) in _BAD,
+                    reason=_event_reason(condition),
+                    message=condition["message"] or f"{condition['type']} is {condition['status']}",
+                )
+        return written
+
+    async def set_finalizer(
+        self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], *, wanted: bool
+    ) -> Mapping[str, Any] | None:
+        """Add or take away our finalizer; None when the resource is gone, else the resource as it is now."""
+        finalizers = [name for name in resource.finalizers if name != FINALIZER] + [FINALIZER] * wanted
+        patch = {
+            "metadata": {
+                "uid": resource.uid,
+                # A list is replaced as a whole: only if nobody changed it since.
+                "resourceVersion": body["metadata"]["resourceVersion"],
+                "finalizers": finalizers or None,
+            }
+        }
+        return await self._kubernetes.patch(resource_path(kind.plural, resource.namespace, resource.name), patch)
+
+    async def post_event(
+        self, kind: Kind[Any, Any], resource: Resource[Any], *, warning: bool, reason: str, message: str
+    ) -> None:
+        """Tell people by an Event; one that can't be written is only logged, since the status says the same."""
+        now = text_of(datetime.now(UTC))
+        event = {
+            "metadata": {"generateName": f"{resource.name[:200]}.", "namespace": resource.namespace},
+            "type": "Warning" if warning else "Normal",
+            "reason": reason,
+            "message": message,
+            "involvedObject": {
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": kind.name,
+                "namespace": resource.namespace,
+                "name": resource.name,
+                "uid": resource.uid,
+            },
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            await self._kubernetes.create(object_path("api/v1", "events", resource.namespace), event)
+        except OperatorError as error:
+            _log.warning("event_not_posted", resource=str(resource.key), event_reason=reason, problem=error.message)
+
+
+def _event_reason(condition: Mapping[str, Any]) -> str:
+    """Name an Event: the reason, or for what names no reason of its own, the condition."""
+    if condition["type"] == "Ready":
+        return str(condition["reason"])
+    return f"{condition['type']}" if condition["status"] == "True" else f"No{condition['type']}"

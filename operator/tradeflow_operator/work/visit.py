@@ -1,0 +1,242 @@
+"""One visit to one resource: observe, plan, take the steps, until none is left; then say what came of it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from tradeflow_operator.clients.kubernetes import KubernetesClient, resource_path
+from tradeflow_operator.conditions import RESOURCE_CONFLICT
+from tradeflow_operator.errors import NotLeaderError, RefusedError, UnavailableError
+from tradeflow_operator.kinds import Kind
+from tradeflow_operator.reconcile.plan import NoteInStatus, Plan, Verdict, refused, unknown
+from tradeflow_operator.reconcile.status import paused_status_of, status_of
+from tradeflow_operator.resources import ObjectKey, Resource, parse_resource
+from tradeflow_operator.work.known import KnownResources
+from tradeflow_operator.work.status_writer import StatusWriter
+
+_log = structlog.get_logger(__name__)
+
+FAILURES_UNTOLD = 2
+"""So many failures in a row of what was ready aren't written down: a broker that restarts is no news of its topics."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a visit ended."""
+
+    word: str
+    """For the metrics: in_sync, waiting, refused, unavailable, failed, gone."""
+    failed: bool = False
+    """Whether to come back after a back-off."""
+    again_seconds: float | None = None
+    """When to come back, if that is known."""
+    drifted: bool | None = False
+
+
+GONE = Outcome(word="gone")
+
+
+class Visitor:
+    """Visits resources; several at a time, but never one twice at a time (the queue sees to that)."""
+
+    def __init__(self, known: KnownResources, kubernetes: KubernetesClient, writer: StatusWriter) -> None:
+        """Prepare."""
+        self._known = known
+        self._kubernetes = kubernetes
+        self._writer = writer
+
+    async def visit(self, kind: Kind[Any, Any], key: ObjectKey, *, failures_before: int) -> Outcome:
+        """Visit one resource.
+
+        Raises:
+            NotLeaderError: This process may not write any more.
+            UnavailableError: The Kubernetes API doesn't take what has to be said.
+        """
+        body = self._known.get(key)
+        if body is None:
+            return GONE
+        try:
+            resource = kind.parse(body)
+        except RefusedError as error:
+            return await self._refuse_unreadable(kind, body, error)
+        if resource.deleting and not resource.has_finalizer:
+            return GONE
+        if resource.paused:
+            return await self._leave_alone(kind, resource, body)
+        owner = self._known.owner_of_claim(key)
+        if owner != key:
+            return await self._give_way(kind, resource, body, owner)
+        return await self._work(kind, resource, body, failures_before)
+
+    async def _work(
+        self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], failures_before: int
+    ) -> Outcome:
+        try:
+            resource, body, plan = await self._carry_out(kind, resource, body)
+        except _GoneError:
+            return GONE
+        except NotLeaderError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the other resources
+            verdict = _verdict_on(error, resource)
+            failed = not verdict.stalled
+            if failed and failures_before < FAILURES_UNTOLD and _was_ready(resource):
+                return Outcome(word="unavailable", failed=True, again_seconds=verdict.check_again_seconds)
+            plan = Plan(verdict=verdict, keep_finalizer=resource.has_finalizer)
+        else:
+            failed = False
+        await self._tell(kind, resource, body, plan)
+        verdict = plan.verdict
+        return Outcome(
+            word="unavailable" if failed else _word_of(verdict),
+            failed=failed,
+            again_seconds=verdict.check_again_seconds,
+            drifted=verdict.drifted,
+        )
+
+    async def _carry_out(
+        self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any]
+    ) -> tuple[Resource[Any], Mapping[str, Any], Plan]:
+        confirmed = False
+        plan = Plan(verdict=unknown("Progressing", "It is under way."))
+        for _ in range(kind.rounds_max):
+            observed = await kind.observe(resource)
+            plan = kind.plan(resource, observed, datetime.now(UTC))
+            if not plan.steps and not (plan.keep_finalizer and not resource.has_finalizer):
+                return resource, body, plan
+            if not confirmed:
+                resource, body, same = await self._confirmed(kind, resource)
+                confirmed = True
+                if not same:
+                    continue
+            if plan.keep_finalizer and not resource.has_finalizer and not resource.deleting:
+                # Before the first effect, so that nothing is made that nobody would clean up.
+                written = await self._writer.set_finalizer(kind, resource, body, wanted=True)
+                if written is None:
+                    raise _GoneError
+                resource, body = self._noted(kind, written)
+            for step in plan.steps:
+                _log.info("step", resource=str(resource.key), step=step.sentence())
+                if isinstance(step, NoteInStatus):
+                    resource, body = await self._note(kind, resource, step)
+                else:
+                    await kind.apply(resource, step)
+        return resource, body, msgspec.structs.replace(plan, steps=())
+
+    async def _confirmed(
+        self, kind: Kind[Any, Any], resource: Resource[Any]
+    ) -> tuple[Resource[Any], Mapping[str, Any], bool]:
+        """Read the resource anew before its first effect: a watch may be late, and a deleted wish is no wish."""
+        body = await self._kubernetes.read(resource_path(kind.plural, resource.namespace, resource.name))
+        if body is None:
+            raise _GoneError
+        now, body_now = self._noted(kind, body)
+        if now.uid != resource.uid or (now.deleting and not now.has_finalizer):
+            raise _GoneError
+        same = (now.generation, now.deleting, now.annotations) == (
+            resource.generation,
+            resource.deleting,
+            resource.annotations,
+        )
+        return now, body_now, same
+
+    async def _note(
+        self, kind: Kind[Any, Any], resource: Resource[Any], step: NoteInStatus
+    ) -> tuple[Resource[Any], Mapping[str, Any]]:
+        path = resource_path(kind.plural, resource.namespace, resource.name, subresource="status")
+        patch = {"metadata": {"uid": resource.uid}, "status": dict(step.fields)}
+        written = await self._kubernetes.patch(path, patch)
+        if written is None:
+            raise _GoneError
+        return self._noted(kind, written)
+
+    def _noted(self, kind: Kind[Any, Any], body: Mapping[str, Any]) -> tuple[Resource[Any], Mapping[str, Any]]:
+        resource = kind.parse(body)
+        self._known.put_own(resource.key, body)
+        return resource, body
+
+    async def _tell(self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], plan: Plan) -> None:
+        if resource.deleting and not plan.keep_finalizer:
+            if plan.farewell:
+                await self._writer.post_event(
+                    kind, resource, warning=True, reason=plan.verdict.reason, message=plan.farewell
+                )
+            await self._writer.set_finalizer(kind, resource, body, wanted=False)
+            return
+        if resource.has_finalizer and not plan.keep_finalizer:
+            written = await self._writer.set_finalizer(kind, resource, body, wanted=False)
+            if written is None:
+                return
+            resource, body = self._noted(kind, written)
+        await self._write(kind, resource, status_of(resource, plan.verdict, datetime.now(UTC)))
+
+    async def _write(self, kind: Kind[Any, Any], resource: Resource[Any], status: Mapping[str, Any]) -> None:
+        written = await self._writer.write_status(kind, resource, status)
+        if written is not None:
+            self._known.put_own(resource.key, written)
+
+    async def _leave_alone(self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any]) -> Outcome:
+        if resource.deleting:
+            farewell = "It was paused when it was deleted: nothing outside of Kubernetes was touched."
+            plan = Plan(verdict=refused("Retained", farewell), farewell=farewell)
+            await self._tell(kind, resource, body, plan)
+            return GONE
+        await self._write(kind, resource, paused_status_of(resource, datetime.now(UTC)))
+        return Outcome(word="paused")
+
+    async def _give_way(
+        self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], owner: ObjectKey
+    ) -> Outcome:
+        message = f"{owner} is older and manages the same; delete one of the two."
+        # Without its finalizer: what it doesn't own it must not delete.
+        plan = Plan(verdict=refused(RESOURCE_CONFLICT, message, drifted=None))
+        await self._tell(kind, resource, body, plan)
+        return Outcome(word="refused", drifted=None)
+
+    async def _refuse_unreadable(self, kind: Kind[Any, Any], body: Mapping[str, Any], error: RefusedError) -> Outcome:
+        """Say what is wrong with a spec; a resource that is being deleted is let go, since nobody knows its wishes."""
+        resource = parse_resource(kind.name, body, dict[str, Any])
+        keep = resource.has_finalizer and not resource.deleting
+        plan = Plan(verdict=refused(error.reason, error.message, drifted=None), keep_finalizer=keep)
+        await self._tell(kind, resource, body, plan)
+        return Outcome(word="refused", drifted=None)
+
+
+class _GoneError(Exception):
+    """The resource was deleted meanwhile."""
+
+
+def _verdict_on(error: Exception, resource: Resource[Any]) -> Verdict:
+    """Say what went wrong; what was found before stays."""
+    name, kept = str(resource.key), _own(resource)
+    match error:
+        case RefusedError():
+            _log.info("refused", resource=name, reason=error.reason, problem=error.message)
+            return refused(error.reason, error.message, status=kept)
+        case UnavailableError():
+            _log.info("unavailable", resource=name, reason=error.reason, problem=error.message)
+            return unknown(error.reason, error.message, status=kept, check_again_seconds=error.retry_after_seconds)
+        case _:
+            _log.error("reconcile_failed", resource=name, exc_info=error)
+            message = f"The operator failed on it ({type(error).__name__}); its log says more."
+            return unknown("InternalError", message, status=kept)
+
+
+def _own(resource: Resource[Any]) -> dict[str, Any]:
+    """Keep what was found before: it may be old, but it isn't wrong."""
+    framework = {"conditions", "observedGeneration", "lastHandledForce"}
+    return {name: value for name, value in resource.status.items() if name not in framework}
+
+
+def _was_ready(resource: Resource[Any]) -> bool:
+    conditions = resource.status.get("conditions") or ()
+    ready = any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions)
+    return ready and resource.status.get("observedGeneration") == resource.generation
+
+
+def _word_of(verdict: Verdict) -> str:
+    if verdict.stalled:
+        return "refused"
+    return "in_sync" if verdict.ready and verdict.synced else "waiting"
