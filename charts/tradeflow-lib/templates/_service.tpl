@@ -1,0 +1,131 @@
+{{- define "tradeflow-lib.service" -}}
+{{- $facts := fromYaml (include "tradeflow-lib.facts" .) }}
+apiVersion: v1
+kind: Service
+metadata:
+  {{- include "tradeflow-lib.metadata" . | nindent 2 }}
+  {{- with .Values.service.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  type: {{ .Values.service.type }}
+  ports:
+    {{- range $name, $number := $facts.ports }}
+    - name: {{ $name }}
+      port: {{ $number }}
+      targetPort: {{ $name }}
+      protocol: TCP
+      appProtocol: {{ ternary "kubernetes.io/h2c" "http" (eq $name "grpc") }}
+      {{- if and (eq $name "http") $.Values.service.nodePort }}
+      nodePort: {{ $.Values.service.nodePort }}
+      {{- end }}
+    {{- end }}
+  selector:
+    {{- include "tradeflow-lib.selectorLabels" . | nindent 4 }}
+{{- if $facts.ports.grpc }}
+---
+# gRPC keeps its connections, so callers get every replica's address and balance by themselves.
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "tradeflow-lib.fullname" . }}-headless
+  namespace: {{ .Release.Namespace }}
+  labels:
+    {{- include "tradeflow-lib.labels" . | nindent 4 }}
+    tradeflow.dev/headless: "true"
+spec:
+  clusterIP: None
+  ports:
+    - name: grpc
+      port: {{ $facts.ports.grpc }}
+      targetPort: grpc
+      protocol: TCP
+      appProtocol: kubernetes.io/h2c
+  selector:
+    {{- include "tradeflow-lib.selectorLabels" . | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{- define "tradeflow-lib.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "tradeflow-lib.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+  labels:
+    {{- include "tradeflow-lib.labels" . | nindent 4 }}
+  {{- with .Values.serviceAccount.annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
+{{- end }}
+{{- end }}
+
+{{- /* Routes of the Gateway API: HTTP where a service has people or programs as callers, gRPC where it has that door. */ -}}
+{{- define "tradeflow-lib.routeHead" -}}
+{{- $root := index . 0 }}{{ $route := index . 1 }}
+{{- if not $route.parentRefs }}
+{{- fail (printf "%s: a route needs parentRefs, which name the Gateway it hangs on" $root.Chart.Name) }}
+{{- end }}
+parentRefs:
+  {{- toYaml $route.parentRefs | nindent 2 }}
+{{- with $route.hostnames }}
+hostnames:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "tradeflow-lib.httpRoute" -}}
+{{- with .Values.httpRoute }}
+{{- if .enabled }}
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata:
+  {{- include "tradeflow-lib.metadata" $ | nindent 2 }}
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- include "tradeflow-lib.routeHead" (list $ .) | nindent 2 }}
+  rules:
+    - matches:
+        {{- toYaml .matches | nindent 8 }}
+      backendRefs:
+        - name: {{ include "tradeflow-lib.fullname" $ }}
+          port: {{ (fromYaml (include "tradeflow-lib.facts" $)).ports.http }}
+      {{- with .timeouts }}
+      timeouts:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "tradeflow-lib.grpcRoute" -}}
+{{- with .Values.grpcRoute }}
+{{- if .enabled }}
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata:
+  {{- include "tradeflow-lib.metadata" $ | nindent 2 }}
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- include "tradeflow-lib.routeHead" (list $ .) | nindent 2 }}
+  rules:
+    - matches:
+        {{- range .services }}
+        - method: {service: {{ . }}}
+        {{- end }}
+      backendRefs:
+        - name: {{ include "tradeflow-lib.fullname" $ }}
+          port: {{ (fromYaml (include "tradeflow-lib.facts" $)).ports.grpc }}
+{{- end }}
+{{- end }}
+{{- end }}

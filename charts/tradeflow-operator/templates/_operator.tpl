@@ -1,0 +1,78 @@
+{{- define "tradeflow-operator.facts" -}}
+envPrefix: TRADEFLOW_OPERATOR_
+ports: {http: 8084}
+{{- end }}
+
+{{- /* What the kinds need, in each namespace that is served. */ -}}
+{{- define "tradeflow-operator.rules" -}}
+- apiGroups: [tradeflow.dev]
+  resources: ["*"]
+  # patch: finalizers, where deleting a resource has to delete something outside of Kubernetes.
+  verbs: [get, list, watch, patch]
+- apiGroups: [tradeflow.dev]
+  resources: ["*/status"]
+  verbs: [get, patch]
+- apiGroups: ["", events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+# By name: a Secret that a resource names, or that was made for one. None can be listed or deleted.
+- apiGroups: [""]
+  resources: [secrets, configmaps]
+  verbs: [get, create, update, patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+# What a migration's Job said.
+- apiGroups: [""]
+  resources: [pods, pods/log]
+  verbs: [get, list]
+# The gateway's replicas, which are asked whether they know a new key; how far the platform is.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list]
+{{- end }}
+
+{{- /* What the umbrella chart has, for Helm to write. Nobody can be given rights beyond these. */ -}}
+{{- define "tradeflow-operator.platformRules" -}}
+- apiGroups: [tradeflow.dev]
+  resources: ["*"]
+  verbs: [create, update, delete]
+- apiGroups: [""]
+  # Secrets are Helm's own records too, which it lists by their label.
+  resources: [secrets, configmaps, services, serviceaccounts, pods]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments, replicasets]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes, grpcroutes]
+  verbs: [get, list, watch, create, update, patch, delete]
+- apiGroups: [monitoring.coreos.com]
+  resources: [servicemonitors, prometheusrules]
+  verbs: [get, list, watch, create, update, patch, delete]
+{{- end }}
+
+{{- define "tradeflow-operator.subject" -}}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "tradeflow-lib.serviceAccountName" . }}
+    namespace: {{ .Release.Namespace }}
+{{- end }}

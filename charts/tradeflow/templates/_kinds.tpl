@@ -1,0 +1,63 @@
+{{- /* The kinds that this release asks for; the operator's chart brings them, as a release of its own. */ -}}
+{{- define "tradeflow.kinds" -}}
+{{- if .Values.kafkaConnection.create }}{{ "KafkaConnection " }}{{ end }}
+{{- if .Values.topics.create }}{{ "EventTopic " }}{{ end }}
+{{- if include "tradeflow.hasSchemas" . }}{{ "EventSchema " }}{{ end }}
+{{- if .Values.keySet.create }}{{ "JWTKeySet " }}{{ end }}
+{{- if .Values.rateLimits.create }}{{ "RateLimitPolicy " }}{{ end }}
+{{- if .Values.migrations.create }}{{ "DatabaseMigration " }}{{ end }}
+{{- if .Values.observe.create }}{{ "TradeFlow" }}{{ end }}
+{{- end }}
+
+{{- define "tradeflow.checkKinds" -}}
+{{- $missing := list }}
+{{- range $kind := include "tradeflow.kinds" . | trim | splitList " " }}
+{{- if and $kind (not ($.Capabilities.APIVersions.Has (printf "tradeflow.dev/v1alpha1/%s" $kind))) }}
+{{- $missing = append $missing $kind }}
+{{- end }}
+{{- end }}
+{{- if $missing }}
+{{- fail (printf "\n\nThe cluster doesn't know %s.\nInstall the chart tradeflow-operator first, as a release of its own:\n\n  helm install tradeflow-operator charts/tradeflow-operator --namespace tradeflow-system --create-namespace\n\nWithout the operator, switch the resources off: kafkaConnection.create, topics.create, schemas.create, keySet.create,\nmigrations.create and observe.create.\n" (join ", " $missing)) }}
+{{- end }}
+{{- end }}
+
+{{- define "tradeflow.hasSchemas" -}}
+{{- if and .Values.schemas.create .Values.global.tradeflow.schemaRegistryUrl }}yes{{ end }}
+{{- end }}
+
+{{- define "tradeflow.labels" -}}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/part-of: tradeflow
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ include "tradeflow-lib.version" . | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* (list . "name"): the metadata of what the umbrella makes. */ -}}
+{{- define "tradeflow.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ index . 1 }}
+namespace: {{ $root.Release.Namespace }}
+labels:
+  {{- include "tradeflow.labels" $root | nindent 2 }}
+{{- end }}
+
+{{- /* Kafka's servers, as a list: said, or cut out of kafka://user:password@host:9092,host:9092?options. */ -}}
+{{- define "tradeflow.bootstrapServers" -}}
+{{- if .Values.kafkaConnection.bootstrapServers }}
+{{- toYaml .Values.kafkaConnection.bootstrapServers }}
+{{- else }}
+{{- $url := .Values.global.tradeflow.broker.url | required "tradeflow: set kafkaConnection.bootstrapServers, which a Secret with Kafka's URL doesn't tell" }}
+{{- regexReplaceAll "^kafka://([^@/]*@)?" $url "" | regexFind "^[^/?]+" | splitList "," | toYaml }}
+{{- end }}
+{{- end }}
+
+{{- /* (list . "ledger"): the image of a service, which may be ahead of the others while an upgrade is under way. */ -}}
+{{- define "tradeflow.imageOf" -}}
+{{- $root := index . 0 }}{{ $service := index . 1 }}
+{{- $own := (index $root.Values $service).image | default dict }}
+{{- include "tradeflow-lib.image" (dict "Values" (dict "image" $own "global" $root.Values.global) "Chart" $root.Chart) }}
+{{- end }}
