@@ -10,7 +10,7 @@ PROTOC = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m grpc_tools.protoc -Ipr
 SIDE_BY_SIDE = -n auto --dist loadfile
 export UV_PYTHON_DOWNLOADS := never
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format lint types arrows contracts proto ci soak clean
+.PHONY: help install demo up test check format lint types arrows contracts proto cluster cluster-down dev cluster-verify sbom charts dashboards coverage ci soak bench-ledger bench-orders bench-gateway bench-operator clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,7 +40,7 @@ lint: install
 	$(BIN)/ruff check .
 
 types: install
-	$(BIN)/mypy services tests
+	$(BIN)/mypy services operator/tradeflow_operator tests
 
 arrows: install
 	$(BIN)/lint-imports
@@ -54,11 +54,50 @@ proto: install  ## generate Python from the contracts
 	$(PROTOC) $(filter-out %_service.proto,$(PROTOS))
 	$(PROTOC) --grpc_python_out=proto --mypy_grpc_out=quiet:proto $(filter %_service.proto,$(PROTOS))
 
-ci: check  ## everything that fits into continuous integration
-	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not soak" --durations=15
+cluster:  ## make a cluster of one's own with kind
+	kind create cluster --config kind-config.yaml
+
+cluster-down:  ## remove it
+	kind delete cluster --name tradeflow
+
+dev:  ## the whole platform on the cluster, with live sync, until Ctrl-C
+	skaffold dev
+
+cluster-verify:  ## ask the platform on the cluster from outside
+	skaffold verify --profile ci
+
+sbom: install  ## list what the image is made of, as CycloneDX
+	@$(BIN)/uv export --quiet --locked --no-default-groups --all-extras --no-hashes --format cyclonedx1.5
+
+charts: install  ## generate the schemas and READMEs of the charts
+	$(BIN)/python -m tests.house.charts
+
+dashboards: install  ## generate docs/metrics.md and Grafana's dashboards
+	$(BIN)/python -m tests.house.metric_list
+	$(BIN)/python -m tests.house.dashboards
+
+coverage: install  ## the tests without servers and the contracts on servers, and which lines of services they ran
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not ci and not soak" --durations=10 --cov --cov-report=
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/contract -m "ci and not soak" --cov --cov-append --cov-report=
+	$(BIN)/coverage report --fail-under=85
+
+ci: check coverage  ## everything that fits into continuous integration
+	$(BIN)/pytest $(SIDE_BY_SIDE) --ignore=tests/contract -m "ci and not soak" --durations=15
 
 soak: install  ## the long runs
-	$(BIN)/pytest -m soak --durations=0 --timeout=3600
+	$(BIN)/pytest -m soak --durations=0 --timeout=3600 -o faulthandler_timeout=3660
+
+bench-ledger: install  ## measure the ledger on a durable MySQL; OPTIONS="--help" teaches
+	$(BIN)/python -m tests.bench.ledger $(OPTIONS)
+
+bench-gateway: install  ## measure the gateway's proxy, pushes and connections; OPTIONS="--help" teaches
+	$(BIN)/python -m tests.bench.gateway $(OPTIONS)
+
+bench-orders: install  ## measure orders, placed to settled, on real servers; OPTIONS="--help" teaches
+	$(BIN)/python -m tests.bench.orders $(OPTIONS)
+
+bench-operator: install  ## measure the operator on an API server and a Kafka; OPTIONS="--help" teaches
+	$(BIN)/python -m tests.bench.operator $(OPTIONS)
 
 clean:  ## remove what was made, the data of `make up` included
-	rm -rf .venv .tradeflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .tradeflow .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .screenshots

@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 from piccolo import columns
-from piccolo.columns import BigInt, Boolean, Bytea, Varchar
+from piccolo.columns import BigInt, Boolean, Bytea, ForeignKey, Serial, Varchar
 from piccolo.columns.defaults.uuid import UUID4
+from piccolo.query.functions import Max, Sum
 from piccolo.table import Table
 
 from services.runtime.database.opening import open_database
-from services.runtime.database.port import Database
+from services.runtime.database.port import Database, DuplicateKeyError
 from services.runtime.ids import new_id
 
 
@@ -24,11 +24,21 @@ class Thing(Table):
     digest = Bytea(default=b"")
 
 
-@pytest.fixture(params=["sqlite"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    database = open_database({"sqlite": f"sqlite:///{tmp_path}/things.db"}[request.param])
-    Thing._meta._db = database.engine
+class Owner(Table):
+    id = Serial(primary_key=True)
+    name = Varchar(64)
+    thing = ForeignKey(Thing)
+
+
+@pytest.fixture
+async def database(engine_url: str) -> AsyncIterator[Database]:
+    database = open_database(engine_url)
+    for table in (Thing, Owner):
+        table._meta._db = database.engine
     await Thing.create_table()
+    async with database.transaction() as connection:
+        number = "SERIAL PRIMARY KEY" if database.definitions_commit else "INTEGER PRIMARY KEY AUTOINCREMENT"
+        await connection.execute(f"CREATE TABLE owner (id {number}, name VARCHAR(64) NOT NULL, thing UUID)")
     yield database
     await database.close()
 
@@ -179,3 +189,97 @@ async def test_the_engine_tells_whether_the_task_is_in_a_transaction(database: D
         inside, in_another_task = await ask(), await asyncio.create_task(ask())
 
     assert (inside, in_another_task, await ask()) == (True, False, False)
+
+
+async def test_an_insert_returns_the_numbers_that_the_server_gave(database: Database) -> None:
+    first = await Owner.insert(Owner(name="ann"))
+    more = await Owner.insert(Owner(name="bob"), Owner(name="cat")).returning(Owner.id, Owner.name)
+
+    assert [first[0]["id"], *(row["id"] for row in more)] == [1, 2, 3]
+    assert [row["name"] for row in more] == ["bob", "cat"]
+
+
+async def test_a_join_reads_both_tables(database: Database) -> None:
+    thing = Thing(id=new_id(), name="apple", amount=7)
+    await thing.save()
+    await Owner.insert(Owner(name="ann", thing=thing.id), Owner(name="bob"))
+
+    rows = await Owner.select(Owner.name, Owner.thing.name, Owner.thing.id).order_by(Owner.name)
+
+    assert rows == [
+        {"name": "ann", "thing.name": "apple", "thing.id": thing.id},
+        {"name": "bob", "thing.name": None, "thing.id": None},
+    ]
+
+
+async def test_rows_are_counted_summed_and_looked_for(database: Database) -> None:
+    await Thing.insert(*(Thing(name=f"name-{number}", amount=number) for number in range(10)))
+
+    sums = await Thing.select(Sum(Thing.amount, alias="sum"), Max(Thing.amount, alias="max")).first()
+    page = await Thing.select(Thing.amount).order_by(Thing.amount, ascending=False).limit(3).offset(2)
+
+    assert sums == {"sum": 45, "max": 9}
+    assert [row["amount"] for row in page] == [7, 6, 5]
+    assert await Thing.exists().where(Thing.name == "name-3")
+    assert not await Thing.exists().where(Thing.name == "NAME-3")
+    assert await Thing.count().where(Thing.name.is_in(["name-1", "name-2", "nobody"])) == 2
+
+
+async def test_an_upsert_updates_what_is_there(database: Database) -> None:
+    first, second = Thing(id=new_id(), name="apple", amount=1), Thing(id=new_id(), name="apple", amount=2)
+    await first.save()
+    second.id = first.id
+
+    await Thing.insert(second).on_conflict(target=Thing.id, action="DO UPDATE", values=[Thing.amount])
+    ignored = await Thing.insert(Thing(id=first.id, name="apple", amount=3)).on_conflict(
+        target=Thing.id, action="DO NOTHING"
+    )
+
+    assert ignored == []
+    assert await Thing.select(Thing.amount) == [{"amount": 2}]
+
+
+async def test_a_text_is_appended_and_an_unchanged_row_is_updated(database: Database) -> None:
+    await save("apple")
+
+    await Thing.update({Thing.name: Thing.name + " %'\\"}).where(Thing.amount == 1)
+    await Thing.update({Thing.amount: 1}).where(Thing.amount == 1)
+
+    assert await names() == ["apple %'\\"]
+
+
+async def test_a_key_that_exists_is_named_by_piccolos_queries_too(database: Database) -> None:
+    await save("apple")
+
+    with pytest.raises(DuplicateKeyError):
+        await save("apple")
+
+
+async def test_locked_rows_are_waited_for_or_skipped(database: Database) -> None:
+    if not database.definitions_commit:
+        pytest.skip("on SQLite a transaction that writes excludes all others, and Piccolo locks no rows")
+    await Thing.insert(Thing(name="apple", amount=1), Thing(name="pear", amount=2))
+
+    async def free() -> list[str]:
+        async with database.transaction():
+            query = Thing.select(Thing.name).lock_rows("UPDATE", skip_locked=True)
+            return [row["name"] for row in await query]
+
+    async with database.transaction():
+        await Thing.select(Thing.name).where(Thing.name == "apple").lock_rows("UPDATE")
+        others = await asyncio.create_task(free())
+
+    assert others == ["pear"]
+
+
+async def test_what_mysql_cannot_return_is_refused_before_it_runs(database: Database) -> None:
+    if not database.definitions_commit:
+        pytest.skip("SQLite returns what a statement changed")
+    await save("apple")
+
+    with pytest.raises(ValueError, match="RETURNING"):
+        await Thing.update({Thing.amount: 9}).where(Thing.name == "apple").returning(Thing.id)
+    with pytest.raises(ValueError, match="RETURNING"):
+        await Thing.delete().where(Thing.name == "apple").returning(Thing.id)
+
+    assert await Thing.select(Thing.amount) == [{"amount": 1}]

@@ -6,6 +6,8 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.status_pb2 import Status
 from structlog.testing import capture_logs
 
 from services.runtime.errors import (
@@ -23,7 +25,7 @@ from services.runtime.errors import (
     UnavailableError,
 )
 from services.runtime.grpc_channel import open_channel
-from services.runtime.grpc_errors import error_of, translating_errors
+from services.runtime.grpc_errors import error_of, status_of, translating_errors
 from services.runtime.grpc_server import serving_grpc
 from tradeflow.ledger.v1 import ledger_service_pb2 as pb
 from tradeflow.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
@@ -107,6 +109,26 @@ async def test_each_class_of_the_tree_arrives_as_it_was_raised(error_class: type
     assert received.message == sent.message
     assert received.reason == "some_reason"
     assert received.details == sent.details
+
+
+async def test_a_status_names_the_field_to_blame_and_only_where_one_is() -> None:
+    blamed = InvalidArgumentError("wallet_id must be a UUID.", reason="id_malformed", details={"field": "wallet_id"})
+    state = RefusedError("No.", reason="insufficient_funds", details={"field": "amount"})
+
+    violations = [violation for error in (blamed, state) for violation in violations_of(status_of(error))]
+
+    assert [(violation.field, violation.description) for violation in violations] == [
+        ("wallet_id", "wallet_id must be a UUID.")
+    ]
+
+
+def violations_of(status: Status) -> list[BadRequest.FieldViolation]:
+    found: list[BadRequest.FieldViolation] = []
+    for detail in status.details:
+        request = BadRequest()
+        if detail.Unpack(request):
+            found += request.field_violations
+    return found
 
 
 async def test_a_domains_error_arrives_as_its_category_with_its_reason() -> None:

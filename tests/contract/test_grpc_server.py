@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -19,9 +19,11 @@ from services.runtime.grpc_errors import translating_errors
 from services.runtime.grpc_server import serving_grpc
 from services.runtime.jwks import JwksClient
 from services.runtime.jwt import JwtVerifier, Principal
+from services.runtime.span_export import recording_spans
 from services.runtime.tracing import continued_trace, current_trace
 from tests.support.clock import VirtualClock
 from tests.support.issuer import running_issuer
+from tests.support.span_collector import collecting_spans
 from tests.support.waiting import eventually
 
 SERVICE = "test.Echo"
@@ -31,6 +33,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 async def echo(request: bytes, context: Context) -> bytes:
     if request == b"refuse":
         raise RefusedError("No.", reason="refused_here")
+    if request == b"fail":
+        raise ValueError("a mistake of ours")
     return request
 
 
@@ -113,6 +117,22 @@ async def test_every_kind_of_call_works(channel: Any) -> None:
     assert await channel.stream_unary(method("Join"))(each_of(b"a", b"b"), timeout=5) == b"ab"
     both = channel.stream_stream(method("EchoEach"))(each_of(b"a", b"b"), timeout=5)
     assert [part async for part in both] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize(("request_", "failed"), [(b"refuse", False), (b"fail", True), (b"a", False)])
+async def test_only_a_call_that_failed_here_is_recorded_as_an_error(request_: bytes, *, failed: bool) -> None:
+    with collecting_spans() as collector, recording_spans("echo", collector.url) as recorder:
+        async with serving(recorder=recorder) as channel:
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            await health.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=5)
+            with suppress(grpc.aio.AioRpcError):
+                await channel.unary_unary(method("Echo"))(request_, timeout=5)
+
+    # That gRPC's own health service was asked too is nothing that a collector needs to keep.
+    (span,) = collector.spans
+    assert ("error" in span.get("tags", {})) is failed
+    expected = {b"refuse": "FAILED_PRECONDITION", b"fail": "INTERNAL"}
+    assert span.get("tags", {}).get("rpc.response.status_code") == expected.get(request_)
 
 
 async def test_every_kind_of_call_ends_with_the_error_of_its_handler(channel: Any) -> None:
@@ -237,7 +257,7 @@ async def test_a_call_under_way_may_finish_when_the_server_stops() -> None:
         release.set()
 
         assert await call == b"finished"
-        await asyncio.wait_for(stopping, 10)
+        await asyncio.wait_for(stopping, 30)
 
 
 async def test_a_call_that_never_ends_does_not_hold_up_the_stop() -> None:
@@ -249,7 +269,7 @@ async def test_a_call_that_never_ends_does_not_hold_up_the_stop() -> None:
         return b""
 
     handlers: dict[str, Any] = {"Endless": grpc.unary_unary_rpc_method_handler(endless)}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with serving(handlers, stop_seconds_max=0.1) as channel:
             call = asyncio.ensure_future(channel.unary_unary(method("Endless"))(b""))
             await began.wait()

@@ -21,9 +21,11 @@ from services.runtime.idempotency import IdempotencyKey
 from services.runtime.jwks import JwksClient
 from services.runtime.jwt import JwtVerifier
 from services.runtime.metrics import new_registry
+from services.runtime.span_export import recording_spans
 from services.runtime.tracing import current_traceparent
 from tests.support.clock import VirtualClock
 from tests.support.issuer import Issuer, running_issuer
+from tests.support.span_collector import collecting_spans
 
 
 class NoteBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,13 +224,21 @@ async def test_health_is_told_to_everyone(world: World) -> None:
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
     assert (not_ready.status_code, not_ready.json()) == (
         503,
-        {"status": "not_ready", "checks": {"ledger": "The ledger is away."}},
+        {"status": "not_ready", "checks": {"ledger": "The ledger is away."}, "hints": {}},
     )
     assert alive.status_code == 200
 
 
+async def test_a_process_with_a_loop_that_has_ended_is_not_alive(world: World) -> None:
+    async with world.client() as client:
+        world.health.note_ended("relay")
+        dead = await client.get("/healthz")
+
+    assert (dead.status_code, dead.json()) == (503, {"status": "dead", "loops": {"relay": "ended"}})
+
+
 async def test_requests_are_counted_by_route_and_not_by_path(world: World) -> None:
-    registry = new_registry()
+    registry = new_registry("ledger")
 
     def count(**labels: str) -> float | None:
         return registry.get_sample_value("tradeflow_http_request_duration_seconds_count", labels)
@@ -268,6 +278,15 @@ async def test_a_trace_is_continued_or_begun(world: World) -> None:
     assert continued.split("-")[1] == sent.split("-")[1]
     assert continued != sent
     assert len({begun.split("-")[1], begun_again.split("-")[1], sent.split("-")[1]}) == 3
+
+
+async def test_what_machines_ask_every_few_seconds_is_no_trace(world: World) -> None:
+    with collecting_spans() as collector, recording_spans("shop", collector.url) as recorder:
+        async with world.client(recorder=recorder) as client:
+            for path in ("/healthz", "/readyz", "/metrics", "/open"):
+                (await client.get(path)).raise_for_status()
+
+    assert [span["name"].lower() for span in collector.spans] == ["get /open"]
 
 
 async def test_the_api_describes_itself(world: World) -> None:

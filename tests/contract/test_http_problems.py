@@ -196,7 +196,7 @@ async def test_a_bug_is_logged_and_not_shown(client: httpx.AsyncClient, name: st
     body = problem(response, 500, "internal_error")
     assert "hunter2" not in response.text
     assert len(body["details"]["trace_id"]) == 32
-    assert [log["event"] for log in logs] == ["request_failed"]
+    assert [log["event"] for log in logs if log["log_level"] != "debug"] == ["request_failed"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
@@ -350,7 +350,7 @@ async def test_a_client_that_leaves_in_the_middle_is_no_bug_of_ours(url: str) ->
         await writer.wait_closed()
         await eventually(lambda: answered() == before + 1)
 
-    assert logs == []
+    assert [log for log in logs if log["log_level"] != "debug"] == []
 
 
 def metric(registry: CollectorRegistry, **labels: str) -> float:

@@ -43,6 +43,13 @@ async def deaf(socket: WebSocket[Any, Any, Any]) -> None:
     await asyncio.Event().wait()
 
 
+@websocket("/refusing")
+async def refusing(socket: WebSocket[Any, Any, Any]) -> None:
+    await socket.receive()
+    await socket.send({"type": "websocket.http.response.start", "status": 503, "headers": []})
+    await socket.send({"type": "websocket.http.response.body", "body": b"not now", "more_body": False})
+
+
 @get("/events")
 async def events() -> ServerSentEvent:
     async def endless() -> AsyncIterator[str]:
@@ -164,6 +171,15 @@ async def test_a_request_under_way_may_finish() -> None:
             asyncio.get_running_loop().call_later(0.3, release.set)
 
         assert (await request).text == "finished"
+
+
+async def test_a_refused_websocket_is_no_error_of_the_application(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving_http(an_app(refusing), "127.0.0.1", 0) as url:
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await websockets.connect(websocket_address(url, "/refusing"))
+
+    assert refused.value.response.status_code == 503
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_websocket_carries_messages() -> None:

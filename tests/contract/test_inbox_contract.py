@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -18,9 +17,9 @@ from tests.support.clock import START, VirtualClock
 from tests.support.plumbing_tables import create_plumbing_tables
 
 
-@pytest.fixture(params=["sqlite"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    database = open_database({"sqlite": f"sqlite:///{tmp_path}/inbox.db"}[request.param])
+@pytest.fixture
+async def database(engine_url: str) -> AsyncIterator[Database]:
+    database = open_database(engine_url)
     await create_plumbing_tables(database)
     yield database
     await database.close()

@@ -1,43 +1,35 @@
 """What the outbox does on every database: nothing is lost, nothing is overtaken."""
 
 import asyncio
+import dataclasses
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import replace
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from piccolo.engine.base import Engine
 
 from services.runtime.broker.port import Message
 from services.runtime.database.opening import open_database
-from services.runtime.database.port import Connection, Database
+from services.runtime.database.port import Connection, Database, PoolUsage, PreparedWrite
 from services.runtime.errors import UnavailableError
-from services.runtime.ids import new_id
-from services.runtime.outbox import (
-    OutboxEvent,
-    OutboxRelay,
-    RelaySettings,
-    append,
-    append_numbered,
-    read_by_key,
-)
-from tests.support.clock import START, VirtualClock
+from services.runtime.outbox import OutboxRelay, RelaySettings, append, append_numbered, read_packs
+from tests.support.clock import VirtualClock
 from tests.support.fake_producer import FakeProducer
+from tests.support.faulty_database import AFTER_COMMIT, Fault, FaultyDatabase
+from tests.support.outbox import STREAM, an_event, cursor_of, payloads, publish_all, write
 from tests.support.plumbing_tables import create_plumbing_tables
+from tests.support.waiting import eventually
 
-STREAM = "stream"
-
-SETTINGS = RelaySettings(batch_events_max=4, lease_seconds=10, retention=None)
+SETTINGS = RelaySettings(batch_events_max=4, lease_seconds=10, cursor_every_seconds=0, retention=None)
 
 
-@pytest.fixture(params=["sqlite"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    database = open_database({"sqlite": f"sqlite:///{tmp_path}/outbox.db"}[request.param])
+@pytest.fixture
+async def database(engine_url: str) -> AsyncIterator[Database]:
+    database = open_database(engine_url)
     await create_plumbing_tables(database)
     yield database
     await database.close()
@@ -48,44 +40,12 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
-def an_event(payload: str = "payload", *, key: str = "key", key_sequence: int = 0) -> OutboxEvent:
-    return OutboxEvent(
-        topic="topic",
-        key=key.encode(),
-        key_sequence=key_sequence,
-        event_id=new_id(),
-        event_type="ThingHappened",
-        payload=payload.encode(),
-        recorded_at=START,
-    )
-
-
-async def write(database: Database, *events: OutboxEvent) -> None:
-    async with database.transaction() as connection:
-        await append_numbered(connection, STREAM, events)
-
-
 async def write_numbers(database: Database, numbers: range) -> None:
     await write(database, *(an_event(str(number), key=f"key-{number % 3}") for number in numbers))
 
 
-def payloads(messages: list[Message]) -> list[str]:
-    return [message.value.decode() for message in messages]
-
-
 def first_copies(messages: list[Message]) -> list[str]:
     return list(dict.fromkeys(payloads(messages)))
-
-
-async def cursor_of(database: Database) -> int:
-    async with database.snapshot() as connection:
-        rows = await connection.fetch("SELECT cursor_sequence FROM outbox_relays")
-    return int(rows[0][0]) if rows else 0
-
-
-async def publish_all(relay: OutboxRelay) -> None:
-    while await relay.publish_next():
-        pass
 
 
 class CountingDatabase:
@@ -93,6 +53,7 @@ class CountingDatabase:
 
     def __init__(self, database: Database) -> None:
         self.engine: Engine[Any] = database.engine
+        self.definitions_commit = database.definitions_commit
         self.transactions = 0
         self._database = database
 
@@ -102,6 +63,12 @@ class CountingDatabase:
 
     def snapshot(self) -> AbstractAsyncContextManager[Connection]:
         return self._database.snapshot()
+
+    def prepare(self, sql: str, rows: Sequence[Sequence[object]]) -> PreparedWrite:
+        return self._database.prepare(sql, rows)
+
+    def usage(self) -> Mapping[str, PoolUsage]:
+        return self._database.usage()
 
     async def close(self) -> None:
         await self._database.close()
@@ -155,8 +122,8 @@ async def test_numbers_have_no_gap_whoever_writes_and_fails(database: Database) 
     await asyncio.gather(*tasks, return_exceptions=True)
 
     async with database.snapshot() as connection:
-        numbers = [row[0] for row in await connection.fetch("SELECT sequence FROM outbox ORDER BY sequence")]
-    assert numbers == list(range(1, 11))
+        packs = await read_packs(connection, STREAM, after_sequence=0, events_max=100)
+    assert [number for pack in packs for number in range(pack.first_sequence, pack.sequence + 1)] == list(range(1, 11))
 
 
 async def test_the_last_number_is_told(database: Database) -> None:
@@ -192,7 +159,8 @@ async def test_the_next_relay_goes_on_behind_the_cursor(database: Database, cloc
 
 async def test_a_broker_that_fails_halfway_gets_everything_again(database: Database, clock: VirtualClock) -> None:
     producer = FakeProducer()
-    await write_numbers(database, range(10))
+    for number in range(10):
+        await write_numbers(database, range(number, number + 1))
     relay = OutboxRelay(database, producer, STREAM, clock, SETTINGS)
     await relay.publish_next()
     producer.on_publish = fail_after_two(producer)
@@ -226,11 +194,15 @@ async def test_a_running_relay_survives_a_broker_that_is_away(database: Database
 
 
 async def advance_until(clock: VirtualClock, reached: Callable[[], object]) -> None:
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + 30
     while not reached():
         assert time.monotonic() < give_up_at
         await clock.advance(1)
         await asyncio.sleep(0.001)
+
+
+async def has_cursor(database: Database, sequence: int) -> bool:
+    return await cursor_of(database) == sequence
 
 
 async def stopped(task: asyncio.Task[None]) -> None:
@@ -281,6 +253,7 @@ async def test_an_idle_relay_writes_nothing(database: Database, clock: VirtualCl
     await write(database, an_event())
     running = asyncio.create_task(OutboxRelay(counting, producer, STREAM, clock, SETTINGS).run())
     await advance_until(clock, lambda: producer.log)
+    await eventually(lambda: has_cursor(database, 1))
     before = counting.transactions
 
     for _ in range(200):
@@ -328,16 +301,85 @@ async def test_a_relay_that_takes_over_publishes_nothing_again(database: Databas
     assert payloads(log) == [str(number) for number in range(12)]
 
 
+async def is_published_up_to(database: Database, sequence: int) -> bool:
+    return await cursor_of(database) == sequence
+
+
+async def test_a_relay_that_dies_between_publishing_and_its_cursor_leaves_no_gap(
+    database: Database, clock: VirtualClock
+) -> None:
+    log: list[Message] = []
+    broken = FaultyDatabase(database)
+    dying = OutboxRelay(broken, FakeProducer(log), STREAM, clock, SETTINGS)
+    await write_numbers(database, range(4))
+    await publish_all(dying)
+    await write_numbers(database, range(4, 8))
+    broken.hold_commits_back()
+    death = asyncio.create_task(dying.publish_next())
+    await broken.reached_commit.wait()
+    death.cancel()
+    await asyncio.wait({death})
+    cursor = await cursor_of(database)
+    await clock.advance(11)
+
+    await publish_all(OutboxRelay(database, FakeProducer(log), STREAM, clock, SETTINGS))
+
+    assert cursor == 4
+    assert payloads(log) == ["0", "1", "2", "3", "4", "5", "6", "7", "4", "5", "6", "7"]
+    assert await cursor_of(database) == 8
+
+
+async def test_a_relay_whose_cursor_moved_unknown_to_it_publishes_nothing_twice(
+    database: Database, clock: VirtualClock
+) -> None:
+    log: list[Message] = []
+    broken = FaultyDatabase(database)
+    relay = OutboxRelay(broken, FakeProducer(log), STREAM, clock, SETTINGS)
+    await write_numbers(database, range(4))
+    await publish_all(relay)
+    await write_numbers(database, range(4, 8))
+    broken.faults = [Fault(AFTER_COMMIT)]
+
+    with pytest.raises(UnavailableError):
+        await relay.publish_next()
+    await clock.advance(11)
+    await publish_all(relay)
+
+    assert first_copies(log) == [str(number) for number in range(8)]
+    assert await cursor_of(database) == 8
+
+
+async def test_events_of_one_key_stay_in_order_whoever_writes_and_publishes_at_once(database: Database) -> None:
+    log: list[Message] = []
+    settings = RelaySettings(batch_events_max=8, poll_seconds=0.005, lease_seconds=0.2, retention=None)
+    running = [
+        asyncio.create_task(OutboxRelay(database, FakeProducer(log), STREAM, settings=settings).run()) for _ in range(2)
+    ]
+
+    async def write_some(key: str) -> None:
+        for number in range(0, 40, 4):
+            await write(database, *[an_event(f"{key}-{each}", key=key) for each in range(number, number + 4)])
+
+    await asyncio.gather(*[write_some(key) for key in "abcd"])
+    await eventually(lambda: len(first_copies(log)) == 160)
+    for task in running:
+        await stopped(task)
+
+    copies = first_copies(log)
+    for key in "abcd":
+        assert [copy for copy in copies if copy[0] == key] == [f"{key}-{number}" for number in range(40)]
+
+
 class RoughSea:
     """Two relays on one stream, with pauses, failures and time that passes, all by a seed."""
 
-    def __init__(self, database: Database, clock: VirtualClock, seed: int) -> None:
+    def __init__(self, database: Database, clock: VirtualClock, seed: int, settings: RelaySettings) -> None:
         self.dice = random.Random(seed)  # noqa: S311 - a seed makes it repeatable
         self.database = database
         self.clock = clock
         self.log: list[Message] = []
         self.producers = [FakeProducer(self.log), FakeProducer(self.log)]
-        self.relays = [OutboxRelay(database, producer, STREAM, clock, SETTINGS) for producer in self.producers]
+        self.relays = [OutboxRelay(database, producer, STREAM, clock, settings) for producer in self.producers]
         self.tasks: list[asyncio.Task[int] | None] = [None, None]
         self.written = 0
 
@@ -383,11 +425,12 @@ class RoughSea:
             await publish_all(relay)
 
 
+@pytest.mark.parametrize("cursor_every_seconds", [0, 5])
 @pytest.mark.parametrize("seed", range(10))
 async def test_two_relays_with_pauses_and_failures_keep_the_order_and_lose_nothing(
-    database: Database, clock: VirtualClock, seed: int
+    database: Database, clock: VirtualClock, seed: int, cursor_every_seconds: float
 ) -> None:
-    sea = RoughSea(database, clock, seed)
+    sea = RoughSea(database, clock, seed, dataclasses.replace(SETTINGS, cursor_every_seconds=cursor_every_seconds))
     for _ in range(60):
         await sea.step()
     await sea.calm()
@@ -398,7 +441,7 @@ async def test_two_relays_with_pauses_and_failures_keep_the_order_and_lose_nothi
 
 async def test_a_woken_relay_publishes_at_once(database: Database) -> None:
     producer = FakeProducer()
-    relay = OutboxRelay(database, producer, STREAM, settings=replace(SETTINGS, poll_seconds=30))
+    relay = OutboxRelay(database, producer, STREAM, settings=dataclasses.replace(SETTINGS, poll_seconds=30))
     running = asyncio.create_task(relay.run())
     delays: list[float] = []
     for number in range(5):
@@ -408,7 +451,7 @@ async def test_a_woken_relay_publishes_at_once(database: Database) -> None:
         await write_numbers(database, range(number, number + 1))
         began = time.monotonic()
         relay.wake()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await published.wait()
         delays.append(time.monotonic() - began)
     await stopped(running)
@@ -416,11 +459,66 @@ async def test_a_woken_relay_publishes_at_once(database: Database) -> None:
     assert sorted(delays)[2] < 0.05
 
 
+async def test_events_that_follow_each_other_wait_for_company(database: Database) -> None:
+    producer, sizes = FakeProducer(), list[int]()
+
+    async def note_size() -> None:
+        sizes.append(len(producer.log))
+
+    producer.on_publish = note_size
+    relay = OutboxRelay(database, producer, STREAM, settings=dataclasses.replace(SETTINGS, linger_seconds=1.0))
+    running = asyncio.create_task(relay.run())
+    for number in range(3):
+        await write_numbers(database, range(number, number + 1))
+        relay.wake()
+    await eventually(lambda: len(producer.log) == 3)
+    await stopped(running)
+
+    assert payloads(producer.log) == ["0", "1", "2"]
+    assert len(sizes) <= 2
+
+
 def told(event: asyncio.Event) -> Callable[[], Awaitable[None]]:
     async def tell() -> None:
         event.set()
 
     return tell
+
+
+async def test_the_cursor_is_written_once_in_a_while_and_when_nothing_is_left(
+    database: Database, clock: VirtualClock
+) -> None:
+    relay = OutboxRelay(
+        database, FakeProducer(), STREAM, clock, dataclasses.replace(SETTINGS, cursor_every_seconds=1.0)
+    )
+    cursors = []
+    for number in range(4):
+        await write_numbers(database, range(number, number + 1))
+        await relay.publish_next()
+        cursors.append(await cursor_of(database))
+        await clock.advance(0.4)
+    await relay.publish_next()
+
+    assert cursors == [1, 1, 1, 4]
+    assert await cursor_of(database) == 4
+
+
+async def test_a_relay_that_stops_says_how_far_it_came(database: Database, clock: VirtualClock) -> None:
+    settings = dataclasses.replace(SETTINGS, cursor_every_seconds=3600, poll_seconds=3600)
+    producer, successor = FakeProducer(), FakeProducer()
+    relay = OutboxRelay(database, producer, STREAM, clock, settings)
+    await write_numbers(database, range(3))
+    running = asyncio.create_task(relay.run())
+    await eventually(lambda: len(producer.log) == 3)
+    await write_numbers(database, range(3, 4))
+    relay.wake()
+    await eventually(lambda: len(producer.log) == 4)
+    await stopped(running)
+
+    await publish_all(OutboxRelay(database, successor, STREAM, clock, settings))
+
+    assert payloads(producer.log) == ["0", "1", "2", "3"]
+    assert payloads(successor.log) == []
 
 
 async def test_a_relay_that_nobody_wakes_looks_by_itself(database: Database, clock: VirtualClock) -> None:
@@ -439,52 +537,10 @@ async def test_a_relay_that_stops_lets_the_next_go_on_at_once(database: Database
     first, second = FakeProducer(), FakeProducer()
     await write_numbers(database, range(2))
     running = asyncio.create_task(OutboxRelay(database, first, STREAM, clock, SETTINGS).run())
-    await advance_until(clock, lambda: len(first.log) == 2)
+    await eventually(lambda: is_published_up_to(database, 2))
     await stopped(running)
     await write_numbers(database, range(2, 4))
 
     await publish_all(OutboxRelay(database, second, STREAM, clock, SETTINGS))
 
     assert payloads(second.log) == ["2", "3"]
-
-
-async def test_only_published_events_that_are_old_are_deleted(database: Database, clock: VirtualClock) -> None:
-    relay = OutboxRelay(
-        database, FakeProducer(), STREAM, clock, replace(SETTINGS, batch_events_max=50, prune_step_events=20)
-    )
-    await write(database, *(an_event() for _ in range(90)))
-    await write(database, *(replace(an_event(), recorded_at=START + timedelta(days=5)) for _ in range(5)))
-    await relay.publish_next()
-
-    assert await relay.prune(recorded_before=START + timedelta(days=1)) == 50
-    await publish_all(relay)
-    assert await relay.prune(recorded_before=START + timedelta(days=1)) == 40
-    assert await relay.prune(recorded_before=START + timedelta(days=1)) == 0
-
-
-async def test_a_running_relay_deletes_what_is_past_its_retention(database: Database, clock: VirtualClock) -> None:
-    settings = replace(SETTINGS, retention=timedelta(days=1), prune_step_events=10)
-    await write(database, *(an_event() for _ in range(35)))
-    running = asyncio.create_task(OutboxRelay(database, FakeProducer(), STREAM, clock, settings).run())
-    await clock.advance(60)
-    clock._now += timedelta(days=2)
-    left = 35
-    give_up_at = time.monotonic() + 10
-    while left:
-        assert time.monotonic() < give_up_at
-        await clock.advance(1)
-        async with database.snapshot() as connection:
-            ((left,),) = await connection.fetch("SELECT COUNT(*) FROM outbox")
-    await stopped(running)
-
-    assert await cursor_of(database) == 35
-
-
-async def test_the_history_of_one_key_is_read_behind_a_number(database: Database) -> None:
-    await write(database, *(an_event(f"{key}-{n}", key=key, key_sequence=n) for n in range(1, 6) for key in "ab"))
-
-    async with database.snapshot() as connection:
-        events = await read_by_key(connection, STREAM, b"b", after_key_sequence=2, events_max=2)
-
-    assert [(event.payload, event.key_sequence, event.sequence) for event in events] == [(b"b-3", 3, 6), (b"b-4", 4, 8)]
-    assert events[0].recorded_at == START

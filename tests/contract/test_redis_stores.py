@@ -1,11 +1,11 @@
-"""What the gateway keeps in Redis: on fakeredis over TCP and, where TRADEFLOW_TEST_REDIS_URL names one, on a real one.
+"""What the gateway keeps in Redis: on fakeredis over TCP, on a real one, and on a real one that is a cluster.
 
-The real one is emptied by each test.
+The cluster has one node: it refuses keys of several slots in one command or script as larger ones do.
 """
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -22,22 +22,21 @@ from services.runtime.errors import UnavailableError
 from tests.support.redis import FakeRedisServer, serving_redis
 from tests.support.waiting import eventually
 
-REAL_URL = os.environ.get("TRADEFLOW_TEST_REDIS_URL")
-KINDS = ["fakeredis", *(["redis"] if REAL_URL else [])]
 CALLERS = 64
 
 
-@pytest.fixture(params=KINDS)
-async def url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    if request.param == "redis":
-        assert REAL_URL is not None
-        connection = RedisConnection(REAL_URL)
-        await connection.command("FLUSHDB")
-        await connection.close()
-        yield REAL_URL
+REAL_KINDS = [pytest.param(name, marks=pytest.mark.part("redis")) for name in ("redis", "redis_cluster")]
+
+
+@pytest.fixture(params=["fakeredis", *REAL_KINDS])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param != "fakeredis":
+        yield request.getfixturevalue(f"{request.param}_url")
         return
-    async with serving_redis() as server:
-        yield server.url
+    server = FakeRedisServer()
+    server.start()
+    yield server.url
+    server.stop()
 
 
 @pytest.fixture
@@ -90,6 +89,33 @@ async def test_a_burst_of_many_callers_gets_exactly_the_limit(url: str) -> None:
     assert sorted(state.remaining for state in allowed) == list(range(limit))
     for connection in connections:
         await connection.close()
+
+
+async def test_a_limit_in_a_dry_run_is_counted_and_stands_in_nobodys_way(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+    dry = Quota(policy=replace(a_policy(limit=1, name="dry"), dry_run=True), caller="u1")
+    real = a_quota(limit=3, name="real")
+
+    answers = [await limiter.take([dry, real]) for _ in range(4)]
+
+    assert [[state.allowed for state in states] for states in answers] == [
+        [True, True],
+        [False, True],
+        [False, True],
+        [False, False],
+    ]
+    assert [states[0].remaining for states in answers] == [0, 0, 0, 0]
+
+
+async def test_quotas_of_a_user_and_of_an_address_are_taken_together(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+    user, address = a_quota(limit=2, caller="u1"), a_quota(limit=1, name="address", caller="203.0.113.9")
+
+    answers = [await limiter.take([user, address]) for _ in range(2)]
+    (left,) = await limiter.take([user])
+
+    assert [[state.allowed for state in states] for states in answers] == [[True, True], [True, False]]
+    assert left.allowed
 
 
 async def test_a_refused_call_is_told_when_the_next_one_fits(redis: RedisConnection) -> None:
@@ -215,7 +241,7 @@ async def test_a_revocation_is_kept_until_the_token_ends_and_its_leeway_is_over(
         ]
     )
 
-    (key,) = await redis.command("KEYS", "*revoked:*")
+    (key,) = await redis.command("KEYS", "*revoked*:token:*")
     assert b"young" in key
     assert 300 < await redis.command("TTL", key) <= 330
 

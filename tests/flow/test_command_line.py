@@ -77,7 +77,7 @@ def test_verify_finds_nothing_on_good_data(demo_data: Path) -> None:
         ("UPDATE holds SET captured = captured - 1, voided = voided + 1", 3),
         ("UPDATE holds SET refunded = refunded + 1 WHERE captured > refunded", 5),
         ("DELETE FROM records WHERE sequence = (SELECT max(sequence) FROM records)", 7),
-        ("UPDATE wallets SET event_sequence = event_sequence + 1", 8),
+        ("UPDATE balances SET event_sequence = event_sequence + 1 WHERE event_sequence > 0", 8),
     ],
 )
 def test_verify_finds_what_somebody_changed_in_the_ledger(

@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from joserfc import jwt
@@ -16,6 +17,7 @@ from joserfc.jwk import RSAKey
 from services.runtime.clock import SystemClock
 from tests.support.clock import VirtualClock
 from tests.support.gateway_world import ISSUER, GatewayWorld, gateway_world
+from tests.support.waiting import eventually
 
 CALLERS = 64
 
@@ -111,6 +113,7 @@ async def test_each_proxied_route_asks_for_a_token(tmp_path: Path) -> None:
                 ("PATCH", "/api/v1/products/x"),
                 ("GET", "/api/v1/wallet/balance"),
                 ("GET", "/api/v1/wallet/statement"),
+                ("GET", "/api/v1/wallet/statement/proof"),
                 ("GET", "/api/v1/wallet/events"),
                 ("POST", "/api/v1/wallet/deposits"),
             )
@@ -244,3 +247,55 @@ async def test_without_redis_calls_pass_or_not_as_the_setting_says(tmp_path: Pat
     assert [answer.status_code for answer in passed] == [200, 200, 200]
     assert (refused.status_code, refused.json()["reason"]) == (503, "rate_limiter_unavailable")
     assert readiness == [200, 503]
+
+
+async def test_limits_of_a_file_hold_without_a_restart_and_a_bad_file_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "rate-limits.json"
+    file.write_text(json.dumps({"limits": [a_limit(limit=1)]}))
+    async with gateway_world(tmp_path, rate_limits_file=file) as world:
+
+        async def limit_told() -> str:
+            answer = await world.http.get("/api/v1/orders", headers=world.bearer(world.token(str(uuid4()))))
+            return str(answer.headers.get("ratelimit-policy", ""))
+
+        async def the_hint_complains() -> bool:
+            hint: str = (await world.http.get("/readyz")).json()["hints"]["rate_limits"]
+            return "limits.0.limit" in hint
+
+        assert await limit_told() == '"few";q=1;w=3600'
+        write_whole(file, {"limits": [a_limit(limit=-1)]})
+        await eventually(the_hint_complains)
+        assert await limit_told() == '"few";q=1;w=3600'
+        write_whole(file, {"limits": [a_limit(name="mended", limit=7)]})
+
+        async def it_is_mended() -> bool:
+            return await limit_told() == '"mended";q=7;w=3600'
+
+        await eventually(it_is_mended)
+
+
+def write_whole(file: Path, content: dict[str, Any]) -> None:
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps(content))
+    draft.replace(file)
+
+
+async def test_a_dry_run_counts_refuses_nobody_and_tells_callers_nothing(tmp_path: Path) -> None:
+    limits = [a_limit(limit=1, dry_run=True), a_limit(name="real", limit=4)]
+    async with gateway_world(tmp_path, rate_limits=limits) as world:
+        answers = [await world.http.get("/api/v1/orders", headers=world.bearer()) for _ in range(5)]
+        metrics = (await world.http.get("/metrics")).text
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 429]
+    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"real";q=4;w=3600'}
+    assert 'tradeflow_gateway_rate_would_limit_total{policy="few"} 4.0' in metrics
+    assert 'tradeflow_gateway_rate_limited_total{policy="few"}' not in metrics
+
+
+async def test_heads_and_keys_of_the_ledger_are_for_everybody(tmp_path: Path) -> None:
+    paths = ["/api/v1/ledger/head", "/api/v1/ledger/keys", "/api/v1/ledger/consistency"]
+    async with gateway_world(tmp_path) as world:
+        answers = [await world.http.get(path) for path in paths]
+
+        assert [answer.status_code for answer in answers] == [200] * len(paths)
+        assert [received.target for received in world.ledger_http.received] == paths

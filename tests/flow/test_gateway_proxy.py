@@ -54,12 +54,32 @@ def world_bearer(answer: httpx.Response) -> str:
     return str(answer.request.headers["authorization"])
 
 
+async def test_a_service_is_told_how_long_the_gateway_waits_and_callers_have_no_say_in_it(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, upstream_seconds_max=5.0) as world:
+        headers = {**world.bearer(), "X-Request-Timeout-Ms": "86400000"}
+        answer = await world.http.get("/api/v1/orders", headers=headers)
+        at_once = await world.http.get("/healthz", headers={"X-Request-Timeout-Ms": "0"})
+
+    told_ms = world.orders_http.last.header("x-request-timeout-ms")
+    assert (answer.status_code, at_once.status_code) == (200, 200)
+    assert told_ms is not None
+    assert 0 < int(told_ms) < 5_000
+
+
 async def test_each_path_leads_to_its_service(tmp_path: Path) -> None:
     async with gateway_world(tmp_path) as world:
         for path in ("/api/v1/orders", "/api/v1/orders/1/refunds", "/api/v1/products", "/api/v1/products/a.b@c:d+e-f"):
             await world.http.get(path, headers=world.bearer())
-        for path in ("/api/v1/wallet/balance?currency=EUR", "/api/v1/wallet/statement"):
+        of_wallet = [
+            "/api/v1/wallet/balance?currency=EUR&at=2026-01-31T23:00:00Z",
+            "/api/v1/wallet/statement?currency=EUR&kind=deposit&kind=refund&direction=in&order=newest_first",
+            "/api/v1/wallet/accounts",
+            "/api/v1/wallet/holds/1",
+            "/api/v1/wallet/records/7",
+        ]
+        for path in of_wallet:
             await world.http.get(path, headers=world.bearer())
+        await world.http.post("/api/v1/wallet/withdrawals", headers=world.bearer(), json={})
         unknown = await world.http.get("/api/v1/wallets/1/deposits", headers=world.bearer())
 
         assert [received.target for received in world.orders_http.received] == [
@@ -69,8 +89,8 @@ async def test_each_path_leads_to_its_service(tmp_path: Path) -> None:
             "/api/v1/products/a.b@c:d+e-f",
         ]
         assert [received.target for received in world.ledger_http.received] == [
-            "/api/v1/wallet/balance?currency=EUR",
-            "/api/v1/wallet/statement",
+            *of_wallet,
+            "/api/v1/wallet/withdrawals",
         ]
     assert (unknown.status_code, unknown.json()["reason"]) == (404, "route_not_found")
 

@@ -46,6 +46,17 @@ async def test_the_public_keys_may_be_cached_and_hold_no_private_part(tmp_path: 
     assert set(key) == {"kty", "use", "alg", "kid", "n", "e"}
 
 
+async def test_other_software_finds_the_keys_by_discovery(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world:
+        document = await world.http.get("/.well-known/openid-configuration")
+        said = document.json()
+        keys = (await world.http.get(said["jwks_uri"].removeprefix(said["issuer"]))).json()
+
+    assert document.headers["cache-control"] == "public, max-age=60"
+    assert said["issuer"] == ISSUER
+    assert keys["keys"][0]["kid"] == world.keys.current.active.key_id
+
+
 async def test_registration_grants_neither_treasury_nor_operator(tmp_path: Path) -> None:
     async with gateway_world(tmp_path) as world:
         answers = [

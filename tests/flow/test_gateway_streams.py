@@ -90,7 +90,7 @@ async def test_a_stream_that_can_not_begin_is_a_problem(tmp_path: Path) -> None:
 
 
 def world_is_without_connections(metrics: str) -> bool:
-    return 'tradeflow_gateway_connections{transport="sse"}' not in metrics
+    return 'tradeflow_gateway_connections{transport="sse"} 0.0' in metrics
 
 
 async def test_a_ticket_opens_a_stream_once(tmp_path: Path) -> None:

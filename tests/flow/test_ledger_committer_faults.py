@@ -1,7 +1,6 @@
 """Whatever fails, and wherever: nothing lost, nothing twice, and only the one bad command suffers."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -9,11 +8,30 @@ from services.ledger.committer.settlement import ATTEMPTS_MAX
 from services.ledger.domain.receipt import Receipt
 from services.runtime.errors import UnavailableError
 from tests.support.faulty_database import AFTER_COMMIT, BEFORE_COMMIT, Fault
-from tests.support.ledger_commands import SELLER, capture, commit, deposit, refund, reserve
+from tests.support.ledger_commands import (
+    OTHER_SELLER,
+    SELLER,
+    capture,
+    commit,
+    deposit,
+    open_account,
+    refund,
+    reserve,
+    withdraw,
+)
 from tests.support.ledger_committer import CommitterWorld, a_committer
 
-STATEMENTS_OF_A_FULL_BATCH = 18
-"""A batch of every kind of change runs each statement; a test below keeps this number right."""
+STATEMENTS_OF_A_FULL_BATCH = {"under the lock": 19, "planned ahead": 13}
+"""A batch of every kind of change runs each statement; a test below keeps these numbers right."""
+
+WAYS = list(STATEMENTS_OF_A_FULL_BATCH)
+"""A committer's first batch is read and planned under the lock, later ones are planned ahead of it."""
+
+
+async def begin(world: CommitterWorld, way: str) -> None:
+    """Bring the committer to where its next batch goes that way."""
+    if way == "planned ahead":
+        await world.committer.submit(open_account(OTHER_SELLER))
 
 
 async def a_full_batch(world: CommitterWorld) -> list[Receipt]:
@@ -36,44 +54,54 @@ async def assert_it_happened_once(world: CommitterWorld, receipts: list[Receipt]
     assert [receipt.replayed for receipt in receipts] == [False] * 5
     assert await world.posted() == 3_500
     assert await world.posted(SELLER) == 1_950 - 488
-    assert await world.revision() == 1
 
 
-@pytest.mark.parametrize("at", [*range(STATEMENTS_OF_A_FULL_BATCH), BEFORE_COMMIT, AFTER_COMMIT])
-async def test_a_batch_whose_connection_is_lost_anywhere_takes_effect_once(tmp_path: Path, at: int) -> None:
-    async with a_committer(tmp_path) as world:
+@pytest.mark.parametrize(
+    ("way", "at"),
+    [(way, at) for way in WAYS for at in [*range(STATEMENTS_OF_A_FULL_BATCH[way]), BEFORE_COMMIT, AFTER_COMMIT]],
+)
+async def test_a_batch_whose_connection_is_lost_anywhere_takes_effect_once(engine_url: str, way: str, at: int) -> None:
+    async with a_committer(engine_url) as world:
+        await begin(world, way)
+        world.commits.clear()
         world.database.faults = [Fault(at)]
         before = world.database.transactions
 
         receipts = await a_full_batch(world)
 
         await assert_it_happened_once(world, receipts)
-        assert world.database.transactions - before == 2, "the fault was hit"
+        assert await world.revision() == 1 + WAYS.index(way)
+        assert world.database.transactions - before == 2, "the fault was hit, and one repetition was enough"
         assert len(world.commits) == 1
 
 
-async def test_a_full_batch_has_as_many_statements_as_the_faults_above_try(tmp_path: Path) -> None:
-    async with a_committer(tmp_path) as world:
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_full_batch_has_as_many_statements_as_the_faults_above_try(engine_url: str, way: str) -> None:
+    async with a_committer(engine_url) as world:
+        await begin(world, way)
         before = len(world.database.statements)
 
         await a_full_batch(world)
 
         statements = world.database.statements[before:]
-        assert len(statements) == STATEMENTS_OF_A_FULL_BATCH
+        assert len(statements) == STATEMENTS_OF_A_FULL_BATCH[way]
         assert statements[0].startswith("SELECT revision"), "the lock comes first"
         assert statements[0].endswith("FOR UPDATE")
         assert statements[-1].startswith("UPDATE books"), "the head moves last"
 
 
-async def test_several_faults_in_a_row_are_outlived(tmp_path: Path) -> None:
-    async with a_committer(tmp_path) as world:
+@pytest.mark.parametrize("way", WAYS)
+async def test_several_faults_in_a_row_are_outlived(engine_url: str, way: str) -> None:
+    async with a_committer(engine_url) as world:
+        await begin(world, way)
         world.database.faults = [Fault(0), Fault(8), Fault(BEFORE_COMMIT), Fault(AFTER_COMMIT), Fault(3)]
 
         await assert_it_happened_once(world, await a_full_batch(world))
+        assert await world.revision() == 1 + WAYS.index(way)
 
 
-async def test_a_replay_stays_a_replay_when_the_connection_is_lost(tmp_path: Path) -> None:
-    async with a_committer(tmp_path) as world:
+async def test_a_replay_stays_a_replay_when_the_connection_is_lost(engine_url: str) -> None:
+    async with a_committer(engine_url) as world:
         command = deposit()
         await world.committer.submit(command)
         world.database.faults = [Fault(AFTER_COMMIT)]
@@ -83,8 +111,8 @@ async def test_a_replay_stays_a_replay_when_the_connection_is_lost(tmp_path: Pat
         assert [getattr(each, "replayed", None) for each in (replayed, fresh, twice)] == [True, False, True]
 
 
-async def test_a_database_that_stays_away_is_given_up_and_nothing_happened(tmp_path: Path) -> None:
-    async with a_committer(tmp_path) as world:
+async def test_a_database_that_stays_away_is_given_up_and_nothing_happened(engine_url: str) -> None:
+    async with a_committer(engine_url) as world:
         world.database.unavailable = True
         before = world.database.transactions
 
@@ -98,8 +126,10 @@ async def test_a_database_that_stays_away_is_given_up_and_nothing_happened(tmp_p
         assert await world.posted() == 7
 
 
-async def test_only_the_command_that_cannot_be_written_fails(tmp_path: Path) -> None:
-    async with a_committer(tmp_path) as world:
+@pytest.mark.parametrize("way", WAYS)
+async def test_only_the_command_that_cannot_be_written_fails(engine_url: str, way: str) -> None:
+    async with a_committer(engine_url) as world:
+        await begin(world, way)
         world.database.poison = lambda row: b"poison" in row
         good = [deposit(amount=1) for _ in range(20)]
         bad = deposit(amount=1_000, idempotency_key="poison")
@@ -113,8 +143,8 @@ async def test_only_the_command_that_cannot_be_written_fails(tmp_path: Path) -> 
         assert await world.posted() == 20
 
 
-async def test_a_batch_call_names_the_failed_command_and_says_no_more(tmp_path: Path) -> None:
-    async with a_committer(tmp_path) as world:
+async def test_a_batch_call_names_the_failed_command_and_says_no_more(engine_url: str) -> None:
+    async with a_committer(engine_url) as world:
         world.database.poison = lambda row: b"poison" in row
 
         answers = await world.committer.submit_many([deposit(amount=1), deposit(idempotency_key="poison")])
@@ -123,8 +153,8 @@ async def test_a_batch_call_names_the_failed_command_and_says_no_more(tmp_path: 
         assert isinstance(answers[1].__cause__, ValueError)  # type: ignore[union-attr]  # asserted by its reason
 
 
-async def test_nothing_is_answered_before_the_commit_returned(tmp_path: Path) -> None:
-    async with a_committer(tmp_path) as world:
+async def test_nothing_is_answered_before_the_commit_returned(engine_url: str) -> None:
+    async with a_committer(engine_url) as world:
         world.database.hold_commits_back()
         task = asyncio.create_task(world.committer.submit(deposit()))
         await world.database.reached_commit.wait()
@@ -138,8 +168,8 @@ async def test_nothing_is_answered_before_the_commit_returned(tmp_path: Path) ->
         assert isinstance(await task, Receipt)
 
 
-async def test_while_one_batch_commits_the_next_gathers(tmp_path: Path) -> None:
-    async with a_committer(tmp_path) as world:
+async def test_while_one_batch_commits_the_next_gathers(engine_url: str) -> None:
+    async with a_committer(engine_url) as world:
         world.database.hold_commits_back()
         first = asyncio.create_task(world.committer.submit(deposit(amount=1)))
         await world.database.reached_commit.wait()
@@ -152,9 +182,9 @@ async def test_while_one_batch_commits_the_next_gathers(tmp_path: Path) -> None:
         assert await world.revision() == 2
 
 
-async def test_a_stop_in_the_middle_of_a_commit_loses_nothing(tmp_path: Path) -> None:
+async def test_a_stop_in_the_middle_of_a_commit_loses_nothing(engine_url: str) -> None:
     command = deposit(amount=9)
-    async with a_committer(tmp_path) as world:
+    async with a_committer(engine_url) as world:
         world.database.hold_commits_back()
         task = asyncio.create_task(world.committer.submit(command))
         await world.database.reached_commit.wait()
@@ -163,15 +193,51 @@ async def test_a_stop_in_the_middle_of_a_commit_loses_nothing(tmp_path: Path) ->
 
         assert not (await task).replayed
 
-    async with a_committer(tmp_path) as world:
+    async with a_committer(engine_url) as world:
         assert (await world.committer.submit(command)).replayed
         assert await world.posted() == 9
 
 
-async def test_a_refusal_that_is_not_remembered_writes_nothing(tmp_path: Path) -> None:
-    async with a_committer(tmp_path) as world:
+async def test_a_stop_while_one_batch_is_under_way_and_the_next_is_planned_loses_neither(engine_url: str) -> None:
+    async with a_committer(engine_url) as world:
+        await begin(world, "planned ahead")
+        world.database.hold_commits_back()
+        first = asyncio.create_task(world.committer.submit(deposit(amount=1)))
+        await world.database.reached_commit.wait()
+        second = asyncio.create_task(world.committer.submit(deposit(amount=2)))
+        third = asyncio.create_task(world.committer.submit(deposit(amount=4)))
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+        world.committer.stop()
+        world.database.let_commits_go()
+
+        assert [receipt.replayed for receipt in await asyncio.gather(first, second, third)] == [False] * 3
+        assert await world.posted() == 7
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_batch_of_refusals_only_writes_their_answers_and_nothing_else(engine_url: str, way: str) -> None:
+    async with a_committer(engine_url) as world:
+        await begin(world, way)
+        before = await world.revision()
+
+        refusals = await world.committer.submit_many([withdraw(OTHER_SELLER), reserve(hold="two"), reserve(hold="3")])
+
+        reasons = [getattr(refusal, "reason", "") for refusal in refusals]
+        assert reasons[1:] == ["account_not_open"] * 2
+        assert await world.revision() == before + 1
+        assert await world.rows("SELECT COUNT(*) FROM idempotency_keys") == [(3,)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_refusal_that_is_not_remembered_writes_nothing(engine_url: str, way: str) -> None:
+    async with a_committer(engine_url) as world:
+        await begin(world, way)
+        before = await world.revision()
+
         (refusal,) = await world.committer.submit_many([commit()])
 
         assert getattr(refusal, "reason", "") == "hold_not_found"
-        assert await world.revision() == 0
+        assert await world.revision() == before
         assert await world.rows("SELECT COUNT(*) FROM idempotency_keys") == [(0,)]

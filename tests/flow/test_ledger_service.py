@@ -209,16 +209,17 @@ async def test_a_client_that_claims_more_events_than_there_are_must_reload(world
 async def test_a_client_whose_events_were_pruned_must_reload(world: LedgerWorld) -> None:
     buyer = uuid4()
     await world.deposit(buyer, 100)
+    await world.deposit(buyer, 200)
     async with world.ledger.book.database.transaction() as connection:
-        await connection.execute("DELETE FROM outbox WHERE sequence = 1")
+        await connection.execute("DELETE FROM outbox WHERE sequence <= 2")
 
     request = messages.ListWalletEventsRequest(wallet_id=str(buyer))
     from_the_start = await world.stub.ListWalletEvents(request, metadata=world.orders(buyer))
-    request.after_sequence = 1
+    request.after_sequence = 2
     from_what_is_kept = await world.stub.ListWalletEvents(request, metadata=world.orders(buyer))
 
     assert from_the_start.reload_required
-    assert [event.sequence for event in from_what_is_kept.events] == [2]
+    assert [event.sequence for event in from_what_is_kept.events] == [3]
 
 
 async def test_what_was_answered_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ async def test_what_was_answered_before_a_kill_is_in_the_journal_and_the_book_is
         settings = ledger_settings(tmp_path, issuer)
         async with _process(settings) as (process, target):
             load = asyncio.create_task(_load(target, issuer, wallet, answered))
-            await eventually(lambda: len(answered) > 100, seconds_max=20)
+            await eventually(lambda: len(answered) > 100, seconds_max=60)
             process.kill()
-            await asyncio.wait_for(load, 20)
+            await asyncio.wait_for(load, 60)
 
         async with _process(settings) as (_, target), grpc.aio.insecure_channel(target) as channel:
             stub = LedgerServiceStub(channel)
@@ -62,10 +62,10 @@ async def test_a_ledger_that_is_told_to_stop_answers_what_it_took_and_ends_well(
         settings = ledger_settings(tmp_path, issuer)
         async with _process(settings) as (process, target):
             load = asyncio.create_task(_load(target, issuer, wallet, answered))
-            await eventually(lambda: len(answered) > 50, seconds_max=20)
+            await eventually(lambda: len(answered) > 50, seconds_max=60)
             process.send_signal(signal.SIGTERM)
             code = await asyncio.wait_for(process.wait(), 20)
-            await asyncio.wait_for(load, 20)
+            await asyncio.wait_for(load, 60)
         report = await verify_database(settings.database_url)
 
     assert code == 0
@@ -86,7 +86,7 @@ async def test_a_ledger_without_settings_names_each_missing_one_and_ends(tmp_pat
 
 async def test_a_database_that_is_not_supported_yet_is_refused_with_those_that_are(tmp_path: Path) -> None:
     variables = {
-        "TRADEFLOW_LEDGER_DATABASE_URL": "mysql://root:secret@db/ledger",
+        "TRADEFLOW_LEDGER_DATABASE_URL": "postgresql://root:secret@db/ledger",
         "TRADEFLOW_LEDGER_BROKER_URL": f"sqlite:///{tmp_path}/broker.db",
         "TRADEFLOW_LEDGER_ISSUER": "https://issuer.test",
         "TRADEFLOW_LEDGER_JWKS_URL": "http://127.0.0.1:1/jwks.json",

@@ -33,7 +33,7 @@ async def start(settings: Mapping[str, str]) -> tuple[Process, str]:
         sys.executable, "-m", "services.orders", env=environment(**settings), stdout=PIPE
     )
     assert process.stdout is not None
-    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+    line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
     return process, next(word for word in line.split() if word.startswith("http://"))
 
 
@@ -102,7 +102,7 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was_and_nothing_happens_
 
         orders: list[Any] = []
         settled: list[Any] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(settled) < ORDERS:
                 for number in range(ORDERS):
                     with suppress(httpx.HTTPError):
@@ -113,7 +113,7 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was_and_nothing_happens_
         stock = (await call("GET", f"{url}/api/v1/products/tea"))["stock"]
         process.send_signal(signal.SIGTERM)
 
-        assert await asyncio.wait_for(process.wait(), 15) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
         assert len(orders) == ORDERS
         assert balance["available"]["amount_minor"] == 100_000 - 500 * ORDERS
         assert stock == 100 - ORDERS

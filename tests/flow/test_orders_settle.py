@@ -20,7 +20,7 @@ from services.orders.wiring import running as running_orders
 from tests.support.issuer import Issuer, running_issuer
 from tests.support.own_task import in_own_task
 
-SECONDS_MAX = 10.0
+SECONDS_MAX = 60.0
 """How long a test waits for events to arrive."""
 
 

@@ -13,6 +13,7 @@ from services.embedded.data_folder import DataFolderInUseError
 from services.embedded.options import on_free_ports
 from services.embedded.platform import platform
 from services.embedded.public_api import WalletEvent
+from tests.support.any_platform import RunPlatform
 from tests.support.platform import assert_invariants_hold, platform_here, platform_process, run_command
 from tests.support.public_load import a_load, stop_load
 from tests.support.public_shop import PASSWORD, Person, eur, next_events, public_shop, until, until_state
@@ -87,33 +88,34 @@ def test_only_its_owner_can_read_the_data(tmp_path: Path) -> None:
         assert [stat.S_IMODE(key.stat().st_mode) for key in keys] == [0o600]
 
 
-async def test_a_platform_killed_under_load_keeps_every_answered_order_and_finishes_all(tmp_path: Path) -> None:
-    with platform_process(tmp_path / "data", IMPATIENT) as process:
-        async with public_shop(process.gateway_url, process.data) as shop:
+async def test_a_platform_killed_under_load_keeps_every_answered_order_and_finishes_all(
+    run_platform: RunPlatform, tmp_path: Path
+) -> None:
+    with run_platform(tmp_path / "data", IMPATIENT) as running:
+        async with public_shop(running.gateway_url, running.data) as shop:
             load = await a_load(shop, buyers=4)
             for kills in (1, 2):
                 ordering = asyncio.create_task(load.run())
                 await load.until_answered(15 * kills)
-                await asyncio.to_thread(process.kill)
+                await asyncio.to_thread(running.kill)
                 await stop_load(ordering)
-                await asyncio.to_thread(process.start)
+                await asyncio.to_thread(running.start)
 
             await load.assert_every_answer_was_kept()
-        assert process.stop() == 0
-    await assert_invariants_hold(tmp_path / "data")
+        await running.assert_invariants_hold()
 
 
-async def test_a_listener_gets_every_event_once_across_a_kill(tmp_path: Path) -> None:
-    with platform_process(tmp_path / "data", IMPATIENT) as process:
-        async with public_shop(process.gateway_url, process.data) as shop:
+async def test_a_listener_gets_every_event_once_across_a_kill(run_platform: RunPlatform, tmp_path: Path) -> None:
+    with run_platform(tmp_path / "data", IMPATIENT) as running:
+        async with public_shop(running.gateway_url, running.data) as shop:
             load = await a_load(shop, buyers=2)
             await load.seller.client.login(load.seller.email, PASSWORD)
             heard: list[WalletEvent] = []
             listening = asyncio.create_task(_listen(load.seller, heard))
             ordering = asyncio.create_task(load.run())
             await load.until_answered(10)
-            await asyncio.to_thread(process.kill)
-            await asyncio.to_thread(process.start)
+            await asyncio.to_thread(running.kill)
+            await asyncio.to_thread(running.start)
             await load.until_answered(len(load.answered) + 10)
             await stop_load(ordering)
 

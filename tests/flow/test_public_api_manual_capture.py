@@ -7,21 +7,21 @@ import pytest
 
 from services.embedded.public_api import Order
 from services.runtime.errors import RefusedError
-from tests.support.platform import PlatformProcess, assert_invariants_hold, platform_process
+from tests.support.any_platform import AnyPlatform, RunPlatform
 from tests.support.public_shop import Person, PublicShop, eur, public_shop, until, until_state
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformProcess]:
-    """One platform for all tests of the module."""
+def platform(run_platform: RunPlatform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AnyPlatform]:
+    """One platform of each kind for all tests of the module."""
     data: Path = tmp_path_factory.mktemp("platform") / "data"
-    with platform_process(data) as process:
-        yield process
+    with run_platform(data) as platform:
+        yield platform
 
 
 @pytest.fixture
-async def shop(process: PlatformProcess) -> AsyncIterator[PublicShop]:
-    async with public_shop(process.gateway_url, process.data) as shop:
+async def shop(platform: AnyPlatform) -> AsyncIterator[PublicShop]:
+    async with public_shop(platform.gateway_url, platform.data) as shop:
         yield shop
 
 
@@ -96,10 +96,12 @@ async def test_cancelling_after_the_capture_refunds_all_of_it(shop: PublicShop) 
     assert (await seller.balance()).posted == eur(0)
 
 
-async def test_an_order_that_nobody_confirms_expires_and_frees_money_and_stock(tmp_path: Path) -> None:
+async def test_an_order_that_nobody_confirms_expires_and_frees_money_and_stock(
+    run_platform: RunPlatform, tmp_path: Path
+) -> None:
     lifetime = {"TRADEFLOW_ORDERS_ORDER_LIFETIME_SECONDS": "1"}
-    with platform_process(tmp_path / "data", lifetime) as process:
-        async with public_shop(process.gateway_url, process.data) as shop:
+    with run_platform(tmp_path / "data", lifetime) as platform:
+        async with public_shop(platform.gateway_url, platform.data) as shop:
             buyer, seller = await shop.person(funds_minor=5_000), await shop.person("merchant")
             order, sku = await a_reserved_order(shop, buyer, seller)
 
@@ -107,8 +109,8 @@ async def test_an_order_that_nobody_confirms_expires_and_frees_money_and_stock(t
 
             await until(lambda: held_and_available(buyer), lambda seen: seen == (0, 5_000), "the money")
             assert (await shop.operator.get_product(sku)).stock == 5
-        await assert_invariants_hold(process.data)
+        await platform.assert_invariants_hold()
 
 
-async def test_nothing_of_all_this_violated_an_invariant(process: PlatformProcess) -> None:
-    await assert_invariants_hold(process.data)
+async def test_nothing_of_all_this_violated_an_invariant(platform: AnyPlatform) -> None:
+    await platform.assert_invariants_hold()

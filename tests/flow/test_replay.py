@@ -1,24 +1,35 @@
-"""`tradeflow replay` on the real platform: what the file says is what the ledger says, to the minor unit."""
+"""`tradeflow replay`: what the file says is what the ledger says, to the minor unit, on files and on real servers."""
 
 import asyncio
 import csv
-import json
+import os
 import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from services.embedded.client import TradeFlowClient
-from services.embedded.data_folder import TREASURY_EMAIL
 from services.embedded.replay.access import CREDENTIALS_VARIABLES
 from services.embedded.replay.rejects import Reason
+from tests.support.any_platform import BOTH_PLATFORMS, EMBEDDED
 from tests.support.csv_orders import HEADER, generated_history, online_retail
-from tests.support.platform import REPOSITORY, assert_invariants_hold, command, platform_process
+from tests.support.platform import REPOSITORY, command, platform_process
+from tests.support.real_platform import running_real_platform
 from tests.support.recomputed_history import recompute
-from tests.support.replayed_platform import assert_ledger_says, assert_report_says, replay, run_replay
+from tests.support.replayed_platform import (
+    OwnPlatform,
+    ReplayTarget,
+    RunningPlatform,
+    assert_ledger_says,
+    assert_report_says,
+    replay,
+    run_replay,
+)
+
+pytestmark = pytest.mark.timeout(240)  # ten seconds alone; platforms start several times, on a busy machine
 
 POLL_SECONDS = 0.02
 QUICK = {
@@ -26,7 +37,7 @@ QUICK = {
     "TRADEFLOW_ORDERS_PASSWORD_PASSES": "1",
     "TRADEFLOW_ORDERS_REQUEST_LEASE_SECONDS": "2",
 }
-START_SECONDS_MAX = 40.0
+START_SECONDS_MAX = 120.0
 WHAT_TIME_CHANGES = {"elapsed_seconds", "seconds_by_phase", "orders_per_second", "orders_remembered"}
 
 
@@ -38,61 +49,79 @@ def _quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
             monkeypatch.setenv(name, value)
 
 
+@pytest.fixture(params=BOTH_PLATFORMS)
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReplayTarget]:
+    """A platform of the replay's own, or one on real servers that runs already."""
+    if request.param == EMBEDDED:
+        yield OwnPlatform(tmp_path / "data")
+        return
+    with running_real_platform(request.getfixturevalue("shared_parts"), tmp_path / "platform") as platform:
+        running = RunningPlatform(tmp_path / "data", platform)
+        asyncio.run(running.register_merchant())
+        yield running
+
+
 def a_file(folder: Path, content: bytes) -> Path:
     file = folder / "history.csv"
     file.write_bytes(content)
     return file
 
 
-def test_the_ledger_says_what_the_file_says_however_often_it_is_replayed(tmp_path: Path) -> None:
-    data, content = tmp_path / "data", generated_history(seed=21, steps=50, customers=4)
+def test_the_ledger_says_what_the_file_says_however_often_it_is_replayed(target: ReplayTarget, tmp_path: Path) -> None:
+    content = generated_history(seed=21, steps=50, customers=4)
     file, expected = a_file(tmp_path, content), recompute(content)
 
-    first = replay(file, data)
-    postings = assert_ledger_says(data, expected)
-    second = replay(file, data)
+    first = replay(file, target)
+    postings = assert_ledger_says(target, expected)
+    second = replay(file, target)
 
     assert_report_says(first, expected)
     assert {**first, **dict.fromkeys(WHAT_TIME_CHANGES)} == {**second, **dict.fromkeys(WHAT_TIME_CHANGES)}
     assert second["orders_remembered"] == second["orders_settled"]
-    assert assert_ledger_says(data, expected) == postings
-    with (data / "rejects-history.csv").open(newline="") as rejects:
+    assert assert_ledger_says(target, expected) == postings
+    with (target.data / "rejects-history.csv").open(newline="") as rejects:
         assert {int(row["row"]): row["reason"] for row in csv.DictReader(rejects)} == expected.rejected
 
 
-def test_a_replay_that_is_killed_and_started_again_has_the_same_totals(tmp_path: Path) -> None:
-    data, content = tmp_path / "data", generated_history(seed=22, steps=40, customers=4)
+def test_a_replay_that_is_killed_and_started_again_has_the_same_totals(target: ReplayTarget, tmp_path: Path) -> None:
+    content = generated_history(seed=22, steps=40, customers=4)
     file, expected = a_file(tmp_path, content), recompute(content)
 
-    killed_when(file, data, orders=len(expected.orders) // 2)
-    said = replay(file, data)
+    killed_when(file, target, orders=len(expected.orders) // 2)
+    said = replay(file, target)
 
     assert_report_says(said, expected)
-    assert_ledger_says(data, expected)
+    assert_ledger_says(target, expected)
 
 
-def test_a_replay_that_is_killed_again_and_again_and_loses_its_memory_doubles_nothing(tmp_path: Path) -> None:
-    data, content = tmp_path / "data", generated_history(seed=23, steps=30, customers=3)
+def test_a_replay_that_is_killed_again_and_again_and_loses_its_memory_doubles_nothing(
+    target: ReplayTarget, tmp_path: Path
+) -> None:
+    content = generated_history(seed=23, steps=30, customers=3)
     file, expected = a_file(tmp_path, content), recompute(content)
 
     for orders in (2, 5):
-        killed_when(file, data, orders=orders)
-        for remembered in (data / "replay").glob("*.jsonl"):
+        killed_when(file, target, orders=orders)
+        for remembered in (target.data / "replay").glob("*.jsonl"):
             remembered.unlink()
-    said = replay(file, data)
+    said = replay(file, target)
 
     assert_report_says(said, expected)
-    assert_ledger_says(data, expected)
+    assert_ledger_says(target, expected)
 
 
-def killed_when(file: Path, data: Path, *, orders: int) -> None:
+def killed_when(file: Path, target: ReplayTarget, *, orders: int) -> None:
     """Start a replay and kill its process once it remembers so many orders."""
     with (file.parent / "stderr").open("a") as errors:
         process = subprocess.Popen(
-            command("replay", str(file), "--data", str(data)), stdout=errors, stderr=errors, cwd=REPOSITORY
+            command("replay", str(file), *target.options),
+            stdout=errors,
+            stderr=errors,
+            cwd=REPOSITORY,
+            env={**os.environ, **target.variables},
         )
     deadline = time.monotonic() + START_SECONDS_MAX
-    while orders_remembered(data) < orders:
+    while orders_remembered(target.data) < orders:
         assert process.poll() is None, (file.parent / "stderr").read_text()
         assert time.monotonic() < deadline, "it placed no orders"
         time.sleep(POLL_SECONDS)
@@ -118,21 +147,12 @@ def test_a_history_goes_into_a_platform_that_runs(tmp_path: Path) -> None:
     content = generated_history(seed=27, steps=12, customers=2)
     file, expected = a_file(tmp_path, content), recompute(content)
     with platform_process(tmp_path / "platform") as running:
-        asyncio.run(register_a_merchant(running.gateway_url))
-        accounts = (TREASURY_EMAIL, running.folder.secrets().treasury_password, "shop@x.example", "a long password")
-        ended = run_replay(
-            *(str(file), "--data", str(tmp_path / "data"), "--url", running.gateway_url, "--json"),
-            environment=dict(zip(CREDENTIALS_VARIABLES, accounts, strict=True)),
-        )
+        target = RunningPlatform(tmp_path / "data", running)
+        asyncio.run(target.register_merchant())
+        said = replay(file, target)
 
-    assert ended.exit_code == 0, ended.stderr
-    assert_report_says(json.loads(ended.stdout), expected)
-    asyncio.run(assert_invariants_hold(tmp_path / "platform"))
-
-
-async def register_a_merchant(url: str) -> None:
-    async with TradeFlowClient(url) as visitor:
-        await visitor.register("shop@x.example", "a long password", "merchant")
+        assert_report_says(said, expected)
+        assert_ledger_says(target, expected)
 
 
 def test_a_platform_that_runs_on_the_folder_is_left_alone(tmp_path: Path) -> None:
@@ -194,26 +214,26 @@ def test_the_help_lists_every_reason_and_every_column() -> None:
 
 @pytest.mark.ci
 @pytest.mark.timeout(900)
-def test_the_online_retail_sample_comes_to_the_minor_unit(tmp_path: Path) -> None:
-    data, content = tmp_path / "data", online_retail()
+def test_the_online_retail_sample_comes_to_the_minor_unit(target: ReplayTarget, tmp_path: Path) -> None:
+    content = online_retail()
     file, expected = a_file(tmp_path, content), recompute(content)
 
-    said = replay(file, data)
+    said = replay(file, target)
 
     assert said["rejected_by_reason"] == Counter(expected.rejected.values())
     assert_report_says(said, expected)
-    assert_ledger_says(data, expected)
+    assert_ledger_says(target, expected)
 
 
 @pytest.mark.ci
 @pytest.mark.timeout(900)
 def test_a_long_history_that_is_killed_midway_comes_to_the_minor_unit(tmp_path: Path) -> None:
-    data, content = tmp_path / "data", generated_history(seed=26, steps=600, customers=40)
+    target, content = OwnPlatform(tmp_path / "data"), generated_history(seed=26, steps=600, customers=40)
     file, expected = a_file(tmp_path, content), recompute(content)
 
     for orders in (50, 120, 200):
-        killed_when(file, data, orders=orders)
-    said = replay(file, data)
+        killed_when(file, target, orders=orders)
+    said = replay(file, target)
 
     assert_report_says(said, expected)
-    assert_ledger_says(data, expected)
+    assert_ledger_says(target, expected)

@@ -27,6 +27,7 @@ class FakeLedger:
         self.is_away = False
         self.poor_sellers: set[UUID] = set()
         self.tokens: list[str] = []
+        self.records = 0
 
     async def reserve_funds(self, order: Order, *, buyer_token: str, expires_at: datetime) -> Hold:
         self._check_there()
@@ -55,6 +56,9 @@ class FakeLedger:
             voided_minor=0,
             remaining_minor=order.total.amount_minor,
             refunded_minor=0,
+            wallet_id=order.buyer_id,
+            currency=order.total.currency,
+            journal_sequence=self._next_record(),
         )
         return self.holds[order.order_id]
 
@@ -66,8 +70,10 @@ class FakeLedger:
             raise RefusedError("The hold ran out.", reason="hold_expired")
         if not hold.holds_money:
             raise RefusedError("The hold is closed.", reason="hold_closed")
-        self.holds[hold.hold_id] = replace(hold, state=HoldState.COMMITTED)
-        return self.holds[hold.hold_id]
+        if hold.state is HoldState.OPEN:
+            hold = replace(hold, state=HoldState.COMMITTED, journal_sequence=self._next_record())
+            self.holds[hold.hold_id] = hold
+        return hold
 
     async def void_hold(self, order: Order) -> Hold:
         self._check_there()
@@ -106,7 +112,9 @@ class FakeLedger:
             self.sellers_gross[order.order_id, seller_id] -= gross_minor
         self.available[order.buyer_id] += refund.amount.amount_minor
         self.done.add(key)
-        self.holds[hold.hold_id] = replace(hold, refunded_minor=hold.refunded_minor + refund.amount.amount_minor)
+        self.holds[hold.hold_id] = replace(
+            hold, refunded_minor=hold.refunded_minor + refund.amount.amount_minor, journal_sequence=self._next_record()
+        )
         return self.holds[hold.hold_id]
 
     async def find_hold(self, order_id: UUID) -> Hold | None:
@@ -126,13 +134,31 @@ class FakeLedger:
             state=hold.state if remaining_minor else HoldState.CAPTURED,
             captured_minor=hold.captured_minor + amount_minor,
             remaining_minor=remaining_minor,
+            journal_sequence=self._next_record(),
         )
         return self.holds[order_id]
+
+    def reverse(self, order_id: UUID) -> Hold:
+        """Give back all that was captured and not refunded, as the treasury's ReverseRecord does."""
+        hold = self._hold(order_id)
+        for key in [key for key in self.sellers_gross if key[0] == order_id]:
+            self.sellers_gross[key] = 0
+        self.available[self.wallet_of[order_id]] += hold.captured_minor - hold.refunded_minor
+        self.holds[order_id] = replace(hold, refunded_minor=hold.captured_minor, journal_sequence=self._next_record())
+        return self.holds[order_id]
+
+    def _next_record(self) -> int:
+        self.records += 1
+        return self.records
 
     def _release(self, hold: Hold, state: HoldState) -> None:
         self.available[self.wallet_of[hold.hold_id]] += hold.remaining_minor
         self.holds[hold.hold_id] = replace(
-            hold, state=state, voided_minor=hold.voided_minor + hold.remaining_minor, remaining_minor=0
+            hold,
+            state=state,
+            voided_minor=hold.voided_minor + hold.remaining_minor,
+            remaining_minor=0,
+            journal_sequence=self._next_record(),
         )
 
     def _refuse(self, key: str, reason: str) -> RefusedError:

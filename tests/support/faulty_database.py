@@ -1,14 +1,14 @@
 """A database that fails where a test says: at a statement, before its COMMIT, or after it really committed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from piccolo.engine.base import Engine
 
-from services.runtime.database.port import Connection, Database, Row
+from services.runtime.database.port import Connection, Database, PoolUsage, PreparedWrite, Query, Row
 from services.runtime.errors import UnavailableError
 
 BEFORE_COMMIT = -1
@@ -41,11 +41,14 @@ class FaultyDatabase:
         """Fail nowhere so far."""
         self._real = real
         self.engine: Engine[Any] = real.engine
+        self.definitions_commit = real.definitions_commit
         self.faults: list[Fault | None] = []
         self.unavailable = False
         self.poison: Callable[[Sequence[object]], bool] = lambda _: False
         self.statements: list[str] = []
         self.transactions = 0
+        self.snapshots = 0
+        self.prepared = 0
         self._may_commit = asyncio.Event()
         self._may_commit.set()
         self.reached_commit = asyncio.Event()
@@ -78,8 +81,18 @@ class FaultyDatabase:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Connection]:
         """Read without faults."""
+        self.snapshots += 1
         async with self._real.snapshot() as connection:
             yield connection
+
+    def prepare(self, sql: str, rows: Sequence[Sequence[object]]) -> PreparedWrite:
+        """Let the real one prepare."""
+        self.prepared += 1
+        return self._real.prepare(sql, rows)
+
+    def usage(self) -> Mapping[str, PoolUsage]:
+        """Tell what the real one tells."""
+        return self._real.usage()
 
     async def close(self) -> None:
         """Close the real one."""
@@ -101,16 +114,31 @@ class _FaultyConnection:
         self._step(sql)
         return await self._real.fetch_in(sql, in_, *arguments)
 
+    async def fetch_together(self, queries: Sequence[Query]) -> list[list[Row]]:
+        for query in queries:
+            self._step(query.sql)
+        return await self._real.fetch_together(queries)
+
     async def execute(self, sql: str, *arguments: object) -> int:
         self._step(sql)
         return await self._real.execute(sql, *arguments)
 
     async def execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        await self._real.execute_many(sql, self._written(sql, rows))
+
+    async def write_at_commit(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        await self._real.write_at_commit(sql, self._written(sql, rows))
+
+    async def write_prepared(self, write: PreparedWrite) -> None:
+        self._written(write.sql, write.rows)
+        await self._real.write_prepared(write)
+
+    def _written(self, sql: str, rows: Iterable[Sequence[object]]) -> list[Sequence[object]]:
         rows = list(rows)
         self._step(sql)
         if any(self._database.poison(row) for row in rows):
             raise ValueError("the database can't take this row")
-        await self._real.execute_many(sql, rows)
+        return rows
 
     def _step(self, sql: str) -> None:
         self._database.statements.append(" ".join(sql.split()))

@@ -91,11 +91,11 @@ class LedgerWorld:
 
 
 @asynccontextmanager
-async def ledger_world(folder: Path, *, clock: Clock | None = None) -> AsyncIterator[LedgerWorld]:
-    """Start a ledger on a folder; start it again on the same one to see what is durable."""
+async def ledger_world(folder: Path, *, clock: Clock | None = None, **wished: object) -> AsyncIterator[LedgerWorld]:
+    """Start a ledger on a folder; start it again on the same one to see what is durable. `wished` are settings."""
     clock = clock or SystemClock()
     async with running_issuer(clock=clock) as issuer:
-        settings = ledger_settings(folder, issuer)
+        settings = ledger_settings(folder, issuer).model_copy(update=wished)
         async with (
             running(settings, clock=clock) as ledger,
             grpc.aio.insecure_channel(ledger.grpc_target) as channel,

@@ -22,8 +22,10 @@ class MemoryBook:
 
     def __init__(self, *commands: Command) -> None:
         """Begin empty and run the commands; they must be accepted."""
-        self.state = BookState(last_sequence=0, last_recorded_at=NOW - timedelta(days=1), last_account_id=0)
-        self.state.wallets = defaultdict(int)
+        self.state = BookState(
+            last_sequence=0, last_recorded_at=NOW - timedelta(days=1), last_account_id=0, last_event_sequence=0
+        )
+        self.state.wallets = defaultdict(str)
         self.now = NOW
         self.records: list[Record] = []
         self.events: list[WalletEvent] = []
@@ -37,6 +39,10 @@ class MemoryBook:
     def decide(self, commands: Sequence[Command]) -> Decision:
         """Decide one batch and show all of the decision."""
         decision = decide(self.state, commands, self.now)
+        for record in decision.records:
+            entry = self.state.entry(record.sequence)
+            assert entry is not None
+            self.state.entries[record.sequence] = entry
         self.records += decision.records
         self.events += decision.events
         return decision

@@ -11,7 +11,12 @@ from services.ledger.commands.deposit import Deposit
 from services.ledger.commands.open_account import OpenAccount
 from services.ledger.commands.refund_capture import RefundCapture, RefundLeg
 from services.ledger.commands.reserve_funds import ReserveFunds
+from services.ledger.commands.reverse_record import ReverseRecord
+from services.ledger.commands.set_limit import SetLimit
+from services.ledger.commands.transfer import AccountRef, ReceivableRef, SystemRef, Transfer, TransferLeg, WalletRef
 from services.ledger.commands.void_hold import VoidHold
+from services.ledger.commands.withdraw import Withdraw
+from services.ledger.domain.account import AccountType
 from services.money import Money
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -46,6 +51,40 @@ def open_account(wallet: UUID = BUYER, currency: str = "EUR", **fields: Any) -> 
 def deposit(wallet: UUID = BUYER, amount: Money | int = 10_000, **fields: Any) -> Deposit:
     """Build it."""
     return Deposit(wallet_id=wallet, amount=eur(amount) if isinstance(amount, int) else amount, **_call(fields))
+
+
+def withdraw(wallet: UUID = BUYER, amount: Money | int = 1_000, **fields: Any) -> Withdraw:
+    """Build it."""
+    return Withdraw(wallet_id=wallet, amount=eur(amount) if isinstance(amount, int) else amount, **_call(fields))
+
+
+FUNDING, REVENUE, EXCHANGE = map(SystemRef, (AccountType.FUNDING, AccountType.REVENUE, AccountType.EXCHANGE))
+
+
+def leg(account: UUID | AccountRef, amount: Money | int) -> TransferLeg:
+    """Build a leg of a transfer; an id is a wallet's."""
+    reference = WalletRef(account) if isinstance(account, UUID) else account
+    return TransferLeg(reference, eur(amount) if isinstance(amount, int) else amount)
+
+
+def transfer(*legs: TransferLeg, **fields: Any) -> Transfer:
+    """Build it; without legs the buyer pays the seller."""
+    return Transfer(legs=legs or (leg(BUYER, -1_000), leg(SELLER, 1_000)), **_call(fields))
+
+
+def pay_off(amount: int, seller: UUID = SELLER, **fields: Any) -> Transfer:
+    """Build the transfer by which a seller pays a debt off."""
+    return transfer(leg(seller, -amount), leg(ReceivableRef(seller), amount), **fields)
+
+
+def set_limit(wallet: UUID = BUYER, limit: int = 1_000, currency: str = "EUR", **fields: Any) -> SetLimit:
+    """Build it."""
+    return SetLimit(wallet_id=wallet, currency=currency, overdraft_limit_minor=limit, **_call(fields))
+
+
+def reverse(sequence: int, **fields: Any) -> ReverseRecord:
+    """Build it."""
+    return ReverseRecord(journal_sequence=sequence, **_call(fields))
 
 
 def reserve(hold: str = "order", amount: Money | int = 1_000, wallet: UUID = BUYER, **fields: Any) -> ReserveFunds:

@@ -8,14 +8,22 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from prometheus_client import CollectorRegistry
+
+from services.ledger.committer.cache import BookCache
 from services.ledger.committer.committer import Committer, committing
+from services.ledger.committer.lease import BookLease
+from services.ledger.committer.pipeline import Pace
+from services.runtime.clock import SystemClock
 from services.runtime.database.migrations import migrate
+from services.runtime.database.opening import open_database
 from services.runtime.database.port import Row
-from services.runtime.database.sqlite import SqliteDatabase
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.ledger_commands import BUYER
 from tests.support.ledger_invariants import assert_money_is_conserved
-from tradeflow.events.v1.wallet_event_pb2 import WalletEvent
+
+EAGER = Pace(ahead_commands_min=1, cold_commands_max=0, careful_batches=0)
+"""Plans ahead whatever can be, so that few commands show what many would do."""
 
 
 class HastyClock:
@@ -37,6 +45,15 @@ class CommitterWorld:
     committer: Committer
     database: FaultyDatabase
     commits: list[int]
+    registry: CollectorRegistry
+
+    def ahead(self, outcome: str) -> int:
+        """Count the batches that were planned ahead and `kept`, or `missed`."""
+        return int(self.registry.get_sample_value("tradeflow_ledger_batches_ahead_total", {"outcome": outcome}) or 0)
+
+    def leads(self) -> int:
+        """Read the metric that tells whether it leads."""
+        return int(self.registry.get_sample_value("tradeflow_ledger_leader") or 0)
 
     def in_an_hour(self) -> datetime:
         """Tell an expiry that lies ahead."""
@@ -55,11 +72,6 @@ class CommitterWorld:
         """Tell how often the book was committed."""
         return int((await self.rows("SELECT revision FROM books"))[0][0])
 
-    async def events(self) -> list[WalletEvent]:
-        """Read all events of the outbox."""
-        rows = await self.rows("SELECT payload FROM outbox ORDER BY sequence")
-        return [WalletEvent.FromString(payload) for (payload,) in rows]
-
     async def rows(self, sql: str, *arguments: object) -> list[Row]:
         """Read."""
         async with self.database.snapshot() as connection:
@@ -68,10 +80,21 @@ class CommitterWorld:
 
 @asynccontextmanager
 async def a_committer(
-    folder: Path, *, batch_commands_max: int = 1024, queue_commands_max: int = 8192
+    place: Path | str,
+    *,
+    batch_commands_max: int = 1024,
+    queue_commands_max: int = 8192,
+    pace: Pace = EAGER,
+    cache: BookCache | None = None,
+    lease_row: int = 1,
 ) -> AsyncIterator[CommitterWorld]:
-    """Run a committer on the folder's book, and check the book at the end."""
-    database = FaultyDatabase(SqliteDatabase(folder / "ledger.db"))
+    """Run a committer on the book of a folder, or of a database's URL, and check the book at the end.
+
+    It plans ahead from its second batch on, unless told to be careful. Faults don't hit its lease. Two with leases of
+    different rows both believe that they lead.
+    """
+    real = open_database(place if isinstance(place, str) else f"sqlite:///{place / 'ledger.db'}")
+    database = FaultyDatabase(real)
     await migrate(database, "services.ledger.migrations")
     commits: list[int] = []
     async with committing(
@@ -81,7 +104,11 @@ async def a_committer(
         batch_commands_max=batch_commands_max,
         queue_commands_max=queue_commands_max,
         on_commit=lambda: commits.append(1),
+        lease=BookLease(real, lease_row, SystemClock()),
+        pace=pace,
+        cache=cache,
+        registry=(registry := CollectorRegistry()),
     ) as committer:
-        yield CommitterWorld(committer, database, commits)
+        yield CommitterWorld(committer, database, commits, registry)
     await assert_money_is_conserved(database)
     await database.close()

@@ -3,16 +3,17 @@
 It shares no query with the ledger. `assert_money_is_conserved` names every broken rule at once.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
 from uuid import UUID
 
+import msgspec
+
 from services.ledger.domain.journal import GENESIS_HASH, Posting
 from services.ledger.domain.merkle import merkle_root
-from services.ledger.domain.proof import posting_hash, record_hash
+from services.ledger.domain.proof import details_hash, posting_hash, record_hash
 from services.money import AMOUNT_MINOR_MAX
-from services.runtime.clock import from_micros
 from services.runtime.database.port import Connection, Database, Row
 
 _ACTIVE = (b"open", b"committed")
@@ -54,7 +55,8 @@ class _Book:
             row[0]: row
             for row in await fetch(
                 "SELECT a.account_id, a.currency, a.wallet_id, b.debits_posted, b.credits_posted, b.debits_pending, "
-                "b.credits_pending, b.overdraft_limit, b.account_sequence, b.last_posting_hash "
+                "b.credits_pending, b.overdraft_limit, b.account_sequence, b.last_posting_hash, b.event_sequence, "
+                "b.event_position "
                 "FROM accounts a JOIN balances b ON b.book_id = a.book_id AND b.account_id = a.account_id "
                 "WHERE a.book_id = $1",
                 self.book_id,
@@ -62,7 +64,7 @@ class _Book:
         }
         self.records = await fetch(
             "SELECT sequence, kind, recorded_at, effective_at, record_id, hold_id, key_hash, state_after, metadata, "
-            "postings_root, hash FROM records WHERE book_id = $1 ORDER BY sequence",
+            "postings_root, hash, fingerprint_version, fingerprint FROM records WHERE book_id = $1 ORDER BY sequence",
             self.book_id,
         )
         self.postings: dict[int, list[Row]] = defaultdict(list)
@@ -86,14 +88,16 @@ class _Book:
             "SELECT hold_id, gross, fee, gross_refunded, fee_returned FROM capture_legs WHERE book_id = $1",
             self.book_id,
         )
-        self.keys = await fetch(
-            "SELECT service, idempotency_key, sequence, reason FROM idempotency_keys WHERE book_id = $1", self.book_id
+        self.accepted_keys = await fetch(
+            "SELECT service, idempotency_key, sequence FROM records "
+            "WHERE book_id = $1 AND idempotency_key IS NOT NULL ORDER BY sequence",
+            self.book_id,
         )
-        self.wallets: dict[bytes, int] = dict(
-            await fetch("SELECT wallet_id, event_sequence FROM wallets WHERE book_id = $1", self.book_id)
+        self.answered_keys = await fetch(
+            "SELECT service, idempotency_key FROM idempotency_keys WHERE book_id = $1", self.book_id
         )
-        self.events = await fetch(
-            "SELECT sequence, message_key, key_sequence FROM outbox WHERE stream = $1 ORDER BY sequence",
+        self.packs = await fetch(
+            "SELECT sequence, first_sequence, payload FROM outbox WHERE stream = $1 ORDER BY sequence",
             f"book:{self.book_id}".encode(),
         )
 
@@ -151,8 +155,9 @@ def _holds(book: _Book) -> Iterator[str]:
         if (row[5], row[6]) != (pending[account_id], 0):
             yield f"account {account_id} has {row[5]} pending, its holds {pending[account_id]}"
     due = {(row[7], row[0]) for row in book.holds if row[2] == b"open"}
-    if due != set(book.expiries):
-        yield "the queue of expiries differs from the open holds"
+    # Rows stay behind for holds that were committed or ended before their time.
+    if not due <= set(book.expiries):
+        yield "an open hold is missing in the queue of expiries"
 
 
 def _chain(book: _Book) -> Iterator[str]:
@@ -193,45 +198,65 @@ def _posting_hashes(book: _Book, sequence: int, tails: dict[int, bytes]) -> Iter
 
 
 def _hash_of(book: _Book, record: Row, previous: bytes, root: bytes) -> bytes:
-    sequence, kind, recorded_at, effective_at, record_id, hold_id, key_hash, state_after, metadata, _, _ = record
+    sequence, kind, recorded_at, effective_at, record_id, hold_id, key_hash, state_after, metadata, *_ = record
     return record_hash(
         book_id=book.book_id,
         sequence=sequence,
-        kind=kind.decode(),
-        record_id=record_id,
-        hold_id=UUID(bytes=hold_id) if hold_id else None,
-        recorded_at=from_micros(recorded_at),
-        effective_at=from_micros(effective_at),
-        key_hash=key_hash,
-        state_after=state_after,
-        metadata=metadata,
+        kind=kind,
+        hold_id=hold_id,
+        recorded_at_micros=recorded_at,
+        effective_at_micros=effective_at,
+        details_hash=details_hash(
+            record_id=record_id,
+            key_hash=key_hash,
+            fingerprint_version=record[11],
+            fingerprint=record[12],
+            state_after=state_after,
+            metadata=metadata,
+        ),
         postings_root=root,
         previous_hash=previous,
     )
 
 
 def _keys(book: _Book) -> Iterator[str]:
-    """Invariant 4: an accepted key names its own effect, and no two keys name the same."""
+    """Invariant 4: an accepted key names its own effect, and no key has two answers."""
     key_hashes = {row[0]: row[6] for row in book.records}
-    named = set()
-    for service, key, sequence, reason in book.keys:
-        if sequence == 0:
-            continue
+    for service, key, sequence in book.accepted_keys:
         lengths = [len(part).to_bytes(4, "big") + part for part in (service, key)]
-        if reason or sequence in named or key_hashes.get(sequence) != sha256(b"".join(lengths)).digest():
+        if key_hashes[sequence] != sha256(b"".join(lengths)).digest():
             yield f"key {key!r} names record {sequence} wrongly"
-        named.add(sequence)
+    answers = Counter([(service, key) for service, key, *_ in [*book.accepted_keys, *book.answered_keys]])
+    yield from (f"key {key!r} has {count} answers" for key, count in answers.items() if count > 1)
 
 
 def _events(book: _Book) -> Iterator[str]:
-    """Invariant 8: the stream and each wallet's events are numbered without a gap."""
-    if [row[0] for row in book.events] != list(range(1, book.last_event_sequence + 1)):
+    """Invariant 8: the stream and each wallet's events are numbered without a gap, and each names the one before it.
+
+    Where old packs were pruned, the first that are kept go on from what is gone.
+    """
+    newest: dict[bytes, tuple[int, int]] = {}
+    position = book.packs[0][1] - 1 if book.packs else book.last_event_sequence
+    pruned = position > 0
+    for sequence, first_sequence, payload in book.packs:
+        events = msgspec.msgpack.decode(payload)
+        if (first_sequence, sequence) != (position + 1, position + len(events)):
+            yield "the stream has a gap"
+        for position, event in enumerate(events, start=first_sequence):
+            _, key, key_sequence, previous_position, *_ = event
+            # A wallet without any account has no numbers: only refusals are told to it.
+            if key_sequence == 0 and key not in newest:
+                continue
+            before = newest.get(key, (key_sequence - 1, previous_position) if pruned else (0, 0))
+            if (key_sequence - 1, previous_position) != before:
+                yield f"wallet {key!r} has a gap before {key_sequence}"
+            newest[key] = (key_sequence, position)
+    if position != book.last_event_sequence:
         yield "the stream has a gap"
-    newest: dict[bytes, int] = defaultdict(int)
-    for _, key, key_sequence in book.events:
-        wallet_id = UUID(key.decode()).bytes
-        newest[wallet_id] += 1
-        if key_sequence != newest[wallet_id]:
-            yield f"wallet {key!r} has a gap before {key_sequence}"
-    if dict(newest) != book.wallets:
+    wallets: dict[bytes, tuple[int, int]] = {}
+    for _, _, wallet_id, *_, event_sequence, event_position in book.accounts.values():
+        key = str(UUID(bytes=wallet_id)).encode() if wallet_id is not None else b""
+        if key and event_sequence and (key in newest or not pruned):
+            wallets[key] = max(wallets.get(key, (0, 0)), (event_sequence, event_position))
+    if newest != wallets:
         yield "the wallets' sequences differ from their events"

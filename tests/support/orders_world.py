@@ -1,4 +1,4 @@
-"""Orders on a real SQLite database, a fake ledger and virtual time; events go from the outbox into the fake by hand."""
+"""Orders on a real database, a fake ledger and virtual time; events go from the outbox into the fake by hand."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from services.money import Money
 from services.orders.domain.actor import Actor
+from services.orders.domain.discrepancy import DiscrepancyKind
 from services.orders.domain.hold import Hold, HoldState
 from services.orders.domain.order import CaptureMode, Order
 from services.orders.domain.order_state import OrderState
@@ -19,6 +20,7 @@ from services.orders.domain.wish import Wish
 from services.orders.inbound.wallet_events import WalletEventsDoor
 from services.orders.outbound.order_events import ORDERS_STREAM
 from services.orders.outbound.reads import SqlReads
+from services.orders.outbound.recovery_reads import SqlRecoveryReads
 from services.orders.outbound.store import SqlStore
 from services.orders.ports import Ledger, OrderFilter, Store
 from services.orders.use_cases.add_product import AddProduct, add_product
@@ -26,24 +28,30 @@ from services.orders.use_cases.cancel_order import CancelOrder, cancel_order
 from services.orders.use_cases.confirm_order import ConfirmOrder, confirm_order
 from services.orders.use_cases.finish_orders import finish_orders
 from services.orders.use_cases.once import Answer
-from services.orders.use_cases.place_order import PlaceOrder, place_order
+from services.orders.use_cases.place_order import place_order
+from services.orders.use_cases.placing import PlaceOrder, Placing, PlacingAlone
+from services.orders.use_cases.reconcile_orders import Reconciled, Scope, reconcile_step
 from services.orders.use_cases.refund_order import RefundOrder, refund_order
 from services.runtime.broker.port import ReceivedMessage
 from services.runtime.database.migrations import migrate
-from services.runtime.database.sqlite import SqliteDatabase
+from services.runtime.database.opening import open_database
+from services.runtime.database.port import Database
 from services.runtime.ids import new_id
 from tests.support.clock import VirtualClock
 from tests.support.fake_ledger import FakeLedger
+from tests.support.outbox import events_of
 from tradeflow.common.v1 import wallet_pb2
 from tradeflow.events.v1.order_event_pb2 import OrderConfirmed, OrderEvent
-from tradeflow.events.v1.wallet_event_pb2 import FundsCaptured, SettlementRefused, WalletEvent
+from tradeflow.events.v1.wallet_event_pb2 import FundsCaptured, RefundCredited, SettlementRefused, WalletEvent
 
 TERMS = Terms(
     fee_basis_points=250,
     order_lifetime=timedelta(minutes=15),
+    unheld_lifetime=timedelta(minutes=2),
     request_lease=timedelta(seconds=30),
     patience=timedelta(seconds=5),
 )
+EVERYTHING = Scope(name="all", window=None, pause=timedelta(seconds=1))
 STOCK = 10
 PRICE = Money(1_000, "EUR")
 FUNDS_MINOR = 100_000
@@ -68,19 +76,26 @@ ENDED = frozenset(
 
 @dataclass(kw_only=True)
 class OrdersWorld:
-    """One orders service without doors. `store` and `ledger` may be replaced by mortal ones."""
+    """One orders service without doors. `store` and `ledger` may be replaced by mortal ones.
 
-    database: SqliteDatabase
+    Each step of an order has a transaction of its own, unless `placing` says otherwise.
+    """
+
+    database: Database
     clock: VirtualClock
     bank: FakeLedger
     real_store: SqlStore
     store: Store
     ledger: Ledger
     reads: SqlReads
+    recovery: SqlRecoveryReads
     buyer: Actor
     seller: Actor
     other_seller: Actor
     operator: Actor
+    placing: Placing | None = None
+    first_stock: int = STOCK
+    first_funds_minor: int = FUNDS_MINOR
     _read_events: int = 0
 
     async def place(
@@ -99,7 +114,8 @@ class OrdersWorld:
             wishes=tuple(Wish(sku=sku, quantity=quantity) for sku, quantity in lines),
             capture=capture,
         )
-        return await place_order(wanted, store=self.store, ledger=self.ledger, clock=self.clock, terms=TERMS)
+        placing = self.placing or PlacingAlone(store=self.store, clock=self.clock, terms=TERMS)
+        return await place_order(wanted, placing=placing, store=self.store, ledger=self.ledger, clock=self.clock)
 
     async def confirm(self, order_id: UUID, *, key: str = "confirm", actor: Actor | None = None) -> Answer:
         """Confirm as the buyer."""
@@ -127,7 +143,19 @@ class OrdersWorld:
         """Let time pass and the reconciler look."""
         for _ in range(passes):
             await self.clock.advance(after_seconds)
-            await finish_orders(store=self.store, ledger=self.ledger, clock=self.clock)
+            await finish_orders(store=self.store, ledger=self.ledger, clock=self.clock, terms=TERMS)
+
+    async def reconcile(self, *, after_seconds: float = 11) -> list[Reconciled]:
+        """Let time pass and compare all orders with the ledger, in a whole round."""
+        await self.clock.advance(after_seconds)
+        steps: list[Reconciled] = []
+        while step := await reconcile_step(EVERYTHING, store=self.store, ledger=self.ledger, clock=self.clock):
+            steps.append(step)
+        return steps
+
+    async def found(self, *, after_seconds: float = 11) -> list[DiscrepancyKind]:
+        """Compare all orders with the ledger, and tell what was found."""
+        return [one.kind for step in await self.reconcile(after_seconds=after_seconds) for one in step.found]
 
     async def settle(self) -> None:
         """Do what the relay, the ledger and the consumer do: capture what was confirmed and tell orders."""
@@ -143,14 +171,9 @@ class OrdersWorld:
 
     async def confirmed_events(self) -> list[OrderConfirmed]:
         """Read the outbox from where it was last read."""
-        async with self.database.snapshot() as connection:
-            rows = await connection.fetch(
-                "SELECT sequence, payload FROM outbox WHERE stream = $1 AND sequence > $2 ORDER BY sequence",
-                ORDERS_STREAM.encode(),
-                self._read_events,
-            )
-        self._read_events = rows[-1][0] if rows else self._read_events
-        return [OrderEvent.FromString(payload).order_confirmed for _, payload in rows]
+        events = [each for each in await events_of(self.database, ORDERS_STREAM) if each[0] > self._read_events]
+        self._read_events = events[-1][0] if events else self._read_events
+        return [OrderEvent.FromString(event.payload).order_confirmed for _, event in events]
 
     def _captured(self, event: OrderConfirmed) -> ReceivedMessage:
         gross = {UUID(allocation.seller_id): allocation.gross_minor for allocation in event.allocations}
@@ -197,15 +220,17 @@ class OrdersWorld:
             assert history[-1] == order.state.value
             if order.state in KEEPS_GOODS:
                 sold.update(order.stock_set_aside())
-        assert await self.stock() == STOCK - sold["tea"]
+        assert await self.stock() == self.first_stock - sold["tea"]
         spent = sum(order.captured.amount_minor - order.refunded.amount_minor for order in orders)
-        assert self.bank.available[self.buyer.user_id] == FUNDS_MINOR - spent
+        assert self.bank.available[self.buyer.user_id] == self.first_funds_minor - spent
 
 
 @asynccontextmanager
-async def orders_world(folder: Path) -> AsyncIterator[OrdersWorld]:
-    """Make a world with a rich buyer, two sellers, and two products."""
-    database = SqliteDatabase(folder / "orders.db")
+async def orders_world(
+    where: Path | str, *, stock: int = STOCK, funds_minor: int = FUNDS_MINOR
+) -> AsyncIterator[OrdersWorld]:
+    """Make a world with a rich buyer, two sellers, and two products, in a folder or on the database of a URL."""
+    database = open_database(where if isinstance(where, str) else f"sqlite:///{where}/orders.db")
     await migrate(database, "services.orders.migrations")
     clock = VirtualClock()
     bank = FakeLedger(clock)
@@ -218,13 +243,16 @@ async def orders_world(folder: Path) -> AsyncIterator[OrdersWorld]:
         store=store,
         ledger=bank,
         reads=SqlReads(database),
+        recovery=SqlRecoveryReads(database),
         buyer=an_actor(Role.BUYER),
         seller=an_actor(Role.MERCHANT),
         other_seller=an_actor(Role.MERCHANT),
         operator=an_actor(Role.OPERATOR),
+        first_stock=stock,
+        first_funds_minor=funds_minor,
     )
-    bank.available[world.buyer.user_id] = FUNDS_MINOR
-    await _add(world, "tea", world.seller, STOCK)
+    bank.available[world.buyer.user_id] = funds_minor
+    await _add(world, "tea", world.seller, stock)
     await _add(world, "cup", world.other_seller, None)
     try:
         yield world
@@ -239,15 +267,14 @@ def an_actor(*roles: Role) -> Actor:
 
 def funds_captured(hold: Hold) -> ReceivedMessage:
     """Make the ledger's event after a capture."""
-    message = wallet_pb2.Hold(
-        hold_id=str(hold.hold_id),
-        state=_HOLD_STATES[hold.state],
-        held_minor=hold.held_minor,
-        captured_minor=hold.captured_minor,
-        voided_minor=hold.voided_minor,
-        remaining_minor=hold.remaining_minor,
-    )
-    return a_message(WalletEvent(funds_captured=FundsCaptured(hold=message, capture_number=1)))
+    captured = FundsCaptured(hold=_hold_message(hold), capture_number=1)
+    return a_message(WalletEvent(funds_captured=captured, journal_sequence=hold.journal_sequence))
+
+
+def refund_credited(hold: Hold) -> ReceivedMessage:
+    """Make the ledger's event after a refund, or the reversal of a capture."""
+    credited = RefundCredited(hold=_hold_message(hold), capture_number=1)
+    return a_message(WalletEvent(refund_credited=credited, journal_sequence=hold.journal_sequence))
 
 
 def settlement_refused(hold_id: UUID) -> ReceivedMessage:
@@ -267,6 +294,20 @@ def a_message(event: WalletEvent) -> ReceivedMessage:
         headers={"event-id": event_id},
         partition=0,
         offset=1,
+    )
+
+
+def _hold_message(hold: Hold) -> wallet_pb2.Hold:
+    return wallet_pb2.Hold(
+        hold_id=str(hold.hold_id),
+        wallet_id=str(hold.wallet_id),
+        currency=hold.currency,
+        state=_HOLD_STATES[hold.state],
+        held_minor=hold.held_minor,
+        captured_minor=hold.captured_minor,
+        voided_minor=hold.voided_minor,
+        remaining_minor=hold.remaining_minor,
+        refunded_minor=hold.refunded_minor,
     )
 
 

@@ -7,18 +7,12 @@ STATEMENTS = (
     CREATE TABLE outbox (
         stream VARBINARY(64) NOT NULL,
         sequence BIGINT NOT NULL,
-        topic VARBINARY(64) NOT NULL,
-        message_key VARBINARY(64) NOT NULL,
-        key_sequence BIGINT NOT NULL,
-        event_id BINARY(16) NOT NULL,
-        event_type VARBINARY(128) NOT NULL,
-        payload VARBINARY(8192) NOT NULL,
-        traceparent VARBINARY(64) NOT NULL,
+        first_sequence BIGINT NOT NULL,
         recorded_at BIGINT NOT NULL,
+        payload BLOB NOT NULL,
         PRIMARY KEY (stream, sequence)
     )
     """,
-    "CREATE INDEX outbox_by_key ON outbox (stream, message_key, key_sequence)",
     "CREATE TABLE outbox_streams (stream VARBINARY(64) NOT NULL PRIMARY KEY, last_sequence BIGINT NOT NULL)",
     """
     CREATE TABLE outbox_relays (

@@ -18,7 +18,7 @@ from services.runtime.ids import new_id
 PASSWORD = "correct horse battery"
 """Everybody's."""
 
-SECONDS_MAX = 20.0
+SECONDS_MAX = 60.0
 """How long anything awaited may take."""
 
 POLL_SECONDS = 0.03

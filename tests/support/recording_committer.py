@@ -21,16 +21,23 @@ class RecordingCommitter:
     def __init__(self, answer: Answer = accept) -> None:
         """Answer each command so."""
         self.answer = answer
+        self.timeouts: list[float | None] = []
         self.batches: list[list[Command]] = []
 
-    async def submit(self, command: Command) -> Receipt:
+    async def submit(self, command: Command, *, timeout_seconds: float | None = None) -> Receipt:
         """Take one command."""
-        (outcome,) = await self.submit_many([command])
+        (outcome,) = await self.submit_many([command], timeout_seconds=timeout_seconds)
         if isinstance(outcome, TradeFlowError):
             raise outcome
         return outcome
 
-    async def submit_many(self, commands: Sequence[Command]) -> list[Receipt | TradeFlowError]:
+    async def submit_many(
+        self,
+        commands: Sequence[Command],
+        *,
+        timeout_seconds: float | None = None,
+    ) -> list[Receipt | TradeFlowError]:
         """Take commands."""
+        self.timeouts.append(timeout_seconds)
         self.batches.append(list(commands))
         return [self.answer(command) for command in commands]

@@ -1,26 +1,131 @@
-"""What the ledger says after a replay, asked for through the public API as each customer."""
+"""Where a replay goes, and what the ledger says after it, asked for through the public API as each customer."""
 
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from typer.testing import CliRunner, Result
 
 from services.embedded.cli import app
 from services.embedded.client import TradeFlowClient
+from services.embedded.data_folder import TREASURY_EMAIL
 from services.embedded.public_api import Balance, Order, StatementLine
-from services.embedded.replay.access import RETAILER_EMAIL
+from services.embedded.replay.access import CREDENTIALS_VARIABLES, RETAILER_EMAIL
 from services.embedded.replay.keys import email_of, password_of
+from services.embedded.replay.shop import Credentials
+from tests.support.any_platform import AnyPlatform
 from tests.support.platform import assert_invariants_hold, platform_here
 from tests.support.recomputed_history import Recomputed
 
 CUSTOMERS_AT_ONCE = 8
 PAGE_ITEMS = 200
+MERCHANT = Credentials(email="shop@x.example", password="a long password")
+
+
+class ReplayTarget(Protocol):
+    """A platform of the replay's own on its data folder, or one that runs already."""
+
+    @property
+    def data(self) -> Path:
+        """Where the replay remembers what it did."""
+        ...
+
+    @property
+    def options(self) -> Sequence[str]:
+        """What the command is told."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What its environment holds."""
+        ...
+
+    def retailer(self, secret: bytes) -> Credentials:
+        """Tell who sells, by the secret that the replay drew."""
+        ...
+
+    def running(self) -> AbstractAsyncContextManager[str]:
+        """Let it run while the body asks it; the value is the gateway's address."""
+        ...
+
+    async def assert_invariants_hold(self) -> None:
+        """Check all invariants."""
+        ...
+
+
+@dataclass(frozen=True)
+class OwnPlatform:
+    """Fits `ReplayTarget`: the embedded platform, which runs as long as the command."""
+
+    data: Path
+
+    @property
+    def options(self) -> Sequence[str]:
+        """What the command is told."""
+        return ("--data", str(self.data))
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What its environment holds."""
+        return {}
+
+    def retailer(self, secret: bytes) -> Credentials:
+        """Tell who sells, by the secret that the replay drew."""
+        return Credentials(email=RETAILER_EMAIL, password=password_of(secret, RETAILER_EMAIL))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Run it again to ask it."""
+        async with platform_here(self.data) as running:
+            yield running.gateway_url
+
+    async def assert_invariants_hold(self) -> None:
+        """Check all invariants on the folder."""
+        await assert_invariants_hold(self.data)
+
+
+@dataclass(frozen=True)
+class RunningPlatform:
+    """Fits `ReplayTarget`: a platform that goes on while replays come and go."""
+
+    data: Path
+    platform: AnyPlatform
+
+    @property
+    def options(self) -> Sequence[str]:
+        """What the command is told."""
+        return ("--data", str(self.data), "--url", self.platform.gateway_url)
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What its environment holds."""
+        treasury_password = self.platform.folder.secrets().treasury_password
+        accounts = (TREASURY_EMAIL, treasury_password, MERCHANT.email, MERCHANT.password)
+        return dict(zip(CREDENTIALS_VARIABLES, accounts, strict=True))
+
+    def retailer(self, secret: bytes) -> Credentials:  # noqa: ARG002 - the port's signature
+        """Tell who sells."""
+        return MERCHANT
+
+    async def register_merchant(self) -> None:
+        """Sign the seller up."""
+        async with TradeFlowClient(self.platform.gateway_url) as visitor:
+            await visitor.register(MERCHANT.email, MERCHANT.password, "merchant")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """It runs already."""
+        yield self.platform.gateway_url
+
+    async def assert_invariants_hold(self) -> None:
+        """Check all invariants, while it runs."""
+        await self.platform.assert_invariants_hold()
 
 
 @dataclass(frozen=True)
@@ -55,22 +160,22 @@ def run_replay(*arguments: str, environment: Mapping[str, str] | None = None) ->
         structlog.reset_defaults()
 
 
-def replay(file: Path, data: Path) -> dict[str, Any]:
+def replay(file: Path, target: ReplayTarget) -> dict[str, Any]:
     """Run the command to its end, and return what it says."""
-    ended = run_replay(str(file), "--data", str(data), "--json")
+    ended = run_replay(str(file), *target.options, "--json", environment=target.variables)
     assert ended.exit_code == 0, ended.stderr
     said: dict[str, Any] = json.loads(ended.stdout)
     return said
 
 
-def assert_ledger_says(data: Path, expected: Recomputed) -> int:
+def assert_ledger_says(target: ReplayTarget, expected: Recomputed) -> int:
     """Compare every customer's wallet, the shop's orders and the invariants; return how many postings there are."""
-    return asyncio.run(_compared_postings(data, expected))
+    return asyncio.run(_compared_postings(target, expected))
 
 
-async def _compared_postings(data: Path, expected: Recomputed) -> int:
-    async with platform_here(data) as running, TradeFlowClient(running.gateway_url) as visitor:
-        secret = bytes.fromhex((data / "replay" / "secret").read_text())
+async def _compared_postings(target: ReplayTarget, expected: Recomputed) -> int:
+    async with target.running() as url, TradeFlowClient(url) as visitor:
+        secret = bytes.fromhex((target.data / "replay" / "secret").read_text())
         gate = asyncio.Semaphore(CUSTOMERS_AT_ONCE)
 
         async def compared(customer: str) -> int:
@@ -83,12 +188,12 @@ async def _compared_postings(data: Path, expected: Recomputed) -> int:
             return len(wallet.lines)
 
         postings = await asyncio.gather(*(compared(customer) for customer in expected.settled_minor))
-        orders = await orders_of_the_shop(visitor, secret)
+        orders = await orders_of_the_shop(visitor, target.retailer(secret))
     assert len(orders) == len(expected.orders)
     assert {order.state for order in orders} <= {"SETTLED", "PARTIALLY_REFUNDED", "REFUNDED"}
     assert sum(order.captured.amount_minor for order in orders) == sum(expected.settled_minor.values())
     assert sum(order.refunded.amount_minor for order in orders) == sum(expected.refunded_minor.values())
-    await assert_invariants_hold(data)
+    await target.assert_invariants_hold()
     return sum(postings)
 
 
@@ -117,9 +222,9 @@ async def wallet_of(visitor: TradeFlowClient, email: str, secret: bytes) -> Wall
             return Wallet(await client.balance("GBP"), lines)
 
 
-async def orders_of_the_shop(visitor: TradeFlowClient, secret: bytes) -> list[Order]:
+async def orders_of_the_shop(visitor: TradeFlowClient, retailer: Credentials) -> list[Order]:
     client = visitor.another()
-    await client.login(RETAILER_EMAIL, password_of(secret, RETAILER_EMAIL))
+    await client.login(retailer.email, retailer.password)
     orders: list[Order] = []
     cursor = None
     while True:

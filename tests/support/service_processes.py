@@ -1,133 +1,160 @@
-"""The three services as processes of their own, each of which can be killed and started again."""
+"""The three services as processes of their own, with any number of replicas, each of which can be killed."""
 
+import asyncio
 import json
-import os
-import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from services.embedded.data_folder import OPERATOR_EMAIL, TREASURY_EMAIL, DataFolder
 from services.embedded.service_settings import ISSUER, sha256_of
-from services.embedded.sqlite_url import sqlite_url
 from services.gateway.keys import ensure_keys
-from tests.support.platform import NO_RATE_LIMITS, REPOSITORY, START_SECONDS_MAX
+from services.ledger.proof.key_folder import ensure_signing_keys
+from tests.parts.home import HOST, free_port
+from tests.support.part_urls import PartUrls
+from tests.support.platform import NO_RATE_LIMITS
+from tests.support.service_address import service_address
+from tests.support.service_process import ServiceProcess
+from tests.support.verifying import Checked, verify
 
 SERVICES = ("ledger", "orders", "gateway")
 """Each is `python -m services.NAME`."""
+
+DOORS: Mapping[str, tuple[str, ...]] = {
+    "ledger": ("HTTP_PORT", "GRPC_PORT"),
+    "orders": ("HTTP_PORT", "GRPC_PORT"),
+    "gateway": ("HTTP_PORT",),
+}
+"""The settings of each service that say where it listens."""
 
 IMPATIENT = {"TRADEFLOW_ORDERS_PATIENCE_SECONDS": "1", "TRADEFLOW_ORDERS_ORDER_LIFETIME_SECONDS": "8"}
 """What a crash left behind is finished, or given up, within seconds."""
 
 
-class ServiceProcess:
-    """One service; it listens at the same place after each start."""
-
-    def __init__(self, name: str, environment: Mapping[str, str], errors_file: Path) -> None:
-        """Prepare."""
-        self.name = name
-        self.errors_file = errors_file
-        self._environment = {**os.environ, **environment}
-        self._process: subprocess.Popen[str] | None = None
-
-    def begin(self) -> None:
-        """Start it, without waiting for it."""
-        with self.errors_file.open("a") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{self.name}"],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=self._environment,
-                cwd=REPOSITORY,
-                start_new_session=True,
-            )
-
-    def wait_until_started(self) -> None:
-        """Wait until it says where it listens."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        watchdog = threading.Timer(START_SECONDS_MAX, self._process.kill)
-        watchdog.start()
-        line = self._process.stdout.readline()
-        watchdog.cancel()
-        watchdog.join()
-        assert line.startswith(self.name), f"{self.name} did not start: {self.errors_file.read_text()}"
-
-    def start(self) -> None:
-        """Start it, and wait for it."""
-        self.begin()
-        self.wait_until_started()
-
-    def kill(self) -> None:
-        """End it without any warning."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            if self._process.stdout is not None:
-                self._process.stdout.close()
-            self._process = None
-
-
 class ServiceProcesses:
-    """All three, on one data folder."""
+    """All replicas of all services; keys, secrets and what the processes complain of lie in one data folder."""
 
-    def __init__(self, data: Path, redis_url: str) -> None:
-        """Prepare the folder, keys, secrets and addresses."""
+    def __init__(
+        self, data: Path, urls: PartUrls, *, replicas: int = 1, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Prepare the folder, keys, secrets and addresses; `settings` are added environment variables."""
         self.data = data
+        self.urls = urls
         self.folder = DataFolder(data)
         self.folder.prepare()
         ensure_keys(self.folder.keys)
-        self._ports = dict(
-            zip(("gateway", "orders", "ledger", "orders_grpc", "ledger_grpc"), _free_ports(5), strict=True)
-        )
-        environment = {**NO_RATE_LIMITS, **IMPATIENT, **self._settings(redis_url)}
-        self.by_name = {name: ServiceProcess(name, environment, data / f"{name}.stderr") for name in SERVICES}
+        ensure_signing_keys(self.folder.ledger_keys)
+        self._ports = {
+            (service, door): [free_port() for _ in range(replicas)] for service in SERVICES for door in DOORS[service]
+        }
+        self.shared_ports: dict[tuple[str, str], int] = {}
+        if replicas > 1:
+            self.shared_ports = {(service, "HTTP_PORT"): free_port() for service in SERVICES}
+        environment = {**NO_RATE_LIMITS, **self._settings(), **settings}
+        self.replicas: dict[str, Sequence[ServiceProcess]] = {
+            service: [self._replica(service, number, environment) for number in range(replicas)] for service in SERVICES
+        }
+        self.by_name = {process.name: process for group in self.replicas.values() for process in group}
 
     @property
     def gateway_url(self) -> str:
-        """Where the public API is."""
-        return f"http://127.0.0.1:{self._ports['gateway']}"
+        """Where the public API is: the address of all gateways."""
+        return self.http_url("gateway")
 
-    def _settings(self, redis_url: str) -> dict[str, str]:
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where each service's HTTP is, by the names that `tradeflow up --json` has for them."""
+        return {f"{service}_url": self.http_url(service) for service in SERVICES}
+
+    def http_url(self, service: str) -> str:
+        """Name the address of all replicas of a service."""
+        ports = self.http_ports(service)
+        return f"http://{HOST}:{self.shared_ports.get((service, 'HTTP_PORT'), ports[0])}"
+
+    def http_ports(self, service: str) -> Sequence[int]:
+        """Name the HTTP port of each replica of a service."""
+        return self._ports[service, "HTTP_PORT"]
+
+    def grpc_ports(self, service: str) -> Sequence[int]:
+        """Name the gRPC port of each replica of a service."""
+        return self._ports[service, "GRPC_PORT"]
+
+    def replica_url(self, service: str, number: int) -> str:
+        """Name the HTTP address of one replica, the first of which has the number 1."""
+        return f"http://{HOST}:{self.http_ports(service)[number - 1]}"
+
+    async def start(self) -> None:
+        """Start all replicas at once, and wait for them."""
+        await asyncio.gather(*(asyncio.to_thread(process.start) for process in self.by_name.values()))
+
+    def start_all(self) -> None:
+        """Start all replicas at once, and wait for them, where there is no event loop."""
+        for process in self.by_name.values():
+            process.begin()
+        for process in self.by_name.values():
+            process.wait_until_started()
+
+    def stop_all(self) -> None:
+        """Ask all replicas to end, one after the other: who is asked last still has the others."""
+        for service in reversed(SERVICES):
+            for process in self.replicas[service]:
+                process.stop()
+
+    def kill_all(self) -> None:
+        """End all replicas without any warning."""
+        for process in self.by_name.values():
+            process.kill()
+
+    async def assert_invariants_hold(self) -> Checked:
+        """Let `tradeflow verify` look at both databases and the topics, and return what it looked at."""
+        return await asyncio.to_thread(verify, self.urls)
+
+    def _replica(self, service: str, number: int, environment: Mapping[str, str]) -> ServiceProcess:
+        name = service if number == 0 else f"{service}-{number + 1}"
+        doors = {
+            f"TRADEFLOW_{service.upper()}_{door}": str(self._ports[service, door][number]) for door in DOORS[service]
+        }
+        return ServiceProcess(name, service, {**environment, **doors}, self.data / f"{name}.stderr")
+
+    def _grpc_target(self, service: str) -> str:
+        """Name all replicas, as a headless name does; a call goes to one that is there."""
+        ports = self.grpc_ports(service)
+        return f"ipv4:{','.join(f'{HOST}:{port}' for port in ports)}"
+
+    def _settings(self) -> dict[str, str]:
         """Give each service what it asks for, as an administrator would."""
-        ports, secrets = self._ports, self.folder.secrets()
+        secrets = self.folder.secrets()
         jwks_url = f"{self.gateway_url}/.well-known/jwks.json"
-        ledger_grpc, orders_grpc = (f"127.0.0.1:{ports[name]}" for name in ("ledger_grpc", "orders_grpc"))
         staff = [
             {"email": TREASURY_EMAIL, "password": secrets.treasury_password, "roles": ["treasury"]},
             {"email": OPERATOR_EMAIL, "password": secrets.operator_password, "roles": ["operator"]},
         ]
-        common = {"BROKER_URL": sqlite_url(self.folder.broker_file), "ISSUER": ISSUER, "LOG_LEVEL": "WARNING"}
+        common = {"BROKER_URL": self.urls.broker, "ISSUER": ISSUER, "LOG_LEVEL": "WARNING"}
+        if self.urls.schema_registry is not None:
+            common["SCHEMA_REGISTRY_URL"] = self.urls.schema_registry
         settings = {
             "LEDGER": {
-                "DATABASE_URL": sqlite_url(self.folder.ledger_database),
+                "DATABASE_URL": self.urls.ledger_database,
                 "JWKS_URL": jwks_url,
-                "HTTP_PORT": str(ports["ledger"]),
-                "GRPC_PORT": str(ports["ledger_grpc"]),
+                "SIGNING_KEYS_FOLDER": str(self.folder.ledger_keys),
             },
             "ORDERS": {
-                "DATABASE_URL": sqlite_url(self.folder.orders_database),
+                "DATABASE_URL": self.urls.orders_database,
                 "JWKS_URL": jwks_url,
                 "TOKEN_URL": f"{self.gateway_url}/oauth/token",
                 "CLIENT_SECRET": secrets.orders_client_secret,
-                "LEDGER_GRPC_TARGET": ledger_grpc,
-                "HTTP_PORT": str(ports["orders"]),
-                "GRPC_PORT": str(ports["orders_grpc"]),
+                "LEDGER_GRPC_TARGET": self._grpc_target("ledger"),
                 "BOOTSTRAP_USERS": json.dumps(staff),
             },
             "GATEWAY": {
-                "REDIS_URL": redis_url,
+                "REDIS_URL": self.urls.redis,
                 "KEYS_FOLDER": str(self.folder.keys),
-                "ORDERS_HTTP_URL": f"http://127.0.0.1:{ports['orders']}",
-                "LEDGER_HTTP_URL": f"http://127.0.0.1:{ports['ledger']}",
-                "ORDERS_GRPC_TARGET": orders_grpc,
-                "LEDGER_GRPC_TARGET": ledger_grpc,
+                "ORDERS_HTTP_URL": self.http_url("orders"),
+                "LEDGER_HTTP_URL": self.http_url("ledger"),
+                "ORDERS_GRPC_TARGET": self._grpc_target("orders"),
+                "LEDGER_GRPC_TARGET": self._grpc_target("ledger"),
                 "CLIENTS": json.dumps({"orders": sha256_of(secrets.orders_client_secret)}),
-                "HTTP_PORT": str(ports["gateway"]),
             },
         }
         return {
@@ -138,20 +165,26 @@ class ServiceProcesses:
 
 
 @contextmanager
-def service_processes(data: Path, redis_url: str) -> Iterator[ServiceProcesses]:
+def prepared_processes(
+    data: Path, urls: PartUrls, *, replicas: int = 1, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[ServiceProcesses]:
     """Prepare the services; the body starts and kills them at will, and none survives it."""
-    processes = ServiceProcesses(data, redis_url)
-    try:
+    processes = ServiceProcesses(data, urls, replicas=replicas, settings=settings)
+    with ExitStack() as stack:
+        stack.callback(processes.kill_all)
+        for (service, _), port in processes.shared_ports.items():
+            stack.enter_context(service_address(port, processes.http_ports(service)))
         yield processes
-    finally:
-        for process in processes.by_name.values():
-            process.kill()
 
 
-def _free_ports(count: int) -> list[int]:
-    """Find ports that are free now, all different."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
+@contextmanager
+def service_processes(
+    data: Path,
+    redis_url: str,
+    databases: Mapping[str, str] = MappingProxyType({}),
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[ServiceProcesses]:
+    """Prepare impatient services on a data folder's own files, but for the `databases` that are elsewhere."""
+    urls = PartUrls.embedded(DataFolder(data), redis_url, databases)
+    with prepared_processes(data, urls, settings={**IMPATIENT, **settings}) as processes:
+        yield processes

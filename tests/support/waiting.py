@@ -8,7 +8,7 @@ POLL_SECONDS = 0.005
 """How often the condition is looked at."""
 
 
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, seconds_max: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], *, seconds_max: float = 30.0) -> None:
     """Return as soon as the condition holds, or fail.
 
     Raises:

@@ -2,8 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.money import AMOUNT_MINOR_MAX, EXPONENT_MAX, CurrencyMismatchError, Money, exponent_of, parse_decimal
+from services.ledger.settings import LedgerSettings
+from services.money import (
+    AMOUNT_MINOR_MAX,
+    EXPONENT_MAX,
+    CurrencyMismatchError,
+    Money,
+    exponent_of,
+    parse_decimal,
+    register_assets,
+)
 from services.runtime.errors import InvalidArgumentError
+from services.runtime.settings import load_settings
 
 CURRENCIES = st.sampled_from(["EUR", "GBP", "JPY", "BHD", "CLF"])
 
@@ -98,3 +108,38 @@ def test_what_format_writes_parse_decimal_reads_back(amount_minor: int, currency
     number, code = str(money).split(" ")
 
     assert parse_decimal(number, code) == money
+
+
+def test_an_installation_names_assets_of_its_own() -> None:
+    register_assets({"TEST_PTS": 0, "TEST8DEC": 8})
+
+    assert str(Money(5, "TEST_PTS")) == "5 TEST_PTS"
+    assert parse_decimal("0.00000001", "TEST8DEC") == Money(1, "TEST8DEC")
+    register_assets({"TEST_PTS": 0})  # again, as a second service in this process would
+
+
+@pytest.mark.parametrize(
+    "assets",
+    [
+        *({"pts": 0}, {"PT": 0}, {"P" * 17: 0}, {"0PTS": 0}, {"_PTS": 0}, {"PTS ": 0}, {"PÜS": 0}, {"PTS\n": 0}),
+        *({"PTS": -1}, {"PTS": 9}, {"EUR": 3}, {"JPY": 2}),
+    ],
+    ids=str,
+)
+def test_an_asset_that_would_be_misread_is_refused_and_none_beside_it_is_known(assets: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"asset code|decimal places"):
+        register_assets({"TEST_NEVER": 2, **assets})
+
+    with pytest.raises(InvalidArgumentError):
+        Money(1, "TEST_NEVER")
+
+
+def test_a_wrong_asset_stops_the_start_and_names_its_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRADEFLOW_LEDGER_ASSETS", '{"EUR": 3}')
+
+    with pytest.raises(SystemExit):
+        load_settings(LedgerSettings)
+
+    assert "TRADEFLOW_LEDGER_ASSETS" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from joserfc.jwk import RSAKey
 
 from services.gateway.access_tokens import OwnServiceTokens, TokenIssuer
 from services.gateway.keys import KeyRing, KeysError, ensure_keys, read_keys
+from services.runtime.errors import UnavailableError
 from tests.support.clock import VirtualClock
 from tests.support.gateway_world import signing_jwk, write_keys
 
@@ -40,6 +41,13 @@ def test_the_newest_active_key_signs_and_all_verify(tmp_path: Path) -> None:
 
     assert token.header == {"alg": "RS256", "typ": "at+jwt", "kid": kid("new")}
     assert [key["kid"] for key in ring.current.public()["keys"]] == [kid("new"), kid("prepared"), kid("old")]
+
+
+@pytest.mark.parametrize("names", [("first", "second"), ("second", "first")])
+def test_of_keys_made_in_one_second_the_last_one_signs(tmp_path: Path, names: tuple[str, str]) -> None:
+    write_keys(tmp_path, *(jwk(name, iat=100) for name in names))
+
+    assert read_keys(tmp_path).active.key_id == kid(names[1])
 
 
 def test_keys_of_several_files_make_one_set(tmp_path: Path) -> None:
@@ -105,6 +113,74 @@ async def test_a_changed_folder_is_read_again(tmp_path: Path) -> None:
     assert ring.reload_if_changed()
     assert ring.current.active.key_id == kid("new")
     assert await ring.find(kid("old")) is not None
+
+
+def a_ring(folder: Path, clock: VirtualClock) -> KeyRing:
+    return KeyRing(folder, announce_seconds=60, clock=clock)
+
+
+async def test_a_key_that_comes_in_active_is_published_before_it_signs(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    write_keys(tmp_path, jwk("old", iat=100))
+    ring = a_ring(tmp_path, clock)
+
+    write_keys(tmp_path, jwk("old", iat=100), jwk("new", iat=200))
+
+    assert ring.reload_if_changed()
+    assert ring.current.active.key_id == kid("old")
+    assert await ring.find(kid("new")) is not None
+    await clock.advance(59)
+    assert not ring.reload_if_changed()
+    await clock.advance(1)
+    assert ring.reload_if_changed()
+    assert ring.current.active.key_id == kid("new")
+
+
+async def test_a_key_that_was_prepared_for_long_signs_as_soon_as_it_is_active(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    write_keys(tmp_path, jwk("old", iat=100))
+    ring = a_ring(tmp_path, clock)
+    write_keys(tmp_path, jwk("old", iat=100), jwk("new", iat=200, status="prepared"))
+    ring.reload_if_changed()
+    await clock.advance(60)
+
+    write_keys(tmp_path, jwk("old", iat=100), jwk("new", iat=200))
+    ring.reload_if_changed()
+
+    assert ring.current.active.key_id == kid("new")
+
+
+def test_without_another_active_key_a_new_one_signs_at_once(tmp_path: Path) -> None:
+    write_keys(tmp_path, jwk("old"))
+    ring = a_ring(tmp_path, VirtualClock())
+
+    write_keys(tmp_path, jwk("old", status="retiring"), jwk("new"))
+    ring.reload_if_changed()
+
+    assert ring.current.active.key_id == kid("new")
+
+
+def test_a_replica_that_starts_in_the_middle_of_a_rotation_waits_too(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    made_now = int(clock.now().timestamp())
+    write_keys(tmp_path, jwk("old"), jwk("new", iat=made_now))
+
+    assert a_ring(tmp_path, clock).current.active.key_id == kid("old")
+
+
+async def test_a_folder_that_can_not_be_used_is_told_until_it_can(tmp_path: Path) -> None:
+    write_keys(tmp_path, jwk("old"))
+    ring = KeyRing(tmp_path)
+    await ring.check()
+
+    (tmp_path / "keys.json").write_text("{")
+    ring.reload_if_changed()
+    with pytest.raises(UnavailableError, match="no JWK set"):
+        await ring.check()
+
+    write_keys(tmp_path, jwk("old"))
+    ring.reload_if_changed()
+    await ring.check()
 
 
 async def test_a_removed_key_is_no_longer_found(tmp_path: Path) -> None:

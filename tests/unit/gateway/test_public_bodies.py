@@ -7,16 +7,26 @@ import pytest
 
 from services.gateway.inbound import deposits_api, public_bodies
 from services.ledger.inbound import http_bodies as ledger_bodies
+from services.ledger.inbound import http_command_bodies as command_bodies
+from services.ledger.proof import heads
+from services.ledger.proof.statement_document import StatementDocument
 from services.money_json import MoneyBody
 from services.orders.domain.order_state import OrderState
+from services.orders.inbound import history_api
 from services.orders.inbound import http_bodies as orders_bodies
 
 PAIRS = [
     (public_bodies.Balance, ledger_bodies.BalanceBody),
     (public_bodies.StatementLine, ledger_bodies.StatementLineBody),
     (public_bodies.StatementPage, ledger_bodies.StatementBody),
-    (public_bodies.Deposited, ledger_bodies.DepositedBody),
-    (deposits_api.LedgerDepositBody, ledger_bodies.DepositBody),
+    (public_bodies.StatementFile, StatementDocument),
+    (public_bodies.SignedHead, heads.SignedHead),
+    (public_bodies.SigningKey, heads.PublicJwk),
+    (public_bodies.SigningKeys, heads.JwkSet),
+    (public_bodies.PostedBalance, ledger_bodies.PostedBalanceBody),
+    (public_bodies.Deposited, command_bodies.DepositedBody),
+    (public_bodies.Withdrawal, command_bodies.WithdrawalBody),
+    (deposits_api.LedgerDepositBody, command_bodies.DepositBody),
     (public_bodies.Money, MoneyBody),
     (public_bodies.Product, orders_bodies.ProductBody),
     (public_bodies.NewProduct, orders_bodies.NewProductBody),
@@ -26,6 +36,9 @@ PAIRS = [
     (public_bodies.Order, orders_bodies.OrderBody),
     (public_bodies.OrderLine, orders_bodies.OrderLineBody),
     (public_bodies.Rejection, orders_bodies.RejectionBody),
+    (public_bodies.OrderMove, history_api.HistoryLineBody),
+    (public_bodies.OrderHistory, history_api.HistoryBody),
+    (public_bodies.Discrepancy, history_api.DiscrepancyBody),
     (public_bodies.RefundOrder, orders_bodies.RefundBody),
     (public_bodies.RefundedLine, orders_bodies.RefundLineBody),
 ]

@@ -7,6 +7,7 @@ import pytest
 
 from services.gateway.inbound.client_address import client_address, quota_address
 from services.gateway.rate_policies import (
+    Call,
     Quota,
     QuotaState,
     RatePolicy,
@@ -23,7 +24,7 @@ POLICIES = (READS, SIGN_IN, ADDRESS)
 
 
 def names(**call: Any) -> list[str]:
-    return [quota.name for quota in quotas_of(POLICIES, **call)]
+    return [quota.name for quota in quotas_of(POLICIES, Call(**{"path": "/api/v1/orders", **call}))]
 
 
 def test_a_call_falls_under_the_policies_of_its_class_and_of_any() -> None:
@@ -38,6 +39,37 @@ def test_a_call_of_nobody_is_counted_by_its_address_only() -> None:
 
 def test_a_call_whose_address_was_counted_is_counted_by_its_user_only() -> None:
     assert names(route_class="read", user_id="anne", address=None) == ["reads:anne"]
+
+
+def a_policy(**changes: Any) -> RatePolicy:
+    return RatePolicy(**{"name": "p", "route_class": "any", "per": "user", "limit": 1, "window_seconds": 1, **changes})
+
+
+@pytest.mark.parametrize(
+    ("path", "is_covered"),
+    [
+        ("/api/v1/orders", True),
+        ("/api/v1/orders/1/cancel", True),
+        ("/api/v1/orders-of-others", False),
+        ("/api/v1", False),
+    ],
+)
+def test_a_policy_with_paths_covers_them_and_what_lies_below(path: str, *, is_covered: bool) -> None:
+    policies = [a_policy(paths=("/api/v1/orders",)), a_policy(paths=("/api/v1/orders/",))]
+    call = Call(route_class="write", path=path, user_id="anne")
+
+    assert policies[0].covers(call) == is_covered
+    assert policies[1].covers(call) == (is_covered and path != "/api/v1/orders")
+
+
+def test_a_policy_with_roles_covers_who_has_one_of_them() -> None:
+    policy = a_policy(roles=("merchant", "operator"))
+    calls = [
+        Call(route_class="read", path="/", user_id="anne", roles=frozenset(roles))
+        for roles in (["merchant", "buyer"], ["buyer"], [])
+    ]
+
+    assert [policy.covers(call) for call in calls] == [True, False, False]
 
 
 def test_the_headers_name_each_policy_with_its_quota_and_what_is_left() -> None:

@@ -72,6 +72,30 @@ def test_a_refusal_names_the_order_and_has_no_balance() -> None:
     }
 
 
+def test_what_moves_without_an_order_is_shown_with_its_sign() -> None:
+    out = rendered(funds_transferred=events.FundsTransferred(amount=Money(amount_minor=-70, currency="EUR")))
+    undone = rendered(
+        record_reversed=events.RecordReversed(journal_sequence=9, amount=Money(amount_minor=70, currency="EUR"))
+    )
+
+    assert out["fact"] == {"amount": {"amount_minor": -70, "currency": "EUR"}}
+    assert undone["fact"] == {"journal_sequence": 9, "amount": {"amount_minor": 70, "currency": "EUR"}}
+
+
+def test_a_limit_is_shown_with_the_one_before_it() -> None:
+    event = rendered(limit_changed=events.LimitChanged(previous_overdraft_limit_minor=500))
+
+    assert event["fact"] == {"previous_overdraft_limit_minor": 500}
+
+
+def test_what_a_seller_owes_is_shown_where_there_is_something() -> None:
+    gross, nothing_owed = Money(amount_minor=400, currency="EUR"), events.RefundDebited(hold_id="o1", capture_number=1)
+    owed = events.RefundDebited(hold_id="o1", gross=gross, receivable=Money(amount_minor=315, currency="EUR"))
+
+    assert rendered(refund_debited=owed)["fact"]["receivable"] == {"amount_minor": 315, "currency": "EUR"}
+    assert rendered(refund_debited=nothing_owed)["fact"]["receivable"] is None
+
+
 @pytest.mark.parametrize("kind", [field.name for field in FACTS])
 def test_each_kind_of_fact_is_json_with_its_own_name(kind: str) -> None:
     fact_class = type(getattr(events.WalletEvent(), kind))

@@ -123,12 +123,12 @@ class World:
 
 
 async def read(messages: AsyncGenerator[ServerMessage, None], count: int) -> list[ServerMessage]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return [await anext(messages) for _ in range(count)]
 
 
 async def to_the_end(messages: AsyncGenerator[ServerMessage, None]) -> list[ServerMessage]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return [message async for message in messages]
 
 

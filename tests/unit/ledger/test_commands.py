@@ -190,7 +190,8 @@ def test_a_refused_capture_is_told_once_when_its_command_says_so() -> None:
     assert (first.reason, type(first)) == (again.reason, type(again)) == ("hold_closed", type(first))
     told = [event for event in book.events if isinstance(event.fact, SettlementRefused)]
     assert [event.fact for event in told] == [SettlementRefused(an_id("order"), 1, "hold_closed", first.message)]
-    assert (told[0].wallet_id, told[0].journal_sequence, told[0].account) == (BUYER, 0, book.account())
+    assert (told[0].wallet_id, told[0].journal_sequence, told[0].account.posted_minor) == (BUYER, 0, 10_000)
+    assert (told[0].sequence, told[0].previous_position) == (5, 4)
 
 
 def test_a_refusal_that_was_told_is_final_whatever_its_reason() -> None:
@@ -269,7 +270,7 @@ def test_a_refund_gives_the_buyer_gross_and_takes_net_and_fee_back() -> None:
     assert revenue_minor(book) == 15
     assert (book.hold().state, book.hold().refunded_minor) == (HoldState.CAPTURED, 400)
     assert facts(book)[-1] == RefundCredited(book.hold(), eur(400), 1)
-    assert facts(book, SELLER)[-1] == RefundDebited(an_id("order"), 1, eur(400), eur(10))
+    assert facts(book, SELLER)[-1] == RefundDebited(an_id("order"), 1, eur(400), eur(10), eur(0))
 
 
 def test_refunds_in_parts_end_as_if_nothing_had_been_sold() -> None:

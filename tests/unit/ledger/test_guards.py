@@ -1,10 +1,10 @@
 """Each guard of each command by its name, and that the earlier of two wins."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from services.ledger.commands.command import Command
 from services.ledger.commands.expire_hold import ExpireHold

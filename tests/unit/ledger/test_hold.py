@@ -1,8 +1,8 @@
-from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from services.ledger.domain.hold import HOLD_TRANSITIONS, Hold, HoldState, tombstone
 from services.ledger.domain.refusals import ExceedsCaptureError, ExceedsHoldError, HoldClosedError

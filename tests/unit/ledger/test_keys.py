@@ -1,9 +1,9 @@
 """One key, one effect, one answer."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from services.ledger.commands.command import Command
 from services.ledger.domain.hold import HoldState

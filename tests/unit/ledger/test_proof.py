@@ -1,6 +1,5 @@
 """The layout of what is hashed never changes: these bytes and hashes were worked out once and are pinned."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import UUID
@@ -8,15 +7,16 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from services.ledger.domain.canonical import FieldReader, encode_fields
+from services.ledger.domain.canonical import FieldReader, encode_fields, micros_of
 from services.ledger.domain.journal import GENESIS_HASH, Posting
 from services.ledger.domain.keys import fingerprint_of, key_hash_of
 from services.ledger.domain.merkle import EMPTY_ROOT, leaf_hash, merkle_root
-from services.ledger.domain.proof import Sealer, posting_hash, record_hash, uuid7_bytes
+from services.ledger.domain.proof import Sealer, details_hash, posting_hash, record_hash, uuid7_bytes
 from services.ledger.domain.state_after import decode_state_after, encode_state_after
 from tests.support.ledger_book import MemoryBook
-from tests.support.ledger_commands import BUYER, NOW, SELLER, capture, deposit, reserve, void
+from tests.support.ledger_commands import BUYER, NOW, SELLER, capture, deposit, reserve, reverse, void
 
 ID = UUID("018f0000-0000-7000-8000-000000000001")
 AT = datetime(2026, 3, 1, 12, 0, 0, 1, tzinfo=UTC)
@@ -106,23 +106,39 @@ def test_a_records_hash_covers_every_field_in_its_order() -> None:
     fields = {
         "book_id": 1,
         "sequence": 2,
-        "kind": "capture",
-        "record_id": ID.bytes,
-        "hold_id": ID,
-        "recorded_at": AT,
-        "effective_at": NOW,
-        "key_hash": b"\x01" * 32,
-        "state_after": b"state",
-        "metadata": b"note",
+        "kind": b"capture",
+        "hold_id": ID.bytes,
+        "recorded_at_micros": micros_of(AT),
+        "effective_at_micros": micros_of(NOW),
+        "details_hash": b"\x01" * 32,
         "postings_root": b"\x02" * 32,
         "previous_hash": b"\x03" * 32,
     }
 
     digest = record_hash(**fields)  # type: ignore[arg-type]  # a dict of all the arguments
 
-    assert digest == sha256(encode_fields(1, *fields.values())).digest()  # type: ignore[arg-type]  # the same
-    assert digest.hex() == "49911b02734483381815b68ab6d10db98caf50330d28ff54a6253ee40a2fd9fe"
+    shown = encode_fields(1, 1, 2, "capture", ID, AT, NOW, b"\x01" * 32, b"\x02" * 32, b"\x03" * 32)
+    assert digest == sha256(shown).digest()
+    assert digest.hex() == "b2cfd88d294528b34190c1dae44e4afa73ea344c53ed0a28e7dbe46d25520d57"
     assert record_hash(**{**fields, "hold_id": None}) != digest  # type: ignore[arg-type]  # the same
+
+
+def test_what_a_statement_hides_is_hashed_field_by_field() -> None:
+    fields = {
+        "record_id": ID.bytes,
+        "key_hash": b"\x01" * 32,
+        "fingerprint_version": 1,
+        "fingerprint": b"\x02" * 32,
+        "state_after": b"state",
+        "metadata": b"note",
+    }
+    unkeyed = {**fields, "fingerprint_version": None, "fingerprint": None}
+
+    digest = details_hash(**fields)  # type: ignore[arg-type]  # a dict of all the arguments
+
+    assert digest == sha256(encode_fields(1, *fields.values())).digest()  # type: ignore[arg-type]  # the same
+    assert digest.hex() == "ded95d7664429fec4704f678fda9b602ae5a50f761b56617304f3d224310ea33"
+    assert details_hash(**unkeyed) == sha256(encode_fields(1, *unkeyed.values())).digest()  # type: ignore[arg-type]  # the same
 
 
 def test_the_state_after_has_its_golden_bytes() -> None:
@@ -132,9 +148,22 @@ def test_the_state_after_has_its_golden_bytes() -> None:
 
     assert (
         sha256("\n".join(states).encode()).hexdigest()
-        == "f7e85f69021aeff8870c50755b53a68ccb84e2bf1c259e462636375e7307d7e2"
+        == "cfc9c2736a5cdd5145897b006d4804b0c465ef1acc67a6c9ed8dac8c5d77009a"
     )
-    assert states[2] == "000000080000000000000001" + "000000080000000000000000" * 3, "a deposit leaves only balances"
+    assert states[2] == "000000080000000000000001" + "000000080000000000000000" * 4, "a deposit leaves only balances"
+
+
+def test_the_state_after_is_its_values_field_by_field() -> None:
+    book = MemoryBook(deposit(amount=1_000), reserve(amount=1_000), capture(parts=400))
+    record = replace(book.records[-1], account=book.account(), reverses=7)
+    account, hold, (leg,) = book.account(), book.hold(), record.capture_legs
+
+    encoded = encode_state_after(record)
+
+    opened = (account.account_id, account.code, "wallet", account.wallet_id, "EUR", account.opened_sequence, 0, 2)
+    held = (hold.hold_id, "orders", BUYER, hold.account_id, "EUR", "committed", 1_000, 400, 0, 0, None)
+    paid = (leg.hold_id, 1, SELLER, leg.account_id, 250, 400, 10, 0, 0, 0, leg.last_sequence)
+    assert encoded == encode_fields(1, 1, *opened, 1, *held, hold.last_sequence, 1, *paid, 7)
 
 
 def test_a_small_book_has_its_golden_head() -> None:
@@ -149,16 +178,18 @@ def test_a_small_book_has_its_golden_head() -> None:
     sealed = sealer.seal(book.records)
 
     assert [record.record.kind.value for record in sealed][-3:] == ["account_opened", "capture", "void"]
-    assert sealer.last_hash.hex() == "ca058a9a3e9992ac4d608a3073d4e78fcb707a40f911d36b5fb923c7efb5aa8f"
+    assert sealer.last_hash.hex() == "797b6da64da09e4d0a178bf6c9d79ff28b63add5ebf8fb5c866df82bd6ffa43c"
 
 
 def test_what_a_record_left_behind_is_read_back() -> None:
     book = MemoryBook(deposit(), reserve(commit=False, expires_at=NOW.replace(hour=13)), capture(parts=400), void("x"))
+    book.accept(reverse(book.records[-2].sequence))
 
     for record in book.records:
         state = decode_state_after(encode_state_after(record))
 
-        assert (state.account, state.hold, state.capture_legs) == (record.account, record.hold, record.capture_legs)
+        left = (state.account, state.hold, state.capture_legs, state.reverses)
+        assert left == (record.account, record.hold, record.capture_legs, record.reverses)
 
 
 def test_a_state_with_bytes_behind_it_is_not_read() -> None:
@@ -205,7 +236,7 @@ def test_any_change_of_an_early_record_changes_the_head() -> None:
 
 
 def test_a_record_id_is_a_uuid_of_version_7_and_its_time() -> None:
-    identifier = UUID(bytes=uuid7_bytes(NOW, b"\xff" * 10))
+    identifier = UUID(bytes=uuid7_bytes(micros_of(NOW), b"\xff" * 10))
 
     assert (identifier.version, identifier.variant) == (7, UUID(int=0x8000 << 48).variant)
     assert identifier.int >> 80 == int(NOW.timestamp() * 1000)
@@ -215,7 +246,7 @@ def test_keys_and_fingerprints_have_their_golden_hashes() -> None:
     assert key_hash_of("orders", "k").hex() == "5ef3877e244682548af2afe937d52db9b4ffa4d3162aaadd6378410331071c1c"
     assert key_hash_of("order", "sk") != key_hash_of("orders", "k")
     assert (
-        fingerprint_of("deposit", BUYER, 1, "EUR", "").hex()
-        == "3c783238632f4674db145bc0dea18cf5345395da2aecf3023bf8c2aa6bce439c"
+        fingerprint_of("deposit", BUYER, 1, "EUR", "", None).hex()
+        == "de9d8d4deaa4294ac5623c049699e3db0093bd4026c9a15c58a09fc904317923"
     )
-    assert deposit(amount=1).fingerprint == fingerprint_of("deposit", BUYER, 1, "EUR", "")
+    assert deposit(amount=1).fingerprint == fingerprint_of("deposit", BUYER, 1, "EUR", "", None)

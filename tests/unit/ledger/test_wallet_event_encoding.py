@@ -8,9 +8,25 @@ import pytest
 from services.ledger.commands.command import Command
 from services.ledger.commands.expire_hold import ExpireHold
 from services.ledger.domain.wallet_event import Fact
-from services.ledger.outbound.wallet_event_encoding import _FACTS, outbox_event_of
+from services.ledger.outbound.wallet_event_encoding import _FACTS, outbox_event_of, wallet_message_of
 from tests.support.ledger_book import MemoryBook
-from tests.support.ledger_commands import BUYER, NOW, SELLER, an_id, capture, commit, deposit, refund, reserve, void
+from tests.support.ledger_commands import (
+    BUYER,
+    NOW,
+    SELLER,
+    an_id,
+    capture,
+    commit,
+    deposit,
+    leg,
+    refund,
+    reserve,
+    reverse,
+    set_limit,
+    transfer,
+    void,
+    withdraw,
+)
 from tradeflow.events.v1.wallet_event_pb2 import WalletEvent
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -23,7 +39,7 @@ def told(*commands: Command, late: Command | None = None) -> dict[str, WalletEve
     if late is not None:
         book.pass_time(SOON)
         book.run(late)
-    messages = [WalletEvent.FromString(outbox_event_of(event).payload) for event in book.events]
+    messages = [WalletEvent.FromString(wallet_message_of(outbox_event_of(event)).value) for event in book.events]
     return {message.WhichOneof("fact") or "": message for message in messages}
 
 
@@ -35,7 +51,7 @@ def test_an_event_is_keyed_and_numbered_by_its_wallet() -> None:
     book = MemoryBook(deposit(amount=70, traceparent=TRACE))
 
     event = outbox_event_of(book.events[-1])
-    message = WalletEvent.FromString(event.payload)
+    message = WalletEvent.FromString(wallet_message_of(event).value)
 
     assert (event.topic, event.key, event.key_sequence) == ("wallet-events", str(BUYER).encode(), 2)
     assert (event.event_type, event.traceparent) == ("tradeflow.events.v1.WalletEvent", TRACE)
@@ -86,3 +102,33 @@ def test_a_refusal_is_told_without_a_record_and_with_the_wallets_balance() -> No
     assert (refusal.hold_id, refusal.capture_number, refusal.reason) == (str(an_id("order")), 1, "hold_not_found")
     assert refusal.message
     assert (message.journal_sequence, message.balance.posted_minor) == (0, 10_000)
+
+
+def test_money_that_moves_without_a_hold_is_told_with_its_sign() -> None:
+    messages = told(deposit(), withdraw(amount=300), transfer(leg(BUYER, -70), leg(SELLER, 70)), reverse(4))
+
+    assert messages["funds_withdrawn"].funds_withdrawn.amount.amount_minor == 300
+    assert messages["funds_withdrawn"].balance.posted_minor == 9_700
+    assert messages["funds_transferred"].funds_transferred.amount.amount_minor == 70
+    assert messages["funds_transferred"].wallet_id == str(SELLER)
+    undone = messages["record_reversed"]
+    assert (undone.record_reversed.journal_sequence, undone.record_reversed.amount.amount_minor) == (4, 300)
+    assert undone.journal_sequence > 4
+
+
+def test_a_limit_is_told_with_the_one_before_it() -> None:
+    message = told(set_limit(limit=500), set_limit(limit=200))["limit_changed"]
+
+    assert message.limit_changed.previous_overdraft_limit_minor == 500
+    assert (message.balance.overdraft_limit_minor, message.balance.available_minor) == (200, 200)
+
+
+def test_what_a_seller_owes_after_a_refund_is_told_apart_from_what_was_paid() -> None:
+    late = refund(parts=400, shortfall_to_receivable=True)
+    messages = told(deposit(), reserve(), capture(fee=250), withdraw(SELLER, 900), late)
+
+    back = messages["refund_debited"].refund_debited
+    assert (back.gross.amount_minor, back.fee.amount_minor) == (400, 10)
+    assert (back.net.amount_minor, back.receivable.amount_minor) == (75, 315)
+    enough = told(deposit(), reserve(), capture(fee=250), refund(parts=400))["refund_debited"].refund_debited
+    assert not enough.HasField("receivable")

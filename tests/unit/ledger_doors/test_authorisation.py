@@ -1,6 +1,7 @@
 """Who may ask the ledger for what, as pure rules."""
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -73,3 +74,61 @@ def test_a_user_whose_id_is_no_uuid_owns_nothing() -> None:
 def test_no_service_but_orders_could_expire_holds_and_no_message_says_so() -> None:
     with pytest.raises(ForbiddenError):
         check_may_command(Caller(service="treasury"), ExpireHold(hold_id=BUYER))
+
+
+TREASURY = Caller(service="treasury")
+TREASURY_ALONE: list[Callable[[], Command]] = [a.transfer, a.set_limit, partial(a.reverse, 1)]
+
+
+def for_user(service: str, *roles: str, user: UUID = BUYER) -> Caller:
+    return Caller(service=service, user_id=str(user), user_roles=frozenset(roles))
+
+
+@pytest.mark.parametrize("command", [*TREASURY_ALONE, a.withdraw])
+@pytest.mark.parametrize("caller", [TREASURY, for_user("treasury", "treasury"), for_user("orders", "treasury")])
+def test_the_treasury_moves_money_as_a_service_and_as_a_user(caller: Caller, command: Callable[[], Command]) -> None:
+    check_may_command(caller, command())
+
+
+@pytest.mark.parametrize(
+    ("caller", "reason"),
+    [
+        (ORDERS, "user_token_required"),
+        (for_user("orders", "buyer"), "role_required"),
+        (for_user("treasury", "operator"), "role_required"),
+        (for_user("gateway", "treasury"), "command_not_allowed"),
+    ],
+)
+@pytest.mark.parametrize("command", TREASURY_ALONE)
+def test_nobody_else_transfers_sets_limits_or_reverses(
+    command: Callable[[], Command], caller: Caller, reason: str
+) -> None:
+    with pytest.raises(ForbiddenError) as refusal:
+        check_may_command(caller, command())
+
+    assert refusal.value.reason == reason
+
+
+def test_a_user_withdraws_from_the_own_wallet() -> None:
+    check_may_command(for_user("orders", "buyer"), a.withdraw(wallet=BUYER))
+
+
+@pytest.mark.parametrize(
+    ("caller", "reason"),
+    [
+        (for_user("orders", "buyer", user=SELLER), "not_wallet_owner"),
+        (for_user("orders", "operator", user=SELLER), "not_wallet_owner"),
+        (ORDERS, "user_token_required"),
+        (for_user("gateway", "buyer"), "command_not_allowed"),
+    ],
+)
+def test_nobody_else_withdraws(caller: Caller, reason: str) -> None:
+    with pytest.raises(ForbiddenError) as refusal:
+        check_may_command(caller, a.withdraw(wallet=BUYER))
+
+    assert refusal.value.reason == reason
+
+
+@pytest.mark.parametrize(("role", "sees_all"), [("buyer", False), ("merchant", False), ("operator", True)])
+def test_operators_read_every_wallet_and_buyers_their_own(role: str, *, sees_all: bool) -> None:
+    assert for_user("gateway", role).sees_all is sees_all

@@ -1,5 +1,6 @@
 """The client against a real gRPC server whose answers a test chooses."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ import pytest
 
 from services.orders.domain.hold import HoldState
 from services.orders.domain.order import CaptureMode
-from services.orders.outbound.ledger_client import LEDGER_SERVICE, SERVICE_CONFIG, GrpcLedger
+from services.orders.outbound.ledger_calls import LEDGER_SERVICE, SERVICE_CONFIG
+from services.orders.outbound.ledger_client import GrpcLedger
+from services.orders.outbound.ledger_guards import LedgerGuards
 from services.runtime.clock import SystemClock
 from services.runtime.errors import (
     ForbiddenError,
@@ -21,13 +24,16 @@ from services.runtime.errors import (
     UnavailableError,
 )
 from services.runtime.grpc_channel import open_channel
+from services.runtime.grpc_errors import code_of
 from services.runtime.grpc_server import serving_grpc
 from services.runtime.service_tokens import ServiceTokens
+from services.runtime.tracing import continued_trace
 from tests.support.issuer import running_issuer
 from tests.support.orders_world import OrdersWorld
+from tradeflow.common.v1.problem_pb2 import Problem
 from tradeflow.common.v1.wallet_pb2 import HOLD_STATE_OPEN, Hold
 from tradeflow.ledger.v1 import ledger_service_pb2 as messages
-from tradeflow.ledger.v1.commands_pb2 import Receipt
+from tradeflow.ledger.v1.commands_pb2 import Command, Outcome, Receipt
 from tradeflow.ledger.v1.ledger_service_pb2_grpc import (
     LedgerServiceServicer,
     add_LedgerServiceServicer_to_server,
@@ -36,31 +42,54 @@ from tradeflow.ledger.v1.ledger_service_pb2_grpc import (
 
 @dataclass(kw_only=True)
 class ScriptedLedger(LedgerServiceServicer):
-    """Fails as `failures` say, one a call, then answers with an open hold."""
+    """Fails as `failures` say, one a call, and refuses as `refusals` say, one a command; otherwise holds are open."""
 
     failures: list[TradeFlowError] = field(default_factory=list)
+    refusals: list[TradeFlowError] = field(default_factory=list)
     calls: list[tuple[Any, dict[str, str]]] = field(default_factory=list)
 
-    async def ReserveFunds(self, request: messages.ReserveFundsRequest, context: Any) -> messages.ReserveFundsResponse:  # noqa: N802
-        return messages.ReserveFundsResponse(receipt=Receipt(hold=self._hold(request, context)))
+    async def ExecuteBatch(self, request: messages.ExecuteBatchRequest, context: Any) -> messages.ExecuteBatchResponse:  # noqa: N802
+        self._called(request, context)
+        return messages.ExecuteBatchResponse(outcomes=[self._outcome(command) for command in request.commands])
 
     async def GetHold(self, request: messages.GetHoldRequest, context: Any) -> messages.GetHoldResponse:  # noqa: N802
-        return messages.GetHoldResponse(hold=self._hold(request, context))
+        self._called(request, context)
+        return messages.GetHoldResponse(hold=_open_hold(request.hold_id))
 
-    def _hold(self, request: Any, context: Any) -> Hold:
+    def _called(self, request: Any, context: Any) -> None:
         self.calls.append((request, dict(context.invocation_metadata())))
         if self.failures:
             raise self.failures.pop(0)
-        hold_id = request.hold_id if isinstance(request, messages.GetHoldRequest) else request.command.hold_id
-        return Hold(hold_id=hold_id, state=HOLD_STATE_OPEN, held_minor=7, remaining_minor=7)
+
+    def _outcome(self, command: Command) -> Outcome:
+        if not self.refusals:
+            return Outcome(
+                receipt=Receipt(hold=_open_hold(getattr(command, str(command.WhichOneof("command"))).hold_id))
+            )
+        error = self.refusals.pop(0)
+        return Outcome(
+            problem=Problem(
+                reason=error.reason,
+                message=error.message,
+                details=error.details,
+                retryable=isinstance(error, UnavailableError),
+                code=code_of(error).value[0],
+            )
+        )
 
 
-def a_ledger(*failures: TradeFlowError) -> ScriptedLedger:
-    return ScriptedLedger(failures=list(failures))  # type: ignore[abstract]  # the other calls answer UNIMPLEMENTED
+def _open_hold(hold_id: str) -> Hold:
+    return Hold(hold_id=hold_id, state=HOLD_STATE_OPEN, held_minor=7, remaining_minor=7)
+
+
+def a_ledger(*failures: TradeFlowError, refusals: list[TradeFlowError] | None = None) -> ScriptedLedger:
+    return ScriptedLedger(failures=list(failures), refusals=refusals or [])  # type: ignore[abstract]  # the other calls answer UNIMPLEMENTED
 
 
 @asynccontextmanager
-async def a_client(ledger: ScriptedLedger) -> AsyncIterator[GrpcLedger]:
+async def a_client(
+    ledger: ScriptedLedger, guards: LedgerGuards | None = None, *, deadline_seconds: float = 5
+) -> AsyncIterator[GrpcLedger]:
     def register(server: grpc.aio.Server) -> None:
         add_LedgerServiceServicer_to_server(ledger, server)
 
@@ -70,7 +99,7 @@ async def a_client(ledger: ScriptedLedger) -> AsyncIterator[GrpcLedger]:
         open_channel(target, service_config=SERVICE_CONFIG) as channel,
     ):
         tokens = ServiceTokens(issuer.token_url, "orders", "secret", SystemClock())
-        yield GrpcLedger(channel, tokens, deadline_seconds=5)
+        yield GrpcLedger(channel, tokens, deadline_seconds=deadline_seconds, guards=guards)
         await tokens.aclose()
 
 
@@ -81,12 +110,13 @@ async def test_reserving_says_who_calls_and_who_agrees(world: OrdersWorld) -> No
         hold = await client.reserve_funds(order, buyer_token="buyers", expires_at=order.hold_expires_at)
 
     ((request, metadata),) = ledger.calls
-    command = request.command
+    (item,) = request.commands
+    command = item.reserve_funds
     assert (hold.hold_id, hold.state, hold.held_minor) == (order.order_id, HoldState.OPEN, 7)
     assert command.idempotency_key == command.hold_id == str(order.order_id)
     assert (command.amount.amount_minor, command.amount.currency, command.commit) == (3_000, "EUR", False)
     assert command.expires_at.ToDatetime(tzinfo=order.created_at.tzinfo) == order.hold_expires_at
-    assert metadata["x-user-authorization"] == "Bearer buyers"
+    assert item.user_token == "buyers"
     assert metadata["authorization"].startswith("Bearer ey")
 
 
@@ -96,7 +126,7 @@ async def test_automatic_capture_commits_at_once_without_an_expiry(world: Orders
     async with a_client(ledger) as client:
         await client.reserve_funds(order, buyer_token="buyers", expires_at=order.hold_expires_at)
 
-    command = ledger.calls[0][0].command
+    command = ledger.calls[0][0].commands[0].reserve_funds
     assert command.commit
     assert not command.HasField("expires_at")
 
@@ -104,9 +134,11 @@ async def test_automatic_capture_commits_at_once_without_an_expiry(world: Orders
 async def test_background_work_names_no_user(world: OrdersWorld) -> None:
     ledger = a_ledger()
     async with a_client(ledger) as client:
-        await client.find_hold((await world.place()).order.order_id)
+        await client.void_hold((await world.place()).order)
 
-    assert "x-user-authorization" not in ledger.calls[0][1]
+    ((request, metadata),) = ledger.calls
+    assert request.commands[0].user_token == ""
+    assert "x-user-authorization" not in metadata
 
 
 async def test_an_unknown_hold_is_none(world: OrdersWorld) -> None:
@@ -125,7 +157,7 @@ async def test_what_was_lost_is_repeated_by_grpc_itself(world: OrdersWorld) -> N
 
 async def test_a_refusal_keeps_its_class_and_reason(world: OrdersWorld) -> None:
     order = (await world.place()).order
-    ledger = a_ledger(RefusedError("No.", reason="insufficient_funds", details={"a": "1"}))
+    ledger = a_ledger(refusals=[RefusedError("No.", reason="insufficient_funds", details={"a": "1"})])
     async with a_client(ledger) as client:
         with pytest.raises(RefusedError) as refused:
             await client.reserve_funds(order, buyer_token="buyers", expires_at=order.hold_expires_at)
@@ -156,9 +188,80 @@ async def test_a_service_that_is_not_let_in_is_unavailable(
 
 async def test_a_buyers_token_that_ran_out_on_the_way_is_the_buyers_to_renew(world: OrdersWorld) -> None:
     order = (await world.place()).order
-    ledger = a_ledger(*[UnauthenticatedError("Old.", reason="token_expired")] * 2)
+    ledger = a_ledger(refusals=[UnauthenticatedError("Old.", reason="token_expired")])
     async with a_client(ledger) as client:
         with pytest.raises(UnauthenticatedError) as unauthenticated:
             await client.reserve_funds(order, buyer_token="buyers", expires_at=order.hold_expires_at)
 
     assert unauthenticated.value.reason == "token_expired"
+
+
+async def test_commands_of_concurrent_requests_go_in_one_call_each_with_its_own_trace_and_refusal(
+    world: OrdersWorld,
+) -> None:
+    orders = [(await world.place()).order for _ in range(3)]
+    ledger = a_ledger(refusals=[RefusedError("No.", reason="insufficient_funds")])
+    async with a_client(ledger) as client:
+        await client.find_hold(orders[0].order_id)  # by now there is a token
+
+        async def reserve(number: int) -> object:
+            with continued_trace(f"00-{number:032x}-{number:016x}-01"):
+                return await client.reserve_funds(
+                    orders[number - 1], buyer_token=f"buyer-{number}", expires_at=orders[0].hold_expires_at
+                )
+
+        outcomes = await asyncio.gather(*map(reserve, (1, 2, 3)), return_exceptions=True)
+
+    ((request, _),) = ledger.calls[1:]
+    assert [item.user_token for item in request.commands] == ["buyer-1", "buyer-2", "buyer-3"]
+    assert [int(item.traceparent.split("-")[1], 16) for item in request.commands] == [1, 2, 3]
+    assert isinstance(outcomes[0], RefusedError)
+    assert [getattr(outcome, "hold_id", None) for outcome in outcomes[1:]] == [order.order_id for order in orders[1:]]
+
+
+async def test_a_command_that_the_ledger_had_no_time_for_is_sent_again(world: OrdersWorld) -> None:
+    order = (await world.place()).order
+    ledger = a_ledger(refusals=[UnavailableError("Busy.", reason="database_busy")] * 2)
+    async with a_client(ledger) as client:
+        hold = await client.commit_hold(order)
+
+    assert hold.hold_id == order.order_id
+    assert len(ledger.calls) == 3
+
+
+async def test_a_command_that_the_ledger_never_has_time_for_is_given_up(world: OrdersWorld) -> None:
+    order = (await world.place()).order
+    ledger = a_ledger(refusals=[UnavailableError("Busy.", reason="database_busy")] * 9)
+    async with a_client(ledger) as client:
+        with pytest.raises(UnavailableError) as unavailable:
+            await client.commit_hold(order)
+
+    assert unavailable.value.reason == "database_busy"
+    assert len(ledger.calls) == 4
+
+
+async def test_a_command_that_this_service_may_not_send_is_unavailable(world: OrdersWorld) -> None:
+    order = (await world.place()).order
+    ledger = a_ledger(refusals=[ForbiddenError("No.", reason="command_not_allowed")])
+    async with a_client(ledger) as client:
+        with pytest.raises(UnavailableError) as unavailable:
+            await client.commit_hold(order)
+
+    assert unavailable.value.reason == "ledger_refuses_service"
+
+
+async def test_a_call_that_is_lost_is_lost_for_all_its_commands(world: OrdersWorld) -> None:
+    orders = [(await world.place()).order for _ in range(2)]
+    ledger = a_ledger(*[UnavailableError("Away.", reason="ledger_stopping")] * 4)
+    async with a_client(ledger) as client:
+        outcomes = await asyncio.gather(*map(client.commit_hold, orders), return_exceptions=True)
+
+    assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["ledger_stopping"] * 2
+
+
+async def test_more_requests_than_may_wait_are_told_to_come_back(world: OrdersWorld) -> None:
+    orders = [(await world.place()).order for _ in range(2)]
+    async with a_client(a_ledger(), LedgerGuards.make(calls_at_once_max=1)) as client:
+        outcomes = await asyncio.gather(*map(client.commit_hold, orders), return_exceptions=True)
+
+    assert [getattr(outcome, "reason", "done") for outcome in outcomes] == ["done", "ledger_busy"]

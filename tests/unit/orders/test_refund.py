@@ -43,7 +43,7 @@ def a_settled_order(*lines: tuple[int, int, int], captured_minor: int | None = N
 
 def refunded(order: Order, quantities: dict[int, int]) -> tuple[Order, int]:
     refund = plan_refund(order, quantities, refund_id=UUID(int=3), requested_by=BY, now=NOW)
-    after = order.begin_refunding(NOW).finish_refunding(refund.amount, refund.quantities, NOW)
+    after = order.begin_refunding(NOW).finish_refunding(refund.quantities, refund.amounts_minor, NOW)
     return after, refund.amount.amount_minor
 
 

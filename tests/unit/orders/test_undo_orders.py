@@ -364,9 +364,9 @@ async def test_a_pending_order_waits_for_its_buyer_and_then_expires(world: Order
     world.bank.is_away = False
     (waiting,) = await world.all_orders()
 
-    await world.finish(after_seconds=60, passes=10)
+    await world.finish(after_seconds=10, passes=11)
     still = await world.order(waiting.order_id)
-    await world.finish(after_seconds=300)
+    await world.finish(after_seconds=30, passes=2)
 
     assert still.state is OrderState.PENDING
     assert (await world.order(waiting.order_id)).state is OrderState.EXPIRED
@@ -403,6 +403,16 @@ async def test_looks_at_a_stuck_order_come_later_and_later(world: OrdersWorld) -
     assert 3 <= fuse.passed.count("after find_hold") <= 6
 
 
+async def test_an_order_that_was_stuck_for_long_is_still_looked_at_within_a_minute(world: OrdersWorld) -> None:
+    placed = await world.place()
+    await world.finish(after_seconds=60, passes=60)
+    await world.capture()
+
+    await world.finish(after_seconds=61)
+
+    assert (await world.order(placed.order.order_id)).state is OrderState.SETTLED
+
+
 async def test_a_reserved_automatic_order_is_confirmed_by_the_reconciler(world: OrdersWorld) -> None:
     placed = await world.place(capture=MANUAL)
     async with world.database.transaction() as connection:
@@ -422,6 +432,6 @@ async def test_an_order_saved_from_an_old_reading_is_refused(world: OrdersWorld)
 
     with pytest.raises(ConflictError) as conflict:
         async with world.store.transaction() as rows:
-            await rows.orders.save(replace(old).begin_cancelling(world.clock.now()))
+            await rows.orders.save(replace(old).begin_cancelling(world.clock.now()), by="somebody")
 
     assert conflict.value.reason == "order_changed"

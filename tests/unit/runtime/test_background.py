@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from services.runtime import background as background_module
 from services.runtime.background import background
+from services.runtime.errors import UnavailableError
 from tests.support.waiting import eventually
 
 
@@ -49,6 +50,27 @@ async def test_a_loop_that_dies_is_logged_counted_and_started_again() -> None:
 
     assert registry.get_sample_value("tradeflow_background_crashes_total", {"loop": "relay"}) == 2
     assert [log["loop"] for log in logs if log["event"] == "background_loop_crashed"] == ["relay", "relay"]
+
+
+async def test_a_loop_whose_database_is_away_is_no_crash_and_goes_on_when_it_is_back() -> None:
+    registry = CollectorRegistry()
+    runs = 0
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        if runs <= 2:
+            raise UnavailableError("the database is away", reason="database_unreachable")
+        await asyncio.Event().wait()
+
+    with capture_logs() as logs:
+        async with background({"notary": run}, registry=registry, restart_seconds_min=0.001):
+            await eventually(lambda: runs == 3)
+
+    assert [(log["event"], log["log_level"], log["reason"]) for log in logs] == [
+        ("background_loop_waits", "warning", "database_unreachable")
+    ] * 2
+    assert not registry.get_sample_value("tradeflow_background_crashes_total", {"loop": "notary"})
 
 
 async def test_one_loops_death_leaves_the_others_alone() -> None:
@@ -103,3 +125,13 @@ async def test_a_loop_that_does_not_end_is_left_behind_in_time(monkeypatch: pyte
 
     released.set()
     assert [log["loop"] for log in logs if log["event"] == "background_loop_does_not_end"] == ["deaf"]
+
+
+async def test_the_end_of_a_loop_that_returns_is_told() -> None:
+    ended: list[str] = []
+
+    async def returns() -> None:
+        return
+
+    async with background({"relay": returns}, on_end=ended.append):
+        await eventually(lambda: ended == ["relay"])

@@ -1,15 +1,26 @@
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.runtime.broker.port import LEASE_LOST_REASON, Message, ReceivedMessage
-from services.runtime.consumer_loop import PARKED_REASON, ConsumerLoop, ConsumerMetrics, LoopSettings
+from services.runtime.broker.port import LEASE_LOST_REASON, Message, Place, ReceivedMessage
+from services.runtime.consumer_lag import LAG_EVERY_SECONDS
+from services.runtime.consumer_loop import ConsumerLoop, ConsumerMetrics, LoopSettings
+from services.runtime.dead_letters import (
+    DISCARDED,
+    PARKED_REASON,
+    DeadLetter,
+    OutstandingLetters,
+    redriven,
+    settled,
+)
 from services.runtime.errors import RefusedError, UnavailableError
+from services.runtime.parking import Parking
 from tests.support.clock import VirtualClock
 from tests.support.fake_producer import FakeProducer
+from tests.support.letters_reader import LettersReader
 
 
 class FakeConsumer:
@@ -21,6 +32,10 @@ class FakeConsumer:
         self.poll_failures_left = 0
         self.commit_errors: list[UnavailableError] = []
         self.drained = asyncio.Event()
+        self.lags: dict[Place, int] = {}
+
+    async def lag(self) -> Mapping[Place, int]:
+        return dict(self.lags)
 
     async def poll(self, *, messages_max: int, timeout_seconds: float) -> list[ReceivedMessage]:
         assert messages_max > 0
@@ -81,7 +96,7 @@ def messages(*values: str, first_offset: int = 0, key: str | None = None) -> lis
 
 async def run_until_drained(loop: ConsumerLoop, consumer: FakeConsumer, clock: VirtualClock) -> None:
     running = asyncio.create_task(loop.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not consumer.drained.is_set():
             await clock.advance(1)
     await stop(running)
@@ -102,7 +117,11 @@ def a_loop(
     dead_letters_max: int = 100,
 ) -> ConsumerLoop:
     settings = LoopSettings(dead_letters_max=dead_letters_max)
-    return ConsumerLoop(consumer, handle, dead_letters, name="consumer", clock=clock, settings=settings)
+    return ConsumerLoop(consumer, handle, a_parking(dead_letters), clock=clock, settings=settings)
+
+
+def a_parking(dead_letters: FakeProducer, *, consumer_name: str = "consumer") -> Parking:
+    return Parking(dead_letters, LettersReader(dead_letters.log).opened, consumer_name=consumer_name)
 
 
 @pytest.fixture
@@ -117,6 +136,37 @@ def dead_letters() -> FakeProducer:
 
 def reasons(producer: FakeProducer) -> list[tuple[str, str]]:
     return [(message.value.decode(), message.headers["dlq-reason"]) for message in producer.log]
+
+
+def waiting(producer: FakeProducer) -> list[DeadLetter]:
+    letters = OutstandingLetters()
+    for message in producer.log:
+        letters.add(message)
+    return letters.waiting()
+
+
+def redriven_messages(*letters: DeadLetter, first_offset: int) -> list[ReceivedMessage]:
+    """Give out what redriving publishes."""
+    return [
+        ReceivedMessage(
+            topic=message.topic,
+            key=message.key,
+            value=message.value,
+            headers=message.headers,
+            partition=0,
+            offset=offset,
+        )
+        for offset, message in enumerate(map(redriven, letters), start=first_offset)
+    ]
+
+
+async def a_poisoned_key(
+    clock: VirtualClock, dead_letters: FakeProducer, *values: str, poison: str = "poison"
+) -> list[DeadLetter]:
+    """Let a process park messages of the key `k`, the poison first, and die; return its letters."""
+    consumer = FakeConsumer(messages(poison, *values, key="k"))
+    await run_until_drained(a_loop(consumer, Handler(poison=[poison]), dead_letters, clock), consumer, clock)
+    return waiting(dead_letters)
 
 
 async def test_batches_are_handled_and_then_committed(clock: VirtualClock, dead_letters: FakeProducer) -> None:
@@ -249,7 +299,7 @@ async def test_over_the_limit_of_dead_letters_it_stops_unhealthy_and_commits_not
     healthy_before = loop.healthy
 
     running = asyncio.create_task(loop.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while loop.healthy:
             await clock.advance(1)
     await clock.advance(600)
@@ -285,8 +335,7 @@ async def test_what_happens_is_counted(clock: VirtualClock, dead_letters: FakePr
     loop = ConsumerLoop(
         consumer,
         Handler(poison=["poison"]),
-        dead_letters,
-        name="consumer",
+        a_parking(dead_letters),
         clock=clock,
         metrics=ConsumerMetrics(registry),
     )
@@ -299,3 +348,229 @@ async def test_what_happens_is_counted(clock: VirtualClock, dead_letters: FakePr
     assert registry.get_sample_value("tradeflow_consumer_healthy", labels) == 1
     letters = registry.get_sample_value("tradeflow_consumer_dead_letters_total", {**labels, "reason": "not_liked"})
     assert letters == 1
+    assert registry.get_sample_value("tradeflow_consumer_dead_letters_waiting", labels) == 1
+
+
+async def test_a_key_stays_parked_past_a_restart(clock: VirtualClock, dead_letters: FakeProducer) -> None:
+    await a_poisoned_key(clock, dead_letters, "b")
+    consumer = FakeConsumer([*messages("c", key="k", first_offset=2), *messages("other", first_offset=3)])
+    handler = Handler()
+
+    await run_until_drained(a_loop(consumer, handler, dead_letters, clock), consumer, clock)
+
+    assert handler.effects == ["other"]
+    assert [value for value, _ in reasons(dead_letters)] == ["poison", "b", "c"]
+
+
+async def test_a_key_that_another_process_of_the_group_parked_meanwhile_is_parked_here_too(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    handler = Handler()
+    consumer = FakeConsumer(messages("a", key="k"))
+    loop = a_loop(consumer, handler, dead_letters, clock)
+    running = asyncio.create_task(loop.run())
+    async with asyncio.timeout(30):
+        await consumer.drained.wait()
+    await a_poisoned_key(clock, dead_letters)
+    second = FakeConsumer(messages("b", key="k", first_offset=2))
+    loop._consumer = second  # the partition was elsewhere and came back: offset 1 went to another process
+
+    await stop(running)
+    await run_until_drained(loop, second, clock)
+
+    assert handler.effects == ["a"]
+    assert reasons(dead_letters)[-1] == ("b", PARKED_REASON)
+
+
+async def test_letters_of_another_consumer_of_the_topic_park_nothing_here(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    await a_poisoned_key(clock, dead_letters)
+    consumer = FakeConsumer(messages("a", key="k", first_offset=1))
+    handler = Handler()
+    loop = ConsumerLoop(consumer, handler, a_parking(dead_letters, consumer_name="another"), clock=clock)
+
+    await run_until_drained(loop, consumer, clock)
+
+    assert handler.effects == ["a"]
+
+
+async def test_redriven_letters_take_effect_in_order_and_let_their_key_go_on(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    letters = await a_poisoned_key(clock, dead_letters, "b")
+    consumer = FakeConsumer([*redriven_messages(*letters, first_offset=2), *messages("c", key="k", first_offset=4)])
+    handler = Handler()
+
+    await run_until_drained(a_loop(consumer, handler, dead_letters, clock), consumer, clock)
+
+    assert handler.effects == ["poison", "b", "c"]
+    assert waiting(dead_letters) == []
+    assert consumer.committed == [2, 3, 4]
+
+
+async def test_a_redriven_letter_that_fails_again_stays_and_so_do_those_behind_it(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    letters = await a_poisoned_key(clock, dead_letters, "b")
+    consumer = FakeConsumer(redriven_messages(*letters, first_offset=2))
+    handler = Handler(poison=["poison"])
+
+    await run_until_drained(a_loop(consumer, handler, dead_letters, clock), consumer, clock)
+
+    assert handler.effects == []
+    assert waiting(dead_letters) == letters
+    assert consumer.committed == [2, 3]
+
+
+async def test_a_redriven_letter_never_overtakes_an_older_one_of_its_key(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    letters = await a_poisoned_key(clock, dead_letters, "b")
+    consumer = FakeConsumer(redriven_messages(letters[1], first_offset=2))
+    handler = Handler()
+
+    await run_until_drained(a_loop(consumer, handler, dead_letters, clock), consumer, clock)
+
+    assert handler.effects == []
+    assert waiting(dead_letters) == letters
+
+
+async def test_a_letter_that_is_redriven_twice_takes_effect_once(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    letters = await a_poisoned_key(clock, dead_letters)
+    consumer = FakeConsumer(redriven_messages(*letters, *letters, first_offset=1))
+    handler = Handler()
+
+    await run_until_drained(a_loop(consumer, handler, dead_letters, clock), consumer, clock)
+
+    assert handler.effects == ["poison"]
+
+
+async def test_a_redriven_letter_waits_for_a_database_that_is_away(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    letters = await a_poisoned_key(clock, dead_letters)
+    consumer = FakeConsumer(redriven_messages(*letters, first_offset=1))
+    handler = Handler(failures=3)
+
+    await run_until_drained(a_loop(consumer, handler, dead_letters, clock), consumer, clock)
+
+    assert handler.effects == ["poison"]
+    assert waiting(dead_letters) == []
+
+
+async def test_what_was_redriven_for_another_consumer_is_an_ordinary_message_here(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    letters = await a_poisoned_key(clock, dead_letters)
+    consumer = FakeConsumer(redriven_messages(*letters, first_offset=1))
+    handler = Handler()
+    loop = ConsumerLoop(consumer, handler, a_parking(dead_letters, consumer_name="another"), clock=clock)
+
+    await run_until_drained(loop, consumer, clock)
+
+    assert handler.effects == ["poison"]
+    assert waiting(dead_letters) == letters
+
+
+async def test_a_key_goes_on_at_once_when_its_letters_were_discarded(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    handler = Handler(poison=["poison"])
+    consumer = FakeConsumer(messages("poison", key="k"))
+    loop = a_loop(consumer, handler, dead_letters, clock)
+    await run_until_drained(loop, consumer, clock)
+    dead_letters.log += [settled(letter, DISCARDED) for letter in waiting(dead_letters)]
+    consumer.batches.append(messages("b", key="k", first_offset=1))
+    consumer.drained.clear()
+
+    await run_until_drained(loop, consumer, clock)
+
+    assert handler.effects == ["b"]
+
+
+async def test_a_dead_letter_whose_offset_was_not_committed_is_written_once(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    await a_poisoned_key(clock, dead_letters)
+    again = FakeConsumer(messages("poison", key="k"))
+
+    await run_until_drained(a_loop(again, Handler(poison=["poison"]), dead_letters, clock), again, clock)
+
+    assert reasons(dead_letters) == [("poison", "not_liked")]
+    assert again.committed == [0]
+
+
+async def test_nothing_is_handled_before_the_dead_letters_are_read(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    await a_poisoned_key(clock, dead_letters)
+    reader = LettersReader(dead_letters.log)
+    reader.failures_left = 5
+    consumer = FakeConsumer(messages("b", key="k", first_offset=1))
+    handler = Handler()
+    parking = Parking(dead_letters, reader.opened, consumer_name="consumer")
+
+    await run_until_drained(ConsumerLoop(consumer, handler, parking, clock=clock), consumer, clock)
+
+    assert handler.effects == []
+    assert reasons(dead_letters)[-1] == ("b", PARKED_REASON)
+
+
+async def test_the_lag_is_shown_while_the_handler_is_stuck(clock: VirtualClock, dead_letters: FakeProducer) -> None:
+    registry = CollectorRegistry()
+    consumer = FakeConsumer(messages("a"))
+    consumer.lags = {("topic", 0): 7, ("topic", 1): 0}
+    began = asyncio.Event()
+
+    async def handle(_: list[ReceivedMessage]) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    metrics = ConsumerMetrics(registry)
+    loop = ConsumerLoop(consumer, handle, a_parking(dead_letters), clock=clock, metrics=metrics)
+    running = asyncio.create_task(loop.run())
+    await began.wait()
+    consumer.lags = {("topic", 0): 9}
+    await clock.advance(LAG_EVERY_SECONDS)
+
+    shown = {
+        partition: registry.get_sample_value(
+            "tradeflow_consumer_lag_messages", {"consumer": "consumer", "topic": "topic", "partition": partition}
+        )
+        for partition in ("0", "1")
+    }
+    await stop(running)
+
+    assert shown == {"0": 9, "1": None}
+
+
+class ForgetfulReader(LettersReader):
+    """Fits the Consumer port: crashes at its first question."""
+
+    def __init__(self, log: list[Message]) -> None:
+        super().__init__(log)
+        self.crashes_left = 1
+
+    async def lag(self) -> Mapping[Place, int]:
+        if self.crashes_left:
+            self.crashes_left -= 1
+            raise RuntimeError("a bug")
+        return await super().lag()
+
+
+async def test_a_run_that_crashed_leaves_what_it_had_in_hand_to_the_next(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    consumer, handler = FakeConsumer(messages("a", "b"), messages("c", first_offset=2)), Handler()
+    parking = Parking(dead_letters, ForgetfulReader(dead_letters.log).opened, consumer_name="consumer")
+    loop = ConsumerLoop(consumer, handler, parking, clock=clock)
+
+    with pytest.raises(RuntimeError):
+        await loop.run()
+    await run_until_drained(loop, consumer, clock)
+
+    assert handler.effects == ["a", "b", "c"]
+    assert consumer.committed == [0, 1, 2]

@@ -115,8 +115,20 @@ async def test_an_issuer_that_goes_away_does_not_matter_to_who_has_its_keys(
     endpoint.go_away()
 
     assert await client.find("old") is not None
-    assert await client.find("unknown") is None
     await client.check_ready()
+
+
+async def test_nobody_is_called_a_forger_for_a_key_that_may_be_new_while_the_issuer_is_away(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient
+) -> None:
+    client = client_of(http)
+    await client.find("old")
+    endpoint.go_away()
+    with pytest.raises(UnavailableError):
+        await client.find("new")
+    endpoint.come_back()
+
+    assert await client.find("new") is None
 
 
 async def test_without_any_keys_it_says_so(endpoint: IssuersEndpoint, http: httpx.AsyncClient) -> None:
@@ -138,6 +150,29 @@ async def test_an_issuer_that_comes_back_is_found(endpoint: IssuersEndpoint, htt
     endpoint.come_back()
 
     assert await client.find("old") is not None
+
+
+async def test_an_issuer_that_starts_after_its_first_caller_is_found_at_once(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient
+) -> None:
+    client = client_of(http, pause_seconds=3600)
+    endpoint.go_away()
+    with pytest.raises(UnavailableError):
+        await client.find("old")
+    endpoint.come_back()
+
+    assert await client.find("old") is not None
+
+
+async def test_many_callers_of_an_issuer_that_is_away_share_a_request(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient
+) -> None:
+    client = client_of(http, pause_seconds=3600)
+    endpoint.go_away()
+
+    await asyncio.gather(*(client.find("old") for _ in range(20)), return_exceptions=True)
+
+    assert endpoint.requests == 1
 
 
 async def test_a_withdrawn_key_is_dropped_by_a_refresh_behind_the_callers_back(
@@ -177,7 +212,8 @@ async def test_an_answer_that_is_no_key_set_changes_nothing(
     await client.find("old")
     endpoint.answer = lambda: answer
 
-    assert await client.find("unknown") is None
+    with pytest.raises(UnavailableError):
+        await client.find("unknown")
     assert await client.find("old") is not None
 
 

@@ -2,7 +2,7 @@ from services.runtime.metrics import METRICS_MEDIA_TYPE, GrpcMetrics, HttpMetric
 
 
 def test_two_services_in_one_process_do_not_mix() -> None:
-    ledger, orders = new_registry(), new_registry()
+    ledger, orders = new_registry("ledger"), new_registry("orders")
     for registry in (ledger, orders):
         GrpcMetrics(registry)
         LoopMetrics(registry)
@@ -16,7 +16,7 @@ def test_two_services_in_one_process_do_not_mix() -> None:
 
 
 def test_a_service_shows_its_process() -> None:
-    text = render(new_registry()).decode()
+    text = render(new_registry("ledger")).decode()
 
     assert "process_resident_memory_bytes" in text
     assert "python_gc_collections_total" in text

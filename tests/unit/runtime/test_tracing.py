@@ -1,6 +1,6 @@
 import pytest
 
-from services.runtime.tracing import TraceContext, continued_trace, current_trace, current_traceparent
+from services.runtime.tracing import TraceContext, continued_trace, current_trace, current_traceparent, within_step
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN_ID = "00f067aa0ba902b7"
@@ -71,3 +71,15 @@ def test_outside_of_a_trace_there_is_none() -> None:
 
     assert current_trace() is None
     assert current_traceparent() == ""
+
+
+def test_work_for_several_callers_goes_on_inside_of_each_callers_own_step() -> None:
+    with within_step(HEADER):
+        assert current_traceparent() == HEADER
+
+    assert current_trace() is None
+
+
+def test_work_for_a_caller_outside_of_a_trace_is_in_none() -> None:
+    with within_step(""):
+        assert current_trace() is None

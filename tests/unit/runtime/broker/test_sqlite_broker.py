@@ -59,7 +59,7 @@ async def test_a_topic_that_was_not_made_is_named(broker: SqliteBroker) -> None:
     with pytest.raises(NotFoundError, match="'nothing'"):
         broker.group_consumer(group="g", topics=["nothing"])
     with pytest.raises(NotFoundError, match="'nothing'"):
-        broker.tailing_consumer(topics=["nothing"])
+        await broker.tailing_consumer(topics=["nothing"])
     with pytest.raises(NotFoundError, match="'nothing'"):
         await publish(broker, "a", topic="nothing")
 
@@ -68,6 +68,15 @@ async def test_a_topic_that_was_not_made_is_named(broker: SqliteBroker) -> None:
 async def test_a_name_that_no_broker_would_take_is_refused(broker: SqliteBroker, name: str) -> None:
     with pytest.raises(InvalidArgumentError):
         await broker.ensure_topics([name])
+
+
+async def test_a_busy_topic_does_not_keep_another_waiting(broker: SqliteBroker) -> None:
+    await broker.ensure_topics(["others"])
+    await publish(broker, *(f"value-{number}" for number in range(1_000)))
+    await publish(broker, "rare", topic="others")
+    consumer = broker.group_consumer(group="g", topics=["things", "others"])
+
+    assert "rare" in [*await poll(consumer, messages_max=10), *await poll(consumer, messages_max=10)]
 
 
 async def test_a_consumer_that_keeps_living_keeps_its_topic(
@@ -178,11 +187,11 @@ async def test_dead_letters_are_kept(broker: SqliteBroker, clock: VirtualClock) 
 async def test_old_messages_are_deleted_without_anybody_asking(path: Path, clock: VirtualClock) -> None:
     broker = SqliteBroker(path, clock=clock, retention=timedelta(days=1))
     await broker.ensure_topics(["things"])
-    broker.tailing_consumer(topics=["things"])
+    await broker.tailing_consumer(topics=["things"])
     await publish(broker, "old")
     # At once: in steps, the leases' renewals would come by a hundred thousand times.
     clock._now += timedelta(days=2)
-    give_up_at = time.monotonic() + 5
+    give_up_at = time.monotonic() + 30
     while await broker._file.read("things", first_offset=0, messages_max=1):
         assert time.monotonic() < give_up_at
         await clock.advance(600)
@@ -251,7 +260,7 @@ async def test_a_killed_consumer_is_followed_where_it_stopped(path: Path) -> Non
 async def test_a_killed_publisher_leaves_what_it_was_told_is_durable(path: Path) -> None:
     broker = SqliteBroker(path)
     await broker.ensure_topics(["things"])
-    consumer = broker.tailing_consumer(topics=["things"])
+    consumer = await broker.tailing_consumer(topics=["things"])
     victim = start(PUBLISHER, str(path), "0", "1000000")
     assert victim.stdout is not None
     for _ in range(50):
@@ -272,7 +281,7 @@ async def test_a_killed_publisher_leaves_what_it_was_told_is_durable(path: Path)
 async def test_what_another_process_publishes_arrives_within_a_moment(path: Path) -> None:
     broker = SqliteBroker(path)
     await broker.ensure_topics(["things"])
-    consumer = broker.tailing_consumer(topics=["things"])
+    consumer = await broker.tailing_consumer(topics=["things"])
     publishers = [start(PUBLISHER, str(path), str(start_at), str(start_at + 50)) for start_at in (0, 50, 100)]
 
     got: list[int] = []

@@ -46,6 +46,7 @@ def test_the_words_that_lock_rows_are_dropped(sql: str) -> None:
 @pytest.mark.parametrize(
     "sql",
     [
+        "INSERT INTO t (a) VALUES ($1) ON CONFLICT DO NOTHING",
         "INSERT INTO t (a) VALUES ($1) RETURNING a",
         "DELETE FROM t returning a",
         "INSERT OR IGNORE INTO t (a) VALUES ($1)",
@@ -123,3 +124,9 @@ def test_rows_of_many_columns_stay_below_the_limit_of_parameters() -> None:
 )
 def test_statements_that_read_are_told_from_those_that_write(sql: str, *, reads: bool) -> None:
     assert dialect.reads_only(sql) is reads
+
+
+def test_an_index_is_dropped_by_its_own_name() -> None:
+    assert dialect.translate("DROP INDEX t_by_a ON t").text == "DROP INDEX t_by_a"
+    assert dialect.translate('\n    drop index t_by_a\n    on "t"\n').text.split() == ["drop", "index", "t_by_a"]
+    assert dialect.translate("CREATE INDEX t_by_a ON t (a)").text == "CREATE INDEX t_by_a ON t (a)"

@@ -1,0 +1,1 @@
+"""Measures the operator on an API server and a Kafka."""

@@ -1,0 +1,134 @@
+"""The console's modules that only compute, asked in the browser that runs them."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.console_tab import ConsoleTab, OpenTab
+
+pytestmark = [pytest.mark.part("chromium"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+async def tab(open_tab: OpenTab) -> ConsoleTab:
+    opened: ConsoleTab = await open_tab()
+    await opened.open("/sign-in")
+    await opened.shows("Every cent has a journal entry.")
+    return opened
+
+
+async def ask(tab: ConsoleTab, module: str, code: str) -> Any:
+    """Run code with a module's exports in `it`."""
+    base = await tab.page.evaluate("document.querySelector('script[type=module]').src")
+    address = str(base).replace("main.js", f"{module}.js")
+    return await tab.page.evaluate(
+        f"async (address) => {{ const it = await import(address); return {code}; }}", address
+    )
+
+
+async def test_amounts_are_written_from_whole_numbers(tab: ConsoleTab) -> None:
+    written = await ask(
+        tab,
+        "money",
+        """[
+          it.formatMoney({amount_minor: 1050, currency: "EUR"}), it.formatMoney({amount_minor: -5, currency: "USD"}),
+          it.formatMoney({amount_minor: 1050, currency: "JPY"}), it.formatMoney({amount_minor: 7, currency: "POINTS"}),
+          it.formatMoney({amount_minor: 9007199254740991, currency: "EUR"}),
+          it.formatMoney({amount_minor: 300, currency: "EUR"}, {sign: true}), it.decimal(-7, 3),
+        ]""",
+    )
+
+    assert written == [
+        "€10.50",
+        "-US$0.05",
+        "JP¥1,050",
+        "7 POINTS",
+        "€90,071,992,547,409.91",
+        "+€3.00",
+        "-0.007",
+    ]
+
+
+async def test_amounts_are_read_as_people_write_them_or_not_at_all(tab: ConsoleTab) -> None:
+    texts = ["12.50", "12,5", "1 000", "0.07", "0", "-1", "1.005", "1e3", "", "90071992547409.92", "12.5.1"]
+
+    read = await ask(tab, "money", f"{texts}.map((text) => it.parseMoney(text, 'EUR')?.amount_minor ?? null)")
+    yen = await ask(tab, "money", "['1250', '12.5'].map((text) => it.parseMoney(text, 'JPY')?.amount_minor ?? null)")
+
+    assert read == [1250, 1250, 100_000, 7, None, None, None, None, None, None, None]
+    assert yen == [1250, None]
+
+
+async def test_pauses_grow_differ_and_end(tab: ConsoleTab) -> None:
+    pauses = await ask(tab, "backoff", "[1, 2, 3, 20].flatMap((n) => [it.pauseMs(n, () => 0), it.pauseMs(n, () => 1)])")
+
+    assert pauses == [200, 400, 400, 800, 800, 1600, 7500, 15_000]
+
+
+async def test_an_intent_keeps_its_key_until_it_is_settled_or_wants_something_else(tab: ConsoleTab) -> None:
+    first, again, other, settled = await ask(
+        tab,
+        "intents",
+        """(() => {
+          const keys = [it.keyOf("pay", {a: 1}), it.keyOf("pay", {a: 1}), it.keyOf("pay", {a: 2})];
+          it.settle("pay");
+          return [...keys, it.keyOf("pay", {a: 2})];
+        })()""",
+    )
+
+    assert first == again
+    assert len({first, other, settled}) == 3
+
+
+async def test_rates_and_quantiles_are_those_of_two_looks(tab: ConsoleTab) -> None:
+    rates = await ask(tab, "series", "[it.rate(10, 30, 2), it.rate(30, 4, 2), it.rate(1, 1, 0)]")
+    quantiles = await ask(
+        tab,
+        "series",
+        """(() => {
+          const before = {count: 10, failed: 0, buckets: [[0.1, 10], [0.5, 10], [1, 10]]};
+          const after = {count: 20, failed: 1, buckets: [[0.1, 10], [0.5, 18], [1, 19]]};
+          const grown = it.since(before, after);
+          return [it.quantile(grown, 0.5), it.quantile(grown, 0.85), it.quantile(grown, 0.99),
+            it.quantile(it.since(after, after), 0.5), it.since(after, before).count,
+            it.niceCeiling(0), it.niceCeiling(31)];
+        })()""",
+    )
+
+    assert rates == [10, 2, 0]
+    assert quantiles == [0.35, 0.75, 1, None, 10, 1, 50]
+
+
+MOVES = [
+    {"state": "PENDING", "at": "2026-01-01T10:00:00.000100Z", "journal_sequence": None, "reason": ""},
+    {"state": "RESERVED", "at": "2026-01-01T10:00:00.020300Z", "journal_sequence": 4, "reason": ""},
+    {"state": "CONFIRMED", "at": "2026-01-01T10:00:00.020300Z", "journal_sequence": 4, "reason": ""},
+    {"state": "SETTLED", "at": "2026-01-01T10:00:00.090000Z", "journal_sequence": 7, "reason": ""},
+]
+
+
+@pytest.mark.parametrize(
+    ("state", "moves", "captured_at", "expected"),
+    [
+        ("PENDING", MOVES[:1], None, ["done"] * 2 + ["current"] + ["waiting"] * 6),
+        ("RESERVED", MOVES[:2], None, ["done"] * 3 + ["current"] + ["waiting"] * 5),
+        ("CONFIRMED", MOVES[:3], None, ["done"] * 4 + ["current"] + ["waiting"] * 4),
+        ("SETTLED", MOVES, "2026-01-01T10:00:00.060000Z", ["done"] * 9),
+        ("REJECTED", MOVES[:1], None, ["done"] * 2 + ["failed"] + ["skipped"] * 6),
+        ("CANCELLED", MOVES[:2], None, ["done"] * 3 + ["skipped"] * 6),
+        ("SETTLEMENT_FAILED", MOVES[:3], None, ["done"] * 5 + ["failed"] + ["skipped"] * 3),
+    ],
+)
+async def test_the_way_of_an_order_is_what_its_history_says(
+    tab: ConsoleTab, state: str, moves: list[dict[str, Any]], captured_at: str | None, expected: list[str]
+) -> None:
+    known = {"moves": moves, "capturedAt": captured_at, "seenAtMs": None, "sentAtMs": None, "rejection": "no money"}
+
+    base = str(await tab.page.evaluate("document.querySelector('script[type=module]').src"))
+    steps = await tab.page.evaluate(
+        "async ([address, order, known]) => (await import(address)).stepsOf(order, known)",
+        [base.replace("main.js", "way.js"), {"state": state, "capture": "automatic"}, known],
+    )
+
+    assert [step["state"] for step in steps] == expected
+    assert steps[1]["atMs"] == 1767261600000.1

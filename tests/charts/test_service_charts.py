@@ -1,0 +1,158 @@
+"""The census: what each service's chart has, all of it at once."""
+
+import pytest
+
+from tests.charts.chart_values import NEEDED, SERVICES, everything_of
+from tests.support.helm import CHARTS, HelmError, Manifest, one, render
+
+pytestmark = [pytest.mark.part("helm")]
+
+KINDS_OF_ALL = {
+    "Deployment",
+    "HTTPRoute",
+    "HorizontalPodAutoscaler",
+    "NetworkPolicy",
+    "Pod",
+    "PodDisruptionBudget",
+    "PrometheusRule",
+    "Service",
+    "ServiceAccount",
+    "ServiceMonitor",
+}
+
+
+@pytest.fixture(scope="module", params=SERVICES)
+def service(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def everything(service: str) -> list[Manifest]:
+    return render(service, everything_of(service))
+
+
+def pod_of(manifests: list[Manifest]) -> Manifest:
+    spec: Manifest = one(manifests, "Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def test_a_chart_has_every_item_of_the_census(service: str, everything: list[Manifest]) -> None:
+    expected = KINDS_OF_ALL | ({"GRPCRoute"} if service != "gateway" else set())
+
+    assert {manifest["kind"] for manifest in everything} == expected
+    for file in ("values.schema.json", "README.md", "templates/NOTES.txt"):
+        assert (CHARTS / service / file).exists()
+    assert list((CHARTS / service / "tests").glob("*_test.yaml"))
+
+
+def test_keda_scales_a_service_instead(service: str) -> None:
+    manifests = render(service, {**NEEDED[service], "keda": {"enabled": True}})
+
+    assert one(manifests, "ScaledObject")["spec"]["scaleTargetRef"]["name"] == f"shop-{service}"
+    assert "replicas" not in one(manifests, "Deployment")["spec"]
+
+
+def test_two_scalers_are_refused(service: str) -> None:
+    both = {"autoscaling": {"enabled": True}, "keda": {"enabled": True}}
+
+    with pytest.raises(HelmError, match="exclude each other"):
+        render(service, {**NEEDED[service], **both})
+
+
+@pytest.mark.parametrize("scaler", ["autoscaling", "keda"])
+def test_consumers_are_never_more_than_partitions(service: str, scaler: str) -> None:
+    values = {**NEEDED[service], scaler: {"enabled": True, "maxReplicas": 50}}
+    kind, key = ("ScaledObject", "maxReplicaCount") if scaler == "keda" else ("HorizontalPodAutoscaler", "maxReplicas")
+
+    most = one(render(service, values), kind)["spec"][key]
+
+    assert most == (50 if service == "gateway" else 6)
+
+
+def test_pods_are_restricted(everything: list[Manifest]) -> None:
+    pod = pod_of(everything)
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_pods_get_no_token_and_stand_apart(everything: list[Manifest]) -> None:
+    pod = pod_of(everything)
+
+    assert pod["automountServiceAccountToken"] is False
+    assert {spread["topologyKey"] for spread in pod["topologySpreadConstraints"]} == {
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    }
+
+
+def test_a_digest_wins_over_a_tag(everything: list[Manifest]) -> None:
+    pod = pod_of(everything)
+
+    images = {container["image"] for container in [*pod["containers"], *pod.get("initContainers", [])]}
+
+    assert images == {f"tradeflow@sha256:{'a' * 64}"}
+
+
+def test_a_pod_is_killed_only_after_its_own_bound(everything: list[Manifest]) -> None:
+    pod = pod_of(everything)
+    environment = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+    unready_seconds = next(float(value or 0) for name, value in environment.items() if name.endswith("UNREADY_SECONDS"))
+    readiness = pod["containers"][0]["readinessProbe"]
+
+    assert pod["terminationGracePeriodSeconds"] > 20 > unready_seconds
+    assert unready_seconds > readiness["periodSeconds"]
+
+
+def test_only_the_arrows_of_the_flow_are_let_through() -> None:
+    callers = {
+        name: {
+            peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+            for rule in one(render(name, NEEDED[name]), "NetworkPolicy")["spec"]["ingress"]
+            for peer in rule.get("from", [])
+            if "namespaceSelector" not in peer
+        }
+        for name in SERVICES
+    }
+
+    assert callers == {"ledger": {"gateway", "orders"}, "orders": {"gateway"}, "gateway": {"ledger", "orders"}}
+
+
+def test_what_one_service_calls_the_other_lets_in() -> None:
+    policies = {name: one(render(name, NEEDED[name]), "NetworkPolicy")["spec"] for name in SERVICES}
+    deployments = {name: pod_of(render(name, NEEDED[name])) for name in SERVICES}
+    for name, policy in policies.items():
+        for rule in policy["egress"]:
+            for peer in rule.get("to", []):
+                called = peer.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component")
+                if called is None:
+                    continue
+                ports = {port["name"]: port["containerPort"] for port in deployments[called]["containers"][0]["ports"]}
+                let_in = {
+                    ports[port["port"]]
+                    for entry in policies[called]["ingress"]
+                    for caller in entry.get("from", [])
+                    if caller.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component") == name
+                    for port in entry["ports"]
+                }
+                assert {port["port"] for port in rule["ports"]} <= let_in
+
+
+def test_a_misspelt_value_is_refused(service: str) -> None:
+    with pytest.raises(HelmError, match="replicaCounts"):
+        render(service, {**NEEDED[service], "replicaCounts": 3})
+
+
+def test_a_setting_that_the_service_does_not_have_is_refused(service: str) -> None:
+    with pytest.raises(HelmError, match="no_such_setting"):
+        render(service, {**NEEDED[service], "settings": {"no_such_setting": 1}})
+
+
+def test_an_extra_variable_comes_last(everything: list[Manifest]) -> None:
+    assert pod_of(everything)["containers"][0]["env"][-1] == {"name": "TZ", "value": "UTC"}

@@ -1,0 +1,109 @@
+"""The umbrella: three services that find each other, and the resources that they need."""
+
+from typing import Any
+
+import pytest
+
+from services.ledger.wiring import TOPICS as LEDGER_TOPICS
+from services.orders.wiring import TOPICS as ORDERS_TOPICS
+from tests.charts.chart_values import NEEDED, SERVICES
+from tests.support.helm import CHARTS, HelmError, Manifest, one, render
+
+pytestmark = [pytest.mark.part("helm")]
+
+
+@pytest.fixture(scope="module")
+def umbrella() -> list[Manifest]:
+    return render("tradeflow", NEEDED["tradeflow"])
+
+
+def test_a_cluster_without_the_kinds_is_told_what_to_install_first() -> None:
+    with pytest.raises(
+        HelmError, match=r"doesn't know KafkaConnection.*\n.*Install the chart tradeflow-operator first"
+    ):
+        render("tradeflow", NEEDED["tradeflow"], knows=False)
+
+
+def test_without_resources_the_kinds_are_not_needed() -> None:
+    off = ("kafkaConnection", "topics", "schemas", "keySet", "migrations", "observe")
+
+    manifests = render("tradeflow", {**NEEDED["tradeflow"], **{name: {"create": False} for name in off}}, knows=False)
+
+    assert {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "Deployment"} == {
+        f"shop-{service}" for service in SERVICES
+    }
+
+
+def test_each_topic_of_the_services_is_asked_for(umbrella: list[Manifest]) -> None:
+    topics = {
+        manifest["spec"]["topicName"]: manifest["spec"] for manifest in umbrella if manifest["kind"] == "EventTopic"
+    }
+
+    assert set(topics) == {*LEDGER_TOPICS, *ORDERS_TOPICS}
+    assert {name: spec["partitions"] for name, spec in topics.items() if name.endswith(".dlq")} == {
+        "order-events.dlq": 1,
+        "wallet-events.dlq": 1,
+    }
+    assert topics["order-events.dlq"]["config"]["retention.ms"] == "-1"
+
+
+def test_no_resource_takes_data_away(umbrella: list[Manifest]) -> None:
+    policies = {manifest["spec"].get("deletionPolicy", "Retain") for manifest in umbrella if "spec" in manifest}
+
+    assert policies == {"Retain"}
+
+
+def test_the_gateway_signs_with_the_keys_that_the_key_set_writes(umbrella: list[Manifest]) -> None:
+    key_set = one(umbrella, "JWTKeySet")["spec"]
+    volumes = one(umbrella, "Deployment", "shop-gateway")["spec"]["template"]["spec"]["volumes"]
+
+    assert {"name": "keys", "secret": {"secretName": key_set["secretName"], "defaultMode": 0o440}} in volumes
+    assert key_set["gateway"]["service"] == one(umbrella, "Service", "shop-gateway")["metadata"]["name"]
+
+
+def test_the_gateway_knows_the_digest_of_the_secret_that_orders_shows(umbrella: list[Manifest]) -> None:
+    name = one(umbrella, "Secret", "shop-clients")["metadata"]["name"]
+
+    for service, variable in (("orders", "CLIENT_SECRET"), ("gateway", "CLIENTS")):
+        container = one(umbrella, "Deployment", f"shop-{service}")["spec"]["template"]["spec"]["containers"][0]
+        sources = {entry["name"]: entry.get("valueFrom", {}).get("secretKeyRef") for entry in container["env"]}
+        assert sources[f"TRADEFLOW_{service.upper()}_{variable}"]["name"] == name
+
+
+def test_migrations_run_the_image_of_their_service() -> None:
+    ahead: dict[str, Any] = {"ledger": {**NEEDED["tradeflow"]["ledger"], "image": {"tag": "0.2.0"}}}
+    manifests = render("tradeflow", {**NEEDED["tradeflow"], **ahead})
+
+    images = {
+        manifest["spec"]["service"]: manifest["spec"]["image"]
+        for manifest in manifests
+        if manifest["kind"] == "DatabaseMigration"
+    }
+
+    assert images == {"ledger": "tradeflow:0.2.0", "orders": "tradeflow:0.1.0"}
+
+
+def test_the_release_that_helm_installs_only_observes(umbrella: list[Manifest]) -> None:
+    assert one(umbrella, "TradeFlow")["spec"]["management"] == "Observe"
+
+
+def test_dashboards_and_alerts_are_packaged() -> None:
+    on = {"dashboards": {"enabled": True}, "prometheusRule": {"enabled": True}}
+    alerting = {service: {**NEEDED["tradeflow"][service], "prometheusRule": {"enabled": True}} for service in SERVICES}
+
+    manifests = render("tradeflow", {**NEEDED["tradeflow"], **on, **alerting})
+
+    dashboards = {key for manifest in manifests if manifest["kind"] == "ConfigMap" for key in manifest["data"]}
+    groups = {
+        group["name"]
+        for manifest in manifests
+        if manifest["kind"] == "PrometheusRule"
+        for group in manifest["spec"]["groups"]
+    }
+    assert dashboards == {f"tradeflow-{file.name}" for file in (CHARTS / "tradeflow/dashboards").glob("*.json")}
+    assert {f"tradeflow-{name}" for name in (*SERVICES, "platform")} <= groups
+
+
+@pytest.mark.parametrize("file", ["values-dev.yaml", "values-prod.yaml"])
+def test_the_values_that_come_along_fit(file: str) -> None:
+    assert render("tradeflow", {}, files=(file,))

@@ -1,0 +1,112 @@
+"""TradeFlow on a real cluster: installed by Helm, used through the gateway's Service."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.cluster.installation import RELEASE, SERVICES, Installation, values_of
+from tests.parts.cluster import PROGRAMS
+from tests.support.public_load import a_load, stop_load
+from tests.support.public_shop import PASSWORD, PublicShop, next_events, public_shop, until_state
+
+PARTS = ("mysql", "kafka", "redis", "kubernetes", "helm", *PROGRAMS)
+
+pytestmark = [*(pytest.mark.part(name) for name in PARTS), pytest.mark.timeout(1200)]
+
+
+async def test_an_order_settles_and_its_event_arrives_on_the_websocket(shop: PublicShop) -> None:
+    seller, buyer = await shop.person("merchant"), await shop.person(funds_minor=5_000)
+    sku = await shop.product(seller, price_minor=1_200)
+
+    order = await buyer.client.place_order({sku: 1})
+    settled = await until_state(buyer, order, "SETTLED")
+    deposited, *moved = await next_events(buyer, 3)
+
+    assert settled.order_id == order.order_id
+    assert (await buyer.balance()).available.amount_minor == 3_800
+    assert [event.sequence for event in (deposited, *moved)] == [1, 2, 3]
+
+
+def test_helm_test_passes(installation: Installation) -> None:
+    assert "Phase:          Succeeded" in installation.helm("test", RELEASE)
+
+
+def test_there_are_two_of_everything_and_no_pod_has_a_token(installation: Installation) -> None:
+    for service in SERVICES:
+        pods = [json.loads(installation.kubectl("get", pod, "--output", "json")) for pod in installation.pods(service)]
+
+        assert len(pods) == 2
+        mounts = [mount["mountPath"] for pod in pods for mount in pod["spec"]["containers"][0]["volumeMounts"]]
+        assert "/var/run/secrets/kubernetes.io/serviceaccount" not in mounts
+
+
+def test_the_namespace_refuses_a_pod_with_more_rights(installation: Installation) -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "root"},
+        "spec": {"containers": [{"name": "root", "image": "tradeflow:test"}]},
+    }
+
+    with pytest.raises(AssertionError, match="violates PodSecurity"):
+        installation.kubectl("create", "--filename", "-", stdin=json.dumps(pod))
+
+
+async def while_people_order(shop: PublicShop, *disturbances: Callable[[], None]) -> None:
+    """Let buyers order without pause while each thing happens, and check that every answer they got was kept."""
+    load = await a_load(shop, buyers=2)
+    ordering = asyncio.create_task(load.run())
+    await load.until_answered(3)
+    for disturb in disturbances:
+        await asyncio.to_thread(disturb)
+        await load.until_answered(len(load.answered) + 3)
+    await stop_load(ordering)
+
+    await load.assert_every_answer_was_kept()
+
+
+async def test_a_rolling_restart_of_each_service_loses_no_answer(shop: PublicShop, installation: Installation) -> None:
+    def restart(service: str) -> None:
+        installation.kubectl("rollout", "restart", f"deployment/{RELEASE}-{service}")
+        installation.wait_for_rollout(service)
+
+    await while_people_order(shop, *(partial(restart, service) for service in SERVICES))
+
+
+async def test_a_pod_that_is_killed_takes_no_answer_with_it(shop: PublicShop, installation: Installation) -> None:
+    def kill(service: str) -> None:
+        installation.kubectl("delete", installation.pods(service)[0], "--grace-period=0", "--force")
+        installation.wait_for_rollout(service)
+
+    await while_people_order(shop, *(partial(kill, service) for service in SERVICES))
+
+
+async def test_a_pod_that_is_evicted_takes_no_answer_with_it(shop: PublicShop, installation: Installation) -> None:
+    def evict(service: str) -> None:
+        installation.evict(installation.pods(service)[0])
+        installation.wait_for_rollout(service)
+
+    await while_people_order(shop, *(partial(evict, service) for service in SERVICES))
+
+
+async def test_an_upgrade_loses_no_answer(shop: PublicShop, installation: Installation) -> None:
+    values = values_of(installation.parts)
+    for service in SERVICES:
+        values[service]["podAnnotations"] = {"tradeflow.dev/upgraded": "true"}
+
+    await while_people_order(shop, partial(installation.install, values))
+
+
+async def test_what_was_uninstalled_goes_on_where_it_was(shop: PublicShop, installation: Installation) -> None:
+    buyer = await shop.person(funds_minor=4_200)
+
+    await asyncio.to_thread(installation.uninstall)
+    await asyncio.to_thread(installation.install, values_of(installation.parts))
+
+    async with public_shop(installation.gateway_url(), installation.data) as reopened:
+        client = reopened.root.another()
+        await client.login(buyer.email, PASSWORD)
+        assert (await client.balance("EUR")).available.amount_minor == 4_200

@@ -1,0 +1,137 @@
+"""Requests that are too slow, too long or read differently by different servers: on real sockets, byte by byte."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from litestar import post
+from litestar.params import JSONBody
+
+from services.runtime.health import Health
+from services.runtime.http_app import create_http_app
+from services.runtime.http_auth import PUBLIC
+from services.runtime.http_bounds import HEAD_BYTES_MAX, BoundedRequests
+from services.runtime.http_server import serving_http
+
+ENDED_SECONDS_MAX = 60.0
+"""How long the end of a connection may take to come on a busy machine."""
+
+received: list[dict[str, int]] = []
+
+
+@post("/take", opt=PUBLIC, status_code=200)
+async def take(data: JSONBody[dict[str, int]]) -> dict[str, int]:
+    received.append(data)
+    return data
+
+
+@pytest_asyncio.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    received.clear()
+    monkeypatch.setattr(BoundedRequests, "head_seconds_max", 1.0)
+    monkeypatch.setattr(BoundedRequests, "body_seconds_max", 1.0)
+    app = create_http_app(title="Bounds", route_handlers=[take], verifier=None, health=Health())
+    async with serving_http(app, "127.0.0.1", 0) as url:
+        yield int(url.rpartition(":")[2])
+
+
+async def answer_to(port: int, sent: bytes) -> bytes:
+    """Send bytes, keep the connection, and return all that comes until the server ends it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent)
+        async with asyncio.timeout(ENDED_SECONDS_MAX):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+def a_request(*headers: bytes, body: bytes = b"") -> bytes:
+    lines = [b"POST /take HTTP/1.1", b"host: x", b"content-type: application/json", *headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+BODY = b'{"a": 1}'
+
+CLOSING = b"connection: close"
+
+
+async def test_a_request_in_time_and_of_a_sane_size_is_answered(port: int) -> None:
+    answer = await answer_to(port, a_request(b"content-length: 8", CLOSING, b"x-long: " + b"x" * 20_000, body=BODY))
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert received == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"POST /ta", b"POST /take HTTP/1.1\r\nhost: x\r\nx-slow: ", a_request(b"content-length: 8", body=b'{"a')],
+    ids=["nothing", "a line's begin", "headers without an end", "half a body"],
+)
+async def test_who_sends_too_slowly_is_cut_off(port: int, sent: bytes) -> None:
+    answer = await answer_to(port, sent)
+
+    assert not answer.startswith(b"HTTP/1.1 2")
+    assert received == []
+
+
+async def test_an_idle_connection_is_kept_after_its_answer(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(2):
+        writer.write(a_request(b"content-length: 8", body=BODY))
+        async with asyncio.timeout(ENDED_SECONDS_MAX):
+            assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(BoundedRequests.head_seconds_max * 1.5)
+    writer.close()
+
+    assert len(received) == 2
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /" + b"x" * HEAD_BYTES_MAX + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+        a_request(b"x-long: " + b"x" * HEAD_BYTES_MAX),
+        a_request(*(b"x-%d: %s" % (number, b"x" * 1000) for number in range(40))),
+        b"GET / HTTP/1.1\r\nx-endless: " + b"x" * 300_000,
+    ],
+    ids=["a long path", "a long header", "many headers", "a header without an end"],
+)
+async def test_headers_that_are_too_long_are_refused(port: int, sent: bytes) -> None:
+    answer = await answer_to(port, sent)
+
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        a_request(b"content-length: 8", b"content-length: 3", body=BODY),
+        a_request(b"content-length: 8", b"transfer-encoding: chunked", body=b"0\r\n\r\n"),
+        a_request(b"transfer-encoding: chunked, identity", body=b"8\r\n" + BODY + b"\r\n0\r\n\r\n"),
+        a_request(b"transfer-encoding : chunked", body=b"0\r\n\r\n"),
+        a_request(b"content-length: +8", body=BODY),
+        a_request(b"content-length: 8", b"x: y\r\n folded", body=BODY),
+        a_request(b"x\x00y: 1", b"content-length: 8", body=BODY),
+        b"POST /take HTTP/1.1\nhost: x\ncontent-length: 8\n\n" + BODY,
+    ],
+    ids=[
+        "two lengths",
+        "a length and chunks",
+        "chunks that aren't last",
+        "a space before the colon",
+        "a signed length",
+        "a folded header",
+        "a NUL in a name",
+        "bare line feeds",
+    ],
+)
+async def test_a_request_that_servers_read_differently_reaches_nobody(port: int, sent: bytes) -> None:
+    smuggled = a_request(b"content-length: 10", CLOSING, body=b'{"evil": 1}')
+
+    await answer_to(port, sent + smuggled)
+
+    assert {"evil": 1} not in received

@@ -1,0 +1,142 @@
+"""Two replicas of the ledger behind one name, as a client of theirs sees it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from services.embedded.service_settings import free_port
+from services.orders.outbound.ledger_calls import LEDGER_SERVICE, SERVICE_CONFIG, LedgerCalls
+from services.orders.outbound.ledger_guards import LedgerGuards
+from services.runtime.clock import SystemClock
+from services.runtime.errors import NotFoundError
+from services.runtime.grpc_channel import open_channel
+from services.runtime.ids import new_id
+from services.runtime.service_tokens import ServiceTokens
+from tests.support.issuer import Issuer, running_issuer
+from tests.support.scraped_metrics import scraped
+from tests.support.service_process import ServiceProcess
+from tests.support.waiting import eventually
+from tradeflow.ledger.v1.commands_pb2 import Command, VoidHold
+from tradeflow.ledger.v1.ledger_service_pb2 import GetHoldRequest
+
+HOST = "127.0.0.1"
+
+CALL_SECONDS_MAX = 60.0
+"""Longer than a connection without life is kept, twice."""
+
+START_SECONDS_MAX = 60.0
+"""How long a replica that was started again may take to get calls, on a busy machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replicas:
+    """Two processes on one book, and a client that knows both addresses."""
+
+    processes: Sequence[ServiceProcess]
+    http_urls: Sequence[str]
+    calls: LedgerCalls
+    guards: LedgerGuards
+
+    async def call(self) -> None:
+        """Run a command: a void of a hold that nobody knows."""
+        key = str(new_id())
+        await self.calls.execute(Command(void_hold=VoidHold(idempotency_key=key, hold_id=key, wallet_id=str(new_id()))))
+
+    async def look(self) -> None:
+        """Read: ask for a hold that nobody knows."""
+        with pytest.raises(NotFoundError):
+            await self.calls.read(self.calls.stub.GetHold, GetHoldRequest(hold_id=str(new_id())))
+
+    async def answered(self, number: int) -> float:
+        """Count what a replica answered since it started."""
+        return await scraped(
+            self.http_urls[number],
+            "tradeflow_grpc_call_duration_seconds_count",
+            method=f"/{LEDGER_SERVICE}/ExecuteBatch",
+            code="OK",
+        )
+
+    async def until_both_get_calls(self) -> None:
+        """Call until each replica got calls."""
+        for number in range(len(self.processes)):
+            await eventually(partial(self.gets_calls, number), seconds_max=START_SECONDS_MAX)
+
+    async def gets_calls(self, number: int) -> bool:
+        """Call, and tell whether a replica got calls since it started."""
+        await self.call()
+        return await self.answered(number) > 0
+
+
+@asynccontextmanager
+async def two_replicas(folder: Path) -> AsyncIterator[Replicas]:
+    async with running_issuer() as issuer:
+        ports = [(free_port(HOST), free_port(HOST)) for _ in range(2)]
+        processes = [
+            ServiceProcess(
+                f"ledger-{number}", "ledger", _environment(folder, issuer, *ports[number]), folder / "stderr"
+            )
+            for number in range(2)
+        ]
+        with ExitStack() as ended:
+            for process in processes:
+                ended.callback(process.kill)
+                await asyncio.to_thread(process.start)
+            target = f"ipv4:{','.join(f'{HOST}:{grpc_port}' for _, grpc_port in ports)}"
+            guards = LedgerGuards.make()
+            async with open_channel(target, service_config=SERVICE_CONFIG) as channel:
+                tokens = ServiceTokens(issuer.token_url, "orders", "secret", SystemClock())
+                yield Replicas(
+                    processes=processes,
+                    http_urls=[f"http://{HOST}:{http_port}" for http_port, _ in ports],
+                    calls=LedgerCalls(channel, tokens, deadline_seconds=CALL_SECONDS_MAX, guards=guards),
+                    guards=guards,
+                )
+                await tokens.aclose()
+
+
+def _environment(folder: Path, issuer: Issuer, http_port: int, grpc_port: int) -> dict[str, str]:
+    settings = {
+        "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
+        "BROKER_URL": f"sqlite:///{folder}/broker.db",
+        "ISSUER": issuer.issuer,
+        "JWKS_URL": issuer.jwks_url,
+        "HTTP_PORT": str(http_port),
+        "GRPC_PORT": str(grpc_port),
+        "LOG_LEVEL": "WARNING",
+    }
+    return {f"TRADEFLOW_LEDGER_{name}": value for name, value in settings.items()}
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(240)  # ten seconds alone
+async def test_calls_are_spread_over_replicas_and_go_on_while_one_is_dead(tmp_path: Path) -> None:
+    async with two_replicas(tmp_path) as replicas:
+        await replicas.until_both_get_calls()
+
+        calling = [asyncio.create_task(replicas.call()) for _ in range(20)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(replicas.processes[0].kill)
+        await asyncio.gather(*calling)
+        for _ in range(20):
+            await replicas.call()
+        assert replicas.guards.circuit.state == "closed"
+
+        await asyncio.to_thread(replicas.processes[0].start)
+        await eventually(partial(replicas.gets_calls, 0), seconds_max=START_SECONDS_MAX)
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(240)  # half a minute alone
+async def test_a_replica_that_hangs_is_given_up_and_what_it_was_asked_is_asked_of_the_other(tmp_path: Path) -> None:
+    async with two_replicas(tmp_path) as replicas:
+        await replicas.until_both_get_calls()
+
+        replicas.processes[0].pause()
+
+        for _ in range(6):  # every other one goes to the replica that hangs, as long as it is taken for alive
+            await replicas.look()

@@ -1,0 +1,1 @@
+"""Real servers for tests, each installed, started, killed and paused behind one small interface."""

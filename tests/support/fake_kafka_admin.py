@@ -1,0 +1,108 @@
+"""Kafka's admin API in memory, as far as the operator asks it; tests/contract holds it and a real one to the same."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tradeflow_operator.clients.fence import Fence, open_fence
+from tradeflow_operator.clients.kafka import KafkaAdmin
+from tradeflow_operator.errors import RefusedError, UnavailableError
+from tradeflow_operator.reconcile.event_topic import TopicSight
+
+BROKER_CONFIG = {"retention.ms": "604800000", "cleanup.policy": "delete"}
+"""What a topic has where nobody set it."""
+
+
+@dataclass
+class FakeTopic:
+    """A topic of it."""
+
+    id: str
+    partitions: int
+    replicas: int
+    config: dict[str, str] = field(default_factory=dict)
+    records: int = 0
+    groups: tuple[str, ...] = ()
+
+
+class FakeCluster:
+    """What all its clients see."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, FakeTopic] = {}
+        self.users: dict[str, str] = {}
+        self.is_away = False
+        self.writes: list[str] = []
+        self._numbers = itertools.count(1)
+
+    def new_id(self) -> str:
+        return f"topic-{next(self._numbers)}"
+
+
+class FakeKafkaAdmin(KafkaAdmin):
+    """A client of it, with the real one's fence; `point` is called before and after each effect."""
+
+    def __init__(
+        self, cluster: FakeCluster, fence: Fence | None = None, point: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.cluster_of_test = cluster
+        self._fence = fence or open_fence()
+        self._point = point
+
+    async def cluster(self) -> tuple[str, int]:
+        self._look()
+        return "fake-cluster", 1
+
+    async def topic(self, name: str) -> TopicSight | None:
+        self._look()
+        topic = self.cluster_of_test.topics.get(name)
+        if topic is None:
+            return None
+        config = BROKER_CONFIG | topic.config
+        return TopicSight(id=topic.id, partitions=topic.partitions, replicas=topic.replicas, config=config)
+
+    async def records(self, name: str, partitions: int) -> int:
+        del partitions
+        self._look()
+        return self.cluster_of_test.topics[name].records
+
+    async def active_groups(self, name: str) -> tuple[str, ...]:
+        self._look()
+        return self.cluster_of_test.topics[name].groups
+
+    async def create_topic(
+        self, name: str, *, partitions: int, replicas: int | None, config: Mapping[str, str]
+    ) -> None:
+        def create() -> None:
+            if replicas is not None and replicas > 1:
+                raise RefusedError("Kafka refuses: it has one broker", reason="KafkaRefused")
+            topics = self.cluster_of_test.topics
+            topics.setdefault(name, FakeTopic(self.cluster_of_test.new_id(), partitions, replicas or 1, dict(config)))
+
+        self._write(f"create {name}", create)
+
+    async def add_partitions(self, name: str, *, partitions: int) -> None:
+        def grow() -> None:
+            if partitions <= self.cluster_of_test.topics[name].partitions:
+                raise RefusedError("Kafka refuses: it has as many", reason="KafkaRefused")
+            self.cluster_of_test.topics[name].partitions = partitions
+
+        self._write(f"grow {name} to {partitions}", grow)
+
+    async def set_config(self, name: str, config: Mapping[str, str]) -> None:
+        self._write(f"configure {name}", lambda: self.cluster_of_test.topics[name].config.update(config))
+
+    async def delete_topic(self, name: str) -> None:
+        self._write(f"delete {name}", lambda: self.cluster_of_test.topics.pop(name, None))
+
+    def _look(self) -> None:
+        if self.cluster_of_test.is_away:
+            raise UnavailableError("Kafka can't answer now", reason="KafkaUnreachable")
+
+    def _write(self, what: str, effect: Callable[[], object]) -> None:
+        self._look()
+        self._fence.write_seconds(1.0)
+        self._point(f"before {what}")
+        effect()
+        self.cluster_of_test.writes.append(what)
+        self._point(f"after {what}")

@@ -1,0 +1,141 @@
+"""What tests of the operator do to a real API server, a real Kafka and a real registry."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+from tests.parts.kubernetes_namespace import KubernetesNamespace
+from tests.support.fake_kubernetes import conditions_of
+from tests.support.operator_replicas import SECONDS_MAX, wait_until
+
+KAFKA_SECONDS_MAX = 30.0
+
+
+class OperatorShop:
+    """A namespace with a KafkaConnection `kafka`."""
+
+    def __init__(self, namespace: KubernetesNamespace, servers: Sequence[str], registry_url: str) -> None:
+        """Take what is there."""
+        self.namespace = namespace
+        self.servers = list(servers)
+        self._registry_url = registry_url
+        self.admin = AdminClient({"bootstrap.servers": ",".join(servers), "log_level": 0})
+        self._prefix = namespace.name
+
+    def connect(self, **spec: Any) -> None:
+        """Apply the connection."""
+        spec = {"bootstrapServers": self.servers, "registryURL": self._registry_url, **spec}
+        self.namespace.apply(self.manifest("KafkaConnection", "kafka", spec))
+
+    def manifest(
+        self, kind: str, name: str, spec: Mapping[str, Any], annotations: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Write a resource."""
+        metadata = {"name": name, "namespace": self.namespace.name, "annotations": dict(annotations or {})}
+        return {"apiVersion": "tradeflow.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": dict(spec)}
+
+    def topic_name(self, name: str = "orders") -> str:
+        """Name the topic of a resource: nobody else's on a cluster that tests share."""
+        return f"{self._prefix}.{name}"
+
+    def topic(self, name: str = "orders", *, annotations: Mapping[str, str] | None = None, **spec: Any) -> None:
+        """Apply an EventTopic."""
+        spec = {"connectionRef": {"name": "kafka"}, "topicName": self.topic_name(name), "partitions": 3, **spec}
+        self.namespace.apply(self.manifest("EventTopic", name, spec, annotations))
+
+    def schema(self, text: str, name: str = "orders", **spec: Any) -> None:
+        """Apply an EventSchema."""
+        base = {"connectionRef": {"name": "kafka"}, "subject": self.topic_name(name), "type": "PROTOBUF"}
+        self.namespace.apply(self.manifest("EventSchema", name, {**base, "schema": text, **spec}))
+
+    def status(self, kind: str, name: str) -> dict[str, Any]:
+        """Read a resource's status."""
+        status: dict[str, Any] = self.namespace.get(kind, name).get("status", {})
+        return status
+
+    def condition(self, kind: str, name: str, of_type: str = "Ready") -> tuple[str, str]:
+        """Read a condition's status and reason."""
+        condition = conditions_of(self.namespace.get(kind, name)).get(of_type, {})
+        return condition.get("status", ""), condition.get("reason", "")
+
+    def wait_for(
+        self,
+        kind: str,
+        name: str,
+        status: str,
+        reason: str,
+        *,
+        of_type: str = "Ready",
+        seconds_max: float = SECONDS_MAX,
+    ) -> None:
+        """Wait until a condition says so of the newest generation."""
+
+        def says_so() -> bool:
+            body = self.namespace.get(kind, name)
+            condition = conditions_of(body).get(of_type, {})
+            said = (condition.get("status"), condition.get("reason"), condition.get("observedGeneration"))
+            return said == (status, reason, body["metadata"]["generation"])
+
+        try:
+            wait_until(says_so, f"{kind} {name} isn't {of_type}={status}/{reason}", seconds_max=seconds_max)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says {self.condition(kind, name, of_type)}") from error
+
+    def wait_until_gone(self, kind: str, name: str, *, seconds_max: float = SECONDS_MAX) -> None:
+        """Wait until a resource is gone."""
+
+        def is_gone() -> bool:
+            return all(body["metadata"]["name"] != name for body in self.namespace.all_of(kind))
+
+        wait_until(is_gone, f"{kind} {name} is still there", seconds_max=seconds_max)
+
+    def partitions(self, name: str = "orders") -> int:
+        """Count a topic's partitions; 0 when there is no such topic."""
+        topics = self.admin.list_topics(timeout=KAFKA_SECONDS_MAX).topics
+        found = topics.get(self.topic_name(name))
+        return len(found.partitions) if found is not None else 0
+
+    def make_topic(self, name: str = "orders", *, partitions: int = 3, **config: str) -> None:
+        """Create a topic as somebody else would."""
+        wish = NewTopic(self.topic_name(name), partitions, 1, config=config)
+        for future in self.admin.create_topics([wish]).values():
+            future.result(KAFKA_SECONDS_MAX)
+        wait_until(lambda: self.partitions(name) == partitions, "the topic isn't seen")
+
+    def delete_topic(self, name: str = "orders") -> None:
+        """Delete a topic as somebody else would."""
+        for future in self.admin.delete_topics([self.topic_name(name)]).values():
+            future.result(KAFKA_SECONDS_MAX)
+        wait_until(lambda: self.partitions(name) == 0, "the topic is still seen")
+
+    def add_partitions(self, name: str, partitions: int) -> None:
+        """Grow a topic as somebody else would."""
+        for future in self.admin.create_partitions([NewPartitions(self.topic_name(name), partitions)]).values():
+            future.result(KAFKA_SECONDS_MAX)
+
+    def produce(self, name: str = "orders") -> None:
+        """Write a record."""
+        producer = Producer({"bootstrap.servers": ",".join(self.servers), "log_level": 0})
+        producer.produce(self.topic_name(name), b"a record")
+        assert producer.flush(KAFKA_SECONDS_MAX) == 0
+
+    def annotate(self, kind: str, name: str, **annotations: str) -> None:
+        """Annotate a resource: underscores in names become hyphens, after the group."""
+        words = [f"tradeflow.dev/{key.replace('_', '-')}={value}" for key, value in annotations.items()]
+        self.namespace.kubectl("annotate", kind.lower(), name, "--overwrite", *words)
+
+    def versions(self, name: str = "orders") -> list[int]:
+        """List the versions of a subject."""
+        answer = httpx.get(
+            f"{self._registry_url}/subjects/{self.topic_name(name)}/versions", timeout=30, trust_env=False
+        )
+        return list(answer.json()) if answer.is_success else []
+
+    def level(self, name: str = "orders") -> str | None:
+        """Read a subject's own level."""
+        answer = httpx.get(f"{self._registry_url}/config/{self.topic_name(name)}", timeout=30, trust_env=False)
+        return answer.json().get("compatibilityLevel") if answer.is_success else None
