@@ -122,6 +122,7 @@ class KeyRing:
         self._clock = clock or SystemClock()
         self._fingerprint = _fingerprint(folder)
         self._trouble: str | None = None
+        self._reading = asyncio.Lock()
         found = read_keys(folder)
         # Another replica, or this one before its restart, may have published them since they were made; not earlier.
         self._published_at_seconds = {key.key_id: float(key.made_at_seconds) for key in found.keys}
@@ -133,14 +134,21 @@ class KeyRing:
         return jwt.encode({"alg": ALGORITHM, "typ": "at+jwt", "kid": active.key_id}, claims, active.key)
 
     async def find(self, key_id: str) -> RSAKey | None:
-        """Return the key that has this id, or None; fits the verifier's `PublicKeys`."""
-        return next((key.key for key in self.current.keys if key.key_id == key_id), None)
+        """Return the key that has this id, or None; fits the verifier's `PublicKeys`.
+
+        An unknown one is looked for in the folder first: another replica, whose mount or clock was quicker, may sign
+        with it already.
+        """
+        known = self._known(key_id)
+        if known is None and await self._read_again():
+            known = self._known(key_id)
+        return known
 
     async def watch(self) -> None:
         """Read the folder again whenever it changes, until cancelled."""
         while True:
             await asyncio.sleep(self._reload_seconds)
-            await asyncio.to_thread(self.reload_if_changed)
+            await self._read_again()
 
     async def check(self) -> None:
         """Fit a hint of readiness.
@@ -165,6 +173,13 @@ class KeyRing:
             return False
         self._fingerprint, self._trouble = fingerprint, None
         return self._use(keys)
+
+    async def _read_again(self) -> bool:
+        async with self._reading:
+            return await asyncio.to_thread(self.reload_if_changed)
+
+    def _known(self, key_id: str) -> RSAKey | None:
+        return next((key.key for key in self.current.keys if key.key_id == key_id), None)
 
     def _chosen(self, keys: Iterable[SigningKey]) -> KeySet:
         """Choose who signs now, and note since when each key is published."""

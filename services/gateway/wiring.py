@@ -49,6 +49,7 @@ from services.runtime.grpc_channel import open_channel
 from services.runtime.health import Health, asked_rarely
 from services.runtime.http_app import create_http_app
 from services.runtime.http_server import serving_http
+from services.runtime.jwks import FETCH_PAUSE_SECONDS
 from services.runtime.jwt import JwtVerifier
 from services.runtime.metrics import new_registry
 from services.runtime.metrics_event_loop import EventLoopWatch
@@ -193,7 +194,8 @@ def _issuing(settings: GatewaySettings, clock: Clock) -> tuple[KeyRing, TokenIss
     keys = KeyRing(
         settings.keys_folder,
         reload_seconds=settings.keys_reload_seconds,
-        announce_seconds=settings.jwks_max_age_seconds + settings.keys_mount_seconds_max,
+        # A verifier's copy, a slower mount, and a verifier that looked for another key a moment ago.
+        announce_seconds=settings.jwks_max_age_seconds + settings.keys_mount_seconds_max + FETCH_PAUSE_SECONDS,
         clock=clock,
     )
     issuer = TokenIssuer(

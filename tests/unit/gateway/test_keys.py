@@ -183,6 +183,18 @@ async def test_a_folder_that_can_not_be_used_is_told_until_it_can(tmp_path: Path
     await ring.check()
 
 
+async def test_an_unknown_key_is_looked_for_in_the_folder_before_its_token_is_called_forged(tmp_path: Path) -> None:
+    write_keys(tmp_path, jwk("old", iat=100))
+    ring = KeyRing(tmp_path)
+    write_keys(tmp_path, jwk("old", iat=100), jwk("new", iat=200))  # another replica saw it first, and signs with it
+
+    found = await ring.find(kid("new"))
+
+    assert found is not None
+    assert found.thumbprint() == kid("new")
+    assert await ring.find("nobody's") is None
+
+
 async def test_a_removed_key_is_no_longer_found(tmp_path: Path) -> None:
     write_keys(tmp_path, jwk("old"), jwk("new"))
     ring = KeyRing(tmp_path)
