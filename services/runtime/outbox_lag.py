@@ -5,14 +5,11 @@ The relay writes its cursor twice a second: events that it published since count
 
 from datetime import timedelta
 
-import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from services.runtime.clock import Clock, from_micros
 from services.runtime.database.port import Database
-from services.runtime.errors import UnavailableError
-
-_log = structlog.get_logger(__name__)
+from services.runtime.measuring import keep_measuring
 
 LOOK_EVERY_SECONDS = 2.0
 """Between two looks: several within the time in which Prometheus looks once."""
@@ -45,13 +42,8 @@ class OutboxLag:
         self._seconds, self._events = seconds.labels(stream), events.labels(stream)
 
     async def run(self) -> None:
-        """Measure until cancelled; while the database is away, the last measure stands."""
-        while True:
-            try:
-                await self.measure()
-            except UnavailableError as error:
-                _log.warning("outbox_lag_unknown", stream=self._stream, reason=error.reason)
-            await self._clock.sleep(LOOK_EVERY_SECONDS)
+        """Measure until cancelled."""
+        await keep_measuring(self.measure, name="outbox_lag", every_seconds=LOOK_EVERY_SECONDS, clock=self._clock)
 
     async def measure(self) -> None:
         """Measure once.

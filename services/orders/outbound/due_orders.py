@@ -1,13 +1,9 @@
 """How many orders wait for somebody to look after them, told by one who doesn't: he who does may hang."""
 
-import structlog
-
 from services.orders.metrics import OrdersMetrics
 from services.runtime.clock import Clock, from_micros, to_micros
 from services.runtime.database.port import Database
-from services.runtime.errors import UnavailableError
-
-logger = structlog.get_logger(__name__)
+from services.runtime.measuring import keep_measuring
 
 LOOK_EVERY_SECONDS = 5.0
 """Between two looks: several within the time in which Prometheus looks once."""
@@ -29,13 +25,8 @@ class DueOrders:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Measure until cancelled; while the database is away, the last measure stands."""
-        while True:
-            try:
-                await self.measure()
-            except UnavailableError as error:
-                logger.warning("due_orders_unknown", reason=error.reason)
-            await self._clock.sleep(LOOK_EVERY_SECONDS)
+        """Measure until cancelled."""
+        await keep_measuring(self.measure, name="due_orders", every_seconds=LOOK_EVERY_SECONDS, clock=self._clock)
 
     async def measure(self) -> None:
         """Measure once.

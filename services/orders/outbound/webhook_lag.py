@@ -2,14 +2,10 @@
 
 from typing import Final
 
-import structlog
-
 from services.orders.metrics import WebhookMetrics
 from services.runtime.clock import Clock, from_micros, to_micros
 from services.runtime.database.port import Database
-from services.runtime.errors import UnavailableError
-
-logger = structlog.get_logger(__name__)
+from services.runtime.measuring import keep_measuring
 
 LOOK_EVERY_SECONDS = 10.0
 """Between two looks."""
@@ -42,13 +38,8 @@ class WebhookLag:
         self._metrics = metrics
 
     async def run(self) -> None:
-        """Measure until cancelled; while the database is away, the last measure stands."""
-        while True:
-            try:
-                await self.measure()
-            except UnavailableError as error:
-                logger.warning("webhook_lag_unknown", reason=error.reason)
-            await self._clock.sleep(LOOK_EVERY_SECONDS)
+        """Measure until cancelled."""
+        await keep_measuring(self.measure, name="webhook_lag", every_seconds=LOOK_EVERY_SECONDS, clock=self._clock)
 
     async def measure(self) -> None:
         """Measure once.
