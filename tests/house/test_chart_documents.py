@@ -50,8 +50,10 @@ def test_each_setting_that_charts_fill_in_exists() -> None:
     assert known >= FILLED_IN
 
 
-def test_subcharts_are_links_and_no_copies() -> None:
-    vendored = [path for path in CHARTS.glob("*/charts/*") if not path.is_symlink()]
+def test_subcharts_and_shared_alerts_are_links_and_no_copies() -> None:
+    subcharts = list(CHARTS.glob("*/charts/*"))
+    alerts = [file for file in CHARTS.glob("*/alerts/*.yaml") if file.parents[1].name != "tradeflow"]
 
-    assert vendored == []
-    assert all(Path(link).resolve().is_dir() for link in CHARTS.glob("*/charts/*"))
+    assert [path for path in (*subcharts, *alerts) if not path.is_symlink()] == []
+    assert all(chart.resolve().is_dir() for chart in subcharts)
+    assert all(file.resolve().is_file() for file in alerts)
