@@ -12,7 +12,7 @@ import typer
 from services.embedded.data_folder import BadDataFolderError, DataFolder
 from services.embedded.sqlite_url import sqlite_url
 from services.ledger.queries.book import Book
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 
 DatabaseOption = Annotated[
     str | None,

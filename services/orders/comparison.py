@@ -22,7 +22,7 @@ from services.orders.settings import Seconds
 from services.orders.use_cases.compare_orders import compare_orders
 from services.orders.use_cases.reconcile_orders import Reconciled, at_rest, reconcile
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from services.runtime.grpc_channel import open_channel
 from services.runtime.grpc_tls import GrpcClientSettings
 from services.runtime.service_tokens import ServiceTokens

@@ -47,9 +47,9 @@ from services.runtime.broker.port import DEAD_LETTERS_SUFFIX, Broker
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.consumer_loop import ConsumerLoop, ConsumerMetrics
 from services.runtime.database.migrations import prepare_schema
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
 from services.runtime.database.schema_state import check_schema
+from services.runtime.database_opening import open_database
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc_channel import open_channel
 from services.runtime.grpc_server import serving_grpc

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import UnavailableError
 from services.runtime.ids import new_id
 

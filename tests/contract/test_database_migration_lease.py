@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.runtime.database.migration_lease import MigrationLease
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import UnavailableError
 
 LEASE_SECONDS = 3.0

@@ -10,9 +10,9 @@ import pytest
 
 from services.runtime.database.migration_modules import migrations_of
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database, Row
 from services.runtime.database.schema_state import check_schema, read_schema_state
+from services.runtime.database_opening import open_database
 from services.runtime.errors import RefusedError, UnavailableError
 from tests.support.faulty_database import AFTER_COMMIT, BEFORE_COMMIT, Fault, FaultyDatabase
 

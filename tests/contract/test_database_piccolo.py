@@ -11,8 +11,8 @@ from piccolo.columns.defaults.uuid import UUID4
 from piccolo.query.functions import Max, Sum
 from piccolo.table import Table
 
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database, DuplicateKeyError
+from services.runtime.database_opening import open_database
 from services.runtime.ids import new_id
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from services.runtime.database.grants import Role, declared_rights, grant_statements
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import NotGrantedError
 from services.runtime.database.schema_state import check_schema
+from services.runtime.database_opening import open_database
 from services.runtime.errors import InvalidArgumentError, RefusedError
 from services.runtime.mysql.dialect import translate
 from services.runtime.mysql.server import Server

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database, DuplicateKeyError, Query, Row
+from services.runtime.database_opening import open_database
 
 CREATE = """
     CREATE TABLE entries (

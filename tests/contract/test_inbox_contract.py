@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from services.runtime.broker.port import ReceivedMessage
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.ids import new_id
 from services.runtime.inbox import only_new, prune

@@ -14,8 +14,8 @@ from services.ledger.queries.book import Book
 from services.ledger.queries.verify import no_progress, verify_book
 from services.ledger.wiring import MIGRATIONS
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
 from services.runtime.database.sqlite import SqliteDatabase
+from services.runtime.database_opening import open_database
 from tests.support import ledger_commands as a
 from tests.support.ledger_commands import BUYER, SELLER
 from tests.support.ledger_proof import NotarisedBook, some_trade

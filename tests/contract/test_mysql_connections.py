@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database, Query
+from services.runtime.database_opening import open_database
 from services.runtime.errors import UnavailableError
 from services.runtime.mysql.server import UnsupportedServerError
 from tests.parts.server import Server

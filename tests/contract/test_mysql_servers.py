@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import UnavailableError
 from services.runtime.mysql.engine import MysqlEngine
 from tests.parts.plugin import run_of

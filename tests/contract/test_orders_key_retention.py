@@ -12,8 +12,8 @@ from services.orders.outbound.store import SqlStore
 from services.orders.use_cases.forget_keys import KEYS_A_PASS_MAX, forget_keys
 from services.orders.wiring import MIGRATIONS
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.ids import new_id
 from tests.support.clock import VirtualClock
 from tests.support.waiting import eventually

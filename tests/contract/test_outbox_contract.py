@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from piccolo.engine.base import Engine
 
 from services.runtime.broker.port import Message
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Connection, Database, PoolUsage, PreparedWrite
+from services.runtime.database_opening import open_database
 from services.runtime.errors import UnavailableError
 from services.runtime.outbox import OutboxRelay, RelaySettings, append, append_numbered, read_packs
 from tests.support.clock import VirtualClock

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.outbox import DamagedPackError, KeyHistory, OutboxEvent, read_by_key, read_packs
 from services.runtime.outbox_packs import PACK_BYTES_MAX, PACK_EVENTS_MAX
 from tests.support.outbox import STREAM, an_event, events_of, write

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from services.runtime.broker.port import Message
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.outbox import OutboxRelay, RelayMetrics, RelaySettings, append
 from tests.support.clock import START, VirtualClock
 from tests.support.fake_producer import FakeProducer

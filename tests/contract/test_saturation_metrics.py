@@ -14,8 +14,8 @@ from services.orders.outbound.due_orders import DueOrders
 from services.orders.wiring import MIGRATIONS
 from services.runtime.clock import to_micros
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import UnavailableError
 from services.runtime.ids import new_id
 from services.runtime.metrics_database import watch_database

@@ -23,7 +23,7 @@ from services.ledger.queries.book import Book
 from services.ledger.wiring import MIGRATIONS
 from services.money import Money
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import TradeFlowError
 from tests.support import ledger_commands as a
 from tests.support.ledger_commands import BUYER, OTHER_SELLER, SELLER, an_id

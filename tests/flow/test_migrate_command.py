@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from services.embedded.cli import app
 from services.embedded.commands.exit_codes import OK, PENDING, TOO_NEW, USAGE, VIOLATED
 from services.runtime.database.migration_modules import migrations_of
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from tests.parts.sql_servers import administrator
 from tests.support.platform import REPOSITORY, command
 

@@ -18,7 +18,7 @@ from services.orders.settings import OrdersSettings
 from services.orders.wiring import running as running_orders
 from services.runtime.clock import SystemClock
 from services.runtime.database.grants import Role
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import RejectedError
 from tests.parts.server import Server
 from tests.parts.sql_servers import fresh_schema

@@ -14,7 +14,7 @@ from services.ledger.wiring import running as running_ledger
 from services.orders.settings import OrdersSettings
 from services.orders.wiring import running as running_orders
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import RefusedError
 
 NOBODY_THERE = "http://127.0.0.1:9/nobody"

@@ -10,8 +10,8 @@ from services.embedded.redis_server import serving_redis
 from services.ledger.queries.verify import verify_database
 from services.runtime.database.migration_modules import migrations_of
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
 from services.runtime.database.schema_state import read_schema_state
+from services.runtime.database_opening import open_database
 from tests.parts.server import Server
 from tests.parts.sql_servers import fresh_schema
 from tests.support.platform import REPOSITORY, run_command

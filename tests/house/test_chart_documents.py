@@ -1,7 +1,6 @@
 """Charts say what they take, in a schema and a README that are made from their values."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest

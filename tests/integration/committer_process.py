@@ -14,7 +14,7 @@ from typing import Any
 
 from services.ledger.committer.committer import committing
 from services.ledger.domain.receipt import Receipt
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import RefusedError
 from tests.integration.callers import Answer, Callers
 

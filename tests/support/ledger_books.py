@@ -21,8 +21,8 @@ from services.ledger.queries.book import Book
 from services.ledger.queries.verify import verify_book
 from services.runtime.clock import to_micros
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database, Row
+from services.runtime.database_opening import open_database
 from services.runtime.errors import TradeFlowError
 from tests.support.ledger_commands import NOW
 from tests.support.ledger_committer import EAGER

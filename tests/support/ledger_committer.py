@@ -16,8 +16,8 @@ from services.ledger.committer.lease import BookLease
 from services.ledger.committer.pipeline import Pace
 from services.runtime.clock import SystemClock
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Row
+from services.runtime.database_opening import open_database
 from tests.support.faulty_database import FaultyDatabase
 from tests.support.ledger_commands import BUYER
 from tests.support.ledger_invariants import assert_money_is_conserved

@@ -34,8 +34,8 @@ from services.orders.use_cases.reconcile_orders import Reconciled, Scope, reconc
 from services.orders.use_cases.refund_order import RefundOrder, refund_order
 from services.runtime.broker.port import ReceivedMessage
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.ids import new_id
 from tests.support.clock import VirtualClock
 from tests.support.fake_ledger import FakeLedger

@@ -19,7 +19,7 @@ from services.embedded.verification.progress import Progress
 from services.ledger.proof.book_file import BookFileError, HeaderLine
 from services.ledger.proof.book_import import MIGRATIONS, import_book
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import TradeFlowError
 
 

@@ -31,8 +31,8 @@ from services.embedded.story.stage import new_console
 from services.runtime.database.dialect import translate
 from services.runtime.database.migration_modules import PHASES, migrations_of
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
 from services.runtime.database.schema_state import SchemaState, read_schema_state, refuse_unusable, schema_state_of
+from services.runtime.database_opening import open_database
 from services.runtime.errors import InvalidArgumentError
 
 Phase = Literal["pre", "post", "all"]

@@ -24,8 +24,8 @@ from services.embedded.data_folder import DataFolder
 from services.embedded.sqlite_url import sqlite_url
 from services.embedded.story.stage import new_console
 from services.runtime.clock import SystemClock
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.outbox_packs import OutboxEvent
 from services.runtime.outbox_status import StreamStatus, events_after, outbox_status
 

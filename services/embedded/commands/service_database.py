@@ -15,8 +15,8 @@ from pymysql import MySQLError
 from services.embedded.commands.exit_codes import INTERRUPTED, TOO_NEW, USAGE, VIOLATED, end_with
 from services.ledger.wiring import MIGRATIONS as LEDGER_MIGRATIONS
 from services.orders.wiring import MIGRATIONS as ORDERS_MIGRATIONS
-from services.runtime.database.opening import sqlite_path
 from services.runtime.database.port import NotGrantedError
+from services.runtime.database_opening import sqlite_path
 from services.runtime.errors import InvalidArgumentError, RefusedError, TradeFlowError
 
 ServiceName = Literal["ledger", "orders"]

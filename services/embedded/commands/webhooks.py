@@ -26,8 +26,8 @@ from services.embedded.story.stage import new_console
 from services.orders.domain.webhook import DeliveryState
 from services.orders.outbound.webhook_overview import Undelivered, redrive_all, undelivered
 from services.runtime.clock import SystemClock
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 
 app = typer.Typer(no_args_is_help=True, help="Webhooks: what merchants' endpoints haven't taken.")
 

@@ -20,7 +20,7 @@ from services.ledger.outbound.wallet_event_encoding import WALLET_EVENTS_TOPIC, 
 from services.ledger.proof.head_file import HeadFile
 from services.orders.outbound.order_events import ORDER_EVENTS_TOPIC, ORDERS_STREAM
 from services.runtime.broker.kafka_url import SCHEME
-from services.runtime.database.opening import sqlite_path
+from services.runtime.database_opening import sqlite_path
 
 PLUMBING_TABLES = frozenset(
     {

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.runtime.broker.port import DEAD_LETTERS_SUFFIX, Message, ReceivedMessage
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Database
+from services.runtime.database_opening import open_database
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.outbox import OutboxEvent, read_packs
 from services.runtime.registry.wire_format import payload_of

@@ -2,8 +2,8 @@
 
 from services.embedded.verification.sqlite_files import FRACTION_WORDS
 from services.money import AMOUNT_MINOR_MAX
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Connection
+from services.runtime.database_opening import open_database
 
 _COLUMNS = """
     SELECT table_name, column_name, data_type FROM information_schema.columns

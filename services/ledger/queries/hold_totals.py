@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from services.ledger.domain.hold import Hold
 from services.ledger.outbound.stored_values import HOLD_COLUMNS, hold_of_row
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 
 ROWS_A_PAGE = 1_000
 """How many are read at once: each page is a short snapshot, so the ledger goes on beside it."""

@@ -21,8 +21,8 @@ from services.ledger.queries.verification.findings import Findings, Problem
 from services.ledger.queries.verification.holds import HoldsWalk, walk_holds
 from services.ledger.queries.verification.journal import JournalWalk, Progress, walk_journal
 from services.ledger.queries.verification.side_tables import check_backdated, check_reversals, check_strays
-from services.runtime.database.opening import open_database
 from services.runtime.database.port import Connection, Row
+from services.runtime.database_opening import open_database
 from services.runtime.errors import NotFoundError
 
 HEAD_OF_BOOK = """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 
 ROWS_A_PAGE: Final = 1_000
 """How many are read at once: each page is a short transaction, so the service goes on beside it."""

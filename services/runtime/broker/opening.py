@@ -6,7 +6,7 @@ from services.runtime.broker.kafka import KafkaBroker
 from services.runtime.broker.kafka_url import SCHEME
 from services.runtime.broker.port import Broker
 from services.runtime.broker.sqlite import SqliteBroker
-from services.runtime.database.opening import sqlite_path
+from services.runtime.database_opening import sqlite_path
 
 
 def open_broker(url: str) -> Broker:

@@ -12,13 +12,11 @@ from piccolo.engine.postgres import PostgresEngine
 from piccolo.query.base import Query
 
 from services.runtime.database.port import AlreadyInPlaceError
-from services.runtime.mysql.dialect import translate
 from services.runtime.mysql.errors import ConnectionLostError, outcome_unknown, translated
+from services.runtime.mysql.piccolo_statements import records, translate_piccolo
 from services.runtime.mysql.pool import Loan, MysqlPool
 from services.runtime.mysql.results import Result
-from services.runtime.mysql.server import Server
-from services.runtime.mysql.session import MysqlSession
-from services.runtime.mysql.statement import OnConflict, Statement
+from services.runtime.mysql.statement import Statement
 from services.runtime.mysql.transaction import MysqlTransaction
 
 _POSTGRES_VERSION = 14.0
@@ -44,11 +42,6 @@ class MysqlEngine(PostgresEngine):
 
     async def prep_database(self) -> None:
         """Install nothing: MySQL has no extensions."""
-
-    @staticmethod
-    def translate(sql: str, server: Server) -> Statement:
-        """Translate one of Piccolo's statements."""
-        return translate(sql, server, returning_allowed=True)
 
     def current(self) -> MysqlTransaction | None:
         """Return the transaction that the current task is in."""
@@ -102,27 +95,9 @@ class MysqlEngine(PostgresEngine):
         arguments = args or ()
         pool = self._readers if query.lstrip()[:6].upper() == "SELECT" else self._sessions
         async with pool.lend() as loan:
-            statement = self.translate(query, loan.session.greeting.server)
+            statement = translate_piccolo(query, loan.session.greeting.server)
             result = await _run_alone(loan, statement, arguments)
-            return self.records(statement, arguments, result, loan.session)
-
-    @staticmethod
-    def records(
-        statement: Statement, arguments: Sequence[Any], result: Result, session: MysqlSession
-    ) -> list[dict[str, Any]]:
-        """Make what Piccolo reads of a result, with what an INSERT returned."""
-        if statement.returning is None:
-            return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-        if statement.on_conflict is OnConflict.NOTHING and not result.affected_rows:
-            return []
-        step = session.greeting.auto_increment_step
-        return [
-            {
-                column: result.insert_id + number * step if argument is None else arguments[argument]
-                for column, argument in row.items()
-            }
-            for number, row in enumerate(statement.returning.rows)
-        ]
+            return records(statement, arguments, result, loan.session)
 
 
 async def _run_alone(loan: Loan, statement: Statement, arguments: Sequence[Any]) -> Result:

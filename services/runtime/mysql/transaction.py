@@ -8,19 +8,17 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from piccolo.engine.postgres import PostgresTransaction
+from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
 from services.runtime.errors import UnavailableError
 from services.runtime.mysql.errors import ConnectionLostError, outcome_unknown, translated
+from services.runtime.mysql.piccolo_statements import records, translate_piccolo
 from services.runtime.mysql.pool import Loan, MysqlPool
 from services.runtime.mysql.results import Result
 from services.runtime.mysql.session import MysqlSession
 from services.runtime.mysql.wire import Response
-
-if TYPE_CHECKING:
-    from services.runtime.mysql.engine import MysqlEngine
 
 # A server that only reads refuses here, before anything is decided on what it holds.
 _BEGIN = (b"START TRANSACTION READ WRITE",)
@@ -52,11 +50,10 @@ class MysqlTransaction(PostgresTransaction):
         "_waiting_bytes",
     )
 
-    engine: "MysqlEngine"
     _parent: "MysqlTransaction | None"
 
     def __init__(
-        self, engine: "MysqlEngine", pool: MysqlPool, *, parent: "MysqlTransaction | None", reads_only: bool = False
+        self, engine: PostgresEngine, pool: MysqlPool, *, parent: "MysqlTransaction | None", reads_only: bool = False
     ) -> None:
         """Prepare a transaction; entering it takes a session."""
         self.engine = engine
@@ -188,9 +185,9 @@ class MysqlTransaction(PostgresTransaction):
 
     async def fetch(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
         """Run a query of Piccolo's."""
-        statement = self.engine.translate(sql, self.session.greeting.server)
+        statement = translate_piccolo(sql, self.session.greeting.server)
         (result,) = await self.run([statement.template.render(arguments).encode("latin-1")])
-        return self.engine.records(statement, arguments, result, self.session)
+        return records(statement, arguments, result, self.session)
 
     execute = fetch
     """What Piccolo's savepoints call."""

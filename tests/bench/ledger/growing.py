@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from services.ledger.committer.committer import committing
 from services.runtime import event_loop
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from services.runtime.log import configure_logging
 from tests.bench.ledger.in_process import BATCH_SIZES, SCHEMA, commands_of, measure_batches, require_receipts
 from tests.bench.ledger.measuring import MEBIBYTE, Measurement, Meter

@@ -14,7 +14,7 @@ from services.ledger.domain.receipt import Receipt
 from services.ledger.wiring import MIGRATIONS
 from services.money import Money
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from tests.bench.ledger.measuring import Measurement, Meter, Samples
 from tests.bench.ledger.servers import Server
 from tests.bench.ledger.workload import ACCOUNTS, FUNDS_MINOR, WORKLOADS, transfers, wallet_id

@@ -13,7 +13,7 @@ import aiomysql
 
 from services.ledger.wiring import MIGRATIONS
 from services.runtime.database.migrations import migrate
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from tests.bench.ledger.measuring import Measurement, Meter
 from tests.bench.ledger.servers import Server
 

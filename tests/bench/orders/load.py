@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from services.runtime.database.opening import open_database
+from services.runtime.database_opening import open_database
 from services.runtime.ids import new_id
 
 STEP_SECONDS = 0.05

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from services.runtime.broker.opening import open_broker
-from services.runtime.database.opening import open_database, sqlite_path
+from services.runtime.database_opening import open_database, sqlite_path
 from services.runtime.errors import InvalidArgumentError
 
 
