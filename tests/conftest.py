@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.parts.control_plane import ControlPlane
 from tests.parts.go_programs import ensure_program
@@ -54,6 +55,10 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+# A busy machine is no defect: how long something takes is for benchmarks to tell.
+settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 CLUSTER_SECONDS_MAX = 60
 """How long a cluster may take to see that it has all slots."""
