@@ -127,6 +127,19 @@ async def world() -> AsyncIterator[World]:
         await keys.aclose()
 
 
+async def test_no_call_goes_through_a_thread(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(function: object, *_: object) -> None:
+        raise AssertionError(f"{function} would be run in a thread")
+
+    monkeypatch.setattr("litestar.utils.sync.sync_to_thread", refuse)
+    headers = {**world.bearer("merchant"), "Idempotency-Key": "1"}
+    async with world.client() as client:
+        written = await client.post("/notes", json={"text": "a"}, headers=headers)
+        seen = await client.get("/me", headers=headers)
+
+    assert (written.status_code, seen.status_code) == (201, 200)
+
+
 async def test_a_route_asks_for_a_token_unless_it_says_otherwise(world: World) -> None:
     async with world.client() as client:
         assert (await client.get("/me")).status_code == 401
