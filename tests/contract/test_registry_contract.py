@@ -1,5 +1,6 @@
 """What a schema registry does for TradeFlow: on the fake that other tests use, and on a real one."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
@@ -112,6 +113,20 @@ async def test_the_level_makes_the_registry_refuse_what_breaks_readers(client: R
     assert refused.value.reason == "schema_incompatible"
     assert await client.compatibility_level(subject) == COMPATIBILITY_LEVEL
     assert await client.versions(subject) == [1, 2]
+
+
+async def test_processes_that_start_at_once_agree(client: RegistryClient, prefix: str) -> None:
+    subjects = [f"{prefix}{number}" for number in range(8)]
+
+    async def start(subject: str) -> int:
+        registered = await client.register(subject, THING.encoded, NO_REFERENCES)
+        await client.set_compatibility_level(subject, COMPATIBILITY_LEVEL)
+        return registered
+
+    for subject in subjects:
+        assert len(set(await asyncio.gather(*(start(subject) for _ in range(6))))) == 1
+        assert await client.compatibility_level(subject) == COMPATIBILITY_LEVEL
+        assert await client.versions(subject) == [1]
 
 
 async def test_a_forgotten_level_is_not_kept(client: RegistryClient, prefix: str) -> None:

@@ -112,8 +112,12 @@ class RegistryClient:
 
     async def set_compatibility_level(self, subject: str, level: str) -> None:
         """Set the subject's own level."""
-        body = msgspec.json.encode({"compatibility": level})
-        await self._ask("PUT", f"/config/{_quoted(subject)}", body=body)
+        path, body = f"/config/{_quoted(subject)}", msgspec.json.encode({"compatibility": level})
+        try:
+            await self._ask("PUT", path, body=body)
+        except ConflictError:
+            # Apicurio's answer to the second of two who set the first level at once: now there is one to change.
+            await self._ask("PUT", path, body=body)
 
     async def forget_compatibility_level(self, subject: str) -> None:
         """Let the subject follow the registry's level again."""
