@@ -84,6 +84,11 @@ class TradeFlowClient:
             await self._caller.post("/auth/logout", {"refresh_token": self._caller.tokens.refresh_token})
             self._caller.sign_out()
 
+    async def logout_everywhere(self) -> None:
+        """End all sessions of the user, also those of other clients, and revoke all of their access tokens."""
+        await self._caller.post("/auth/logout-everywhere")
+        self._caller.sign_out()
+
     async def create_product(self, sku: str, title: str, price: Money, stock: int | None = None) -> Product:
         """Offer a product (role merchant). A lost first answer can make a retry end in `sku_taken`."""
         body = {"sku": sku, "title": title, "price": price, "stock": stock}

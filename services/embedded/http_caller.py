@@ -76,7 +76,7 @@ class HttpCaller:
         """POST JSON under an idempotency key, a new one by default."""
         return await self.write("POST", path, shape, body, {"Idempotency-Key": idempotency_key or str(new_id())})
 
-    async def post(self, path: str, body: object) -> None:
+    async def post(self, path: str, body: object = None) -> None:
         """POST JSON and expect no answer but success."""
         await self.send(self._request("POST", path, body))
 

@@ -1,12 +1,13 @@
 """Issues access tokens: short-lived JWTs that every service verifies by the gateway's JWKS (RFC 9068)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.gateway.keys import KeyRing
 from services.runtime.clock import Clock
 from services.runtime.ids import new_id
+from services.runtime.jwt import GENERATION_CLAIM
 
 USER_AUDIENCE = "tradeflow"
 """Users' tokens are good at every service."""
@@ -41,15 +42,18 @@ class TokenIssuer:
         self._user_token_seconds = user_token_seconds
         self._service_token_seconds = service_token_seconds
 
-    def user_token(self, *, user_id: str, roles: Iterable[str]) -> IssuedToken:
-        """Issue a user's token."""
-        return self._issue(user_id, USER_AUDIENCE, sorted(roles), self._user_token_seconds)
+    def user_token(self, *, user_id: str, roles: Iterable[str], generation: int = 0) -> IssuedToken:
+        """Issue a user's token, in the generation that orders told together with the user."""
+        of_generation = {GENERATION_CLAIM: generation}
+        return self._issue(user_id, USER_AUDIENCE, sorted(roles), self._user_token_seconds, of_generation)
 
     def service_token(self, *, client_id: str, audience: str) -> IssuedToken:
         """Issue a service's token, good at one other service."""
         return self._issue(client_id, audience, ["service"], self._service_token_seconds)
 
-    def _issue(self, subject: str, audience: str, roles: list[str], seconds: int) -> IssuedToken:
+    def _issue(
+        self, subject: str, audience: str, roles: list[str], seconds: int, more: Mapping[str, int] | None = None
+    ) -> IssuedToken:
         now = self._clock.now().replace(microsecond=0)
         issued_at = int(now.timestamp())
         token_id = str(new_id())
@@ -62,6 +66,7 @@ class TokenIssuer:
             "exp": issued_at + seconds,
             "jti": token_id,
             "roles": roles,
+            **(more or {}),
         }
         return IssuedToken(
             token=self._keys.sign(claims),

@@ -25,7 +25,7 @@ class DoorVerifier:
         principal = await self._tokens.verify(token)
         if principal.expires_at <= self._clock.now():
             raise UnauthenticatedError("The token is expired.", reason="token_expired")
-        if await self._revocations.is_revoked(principal.token_id):
+        if await self._revocations.is_revoked(principal):
             raise UnauthenticatedError("The token was revoked.", reason="token_revoked")
         return principal
 

@@ -76,9 +76,10 @@ class WalletEvents(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokedToken:
-    """An access token that ends before its time."""
+    """An access token that ends before its time, or all of a user's generation."""
 
     token_id: str
+    """A token's `jti`, or what `tokens_of_generation` says."""
     expires_at: datetime
 
 
@@ -87,6 +88,10 @@ class RevocationList(Protocol):
 
     async def revoke_access_token(self, token: RevokedToken) -> None:
         """Remember a revocation until the token would have expired."""
+        ...
+
+    async def end_all_sessions(self, user_id: str, *, tokens_expire_at: datetime) -> RevokedToken:
+        """End all sessions of a user, and return what stands for every access token issued until now."""
         ...
 
     async def list_revoked_access_tokens(self) -> list[RevokedToken]:
@@ -105,8 +110,8 @@ class RevocationCache(Protocol):
         """Say that the durable list was just copied here."""
         ...
 
-    async def look_up(self, token_id: str) -> bool | None:
-        """Tell whether a token is revoked, or None when the cache may have lost entries."""
+    async def look_up(self, token_ids: Sequence[str]) -> bool | None:
+        """Tell whether any of these is revoked, or None when the cache may have lost entries."""
         ...
 
 
@@ -130,6 +135,8 @@ class User:
     email: str
     roles: tuple[str, ...]
     created_at: datetime
+    generation: int = 0
+    """How often all sessions of the user were ended together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,7 +94,7 @@ class SessionParts:
     history: WalletHistory
     ledger: WalletEvents
     clock: Clock
-    is_revoked: Callable[[str], Awaitable[bool]]
+    is_revoked: Callable[[Principal], Awaitable[bool]]
     heartbeat_seconds: float
 
 
@@ -283,7 +283,7 @@ class WalletSession:
 
     async def _is_revoked(self) -> bool:
         try:
-            return await self._parts.is_revoked(self._owner.token_id)
+            return await self._parts.is_revoked(self._owner)
         except UnavailableError:
             return False
 

@@ -146,6 +146,7 @@ async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegi
         cache=RedisRevocations(redis, clock),
         clock=clock,
         failure_mode=settings.revocation_failure_mode,
+        user_token_seconds=settings.access_token_seconds,
     )
     feed = WalletFeed(
         queue_events_max=settings.connection_queue_events_max,

@@ -257,6 +257,10 @@ class UserRows(Protocol):
         """Replace the hash of a user's password."""
         ...
 
+    async def begin_generation(self, user_id: UUID) -> int | None:
+        """Count a user's generation up and return the new one, or None where there is no user."""
+        ...
+
 
 class SessionRows(Protocol):
     """Sessions and their refresh tokens."""
@@ -284,9 +288,10 @@ class SessionRows(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokedToken:
-    """An access token that was revoked before it expired."""
+    """An access token, or all of a user's generation, that was revoked before it expired."""
 
     token_id: str
+    """A token's `jti`, or what `tokens_of_generation` says."""
     expires_at: datetime
 
 

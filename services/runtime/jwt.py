@@ -35,6 +35,9 @@ TOKEN_BYTES_MAX = 8192
 TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
 """The `typ` of access tokens, so that no other kind of signed token passes for one (RFC 9068, section 4)."""
 
+GENERATION_CLAIM = "gen"
+"""Of users' tokens, and private (RFC 7519, section 4.3); a token without it is of generation 0."""
+
 LEEWAY_SECONDS = 30
 """How far clocks of two machines may differ."""
 
@@ -58,6 +61,8 @@ class Principal:
     expires_at: datetime
     token: str = field(repr=False)
     """The token itself, to be sent on."""
+    generation: int = 0
+    """The user's generation when the token was issued: all tokens of one generation can be revoked together."""
 
     @property
     def is_service(self) -> bool:
@@ -158,6 +163,7 @@ class JwtVerifier:
             token_id=_text(claims, "jti"),
             expires_at=expires_at,
             token=token,
+            generation=_generation(claims),
         )
 
     def _matched_audience(self, claims: dict[str, Any]) -> str:
@@ -250,6 +256,13 @@ def _instant(claims: dict[str, Any], name: str) -> datetime:
         return datetime.fromtimestamp(value, UTC)
     except (OverflowError, OSError, ValueError) as error:
         raise _malformed(f"The token's `{name}` isn't an instant.") from error
+
+
+def _generation(claims: dict[str, Any]) -> int:
+    generation = claims.get(GENERATION_CLAIM, 0)
+    if isinstance(generation, bool) or not isinstance(generation, int) or generation < 0:
+        raise _malformed(f"The token's `{GENERATION_CLAIM}` isn't a count.")
+    return generation
 
 
 def _roles(claims: dict[str, Any]) -> frozenset[str]:

@@ -213,9 +213,19 @@ async def test_redis_holds_neither_tickets_nor_tokens(redis: RedisConnection) ->
 async def test_a_cache_of_revocations_that_was_never_filled_does_not_know(redis: RedisConnection) -> None:
     revocations = RedisRevocations(redis, SystemClock())
 
-    assert await revocations.look_up("t1") is None
+    assert await revocations.look_up(["t1"]) is None
     await revocations.mark_complete()
-    assert await revocations.look_up("t1") is False
+    assert await revocations.look_up(["t1"]) is False
+
+
+async def test_one_of_several_names_is_enough_to_be_revoked(redis: RedisConnection) -> None:
+    revocations = RedisRevocations(redis, SystemClock())
+    expires_at = SystemClock().now() + timedelta(minutes=5)
+    await revocations.add([RevokedToken(token_id="u1/0", expires_at=expires_at)])
+    await revocations.mark_complete()
+
+    assert await revocations.look_up(["t1", "u1/0"]) is True
+    assert await revocations.look_up(["t1", "u1/1"]) is False
 
 
 async def test_an_emptied_cache_of_revocations_says_that_it_does_not_know(redis: RedisConnection) -> None:
@@ -223,11 +233,11 @@ async def test_an_emptied_cache_of_revocations_says_that_it_does_not_know(redis:
     expires_at = SystemClock().now() + timedelta(minutes=5)
     await revocations.add([RevokedToken(token_id="t1", expires_at=expires_at)])
     await revocations.mark_complete()
-    assert await revocations.look_up("t1") is True
+    assert await revocations.look_up(["t1"]) is True
 
     await redis.command("FLUSHDB")
 
-    assert await revocations.look_up("t1") is None
+    assert await revocations.look_up(["t1"]) is None
 
 
 async def test_a_revocation_is_kept_until_the_token_ends_and_its_leeway_is_over(redis: RedisConnection) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from tests.support.clock import VirtualClock
 from tests.support.gateway_world import ISSUER, ORDERS_SECRET, GatewayWorld, gateway_world, signing_jwk, write_keys
 from tests.support.waiting import eventually
 
@@ -116,6 +117,51 @@ async def test_signing_out_revokes_the_access_token_and_ends_the_session(tmp_pat
     assert out.status_code == 204
     assert (after.status_code, after.json()["reason"]) == (401, "token_revoked")
     assert refreshed.status_code == 401
+
+
+async def test_signing_out_everywhere_ends_each_session_and_each_token_in_all_replicas(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world, world.another_gateway() as other:
+        here, elsewhere = await sign_in(world), await sign_in(world)
+
+        out = await world.http.post("/auth/logout-everywhere", headers=world.bearer(here["access_token"]))
+        tried = [
+            await world.http.get(f"{gateway.http_url}/api/v1/orders", headers=world.bearer(tokens["access_token"]))
+            for gateway in (world.gateway, other)
+            for tokens in (here, elsewhere)
+        ]
+        refreshed = [
+            await world.http.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
+            for tokens in (here, elsewhere)
+        ]
+
+    assert out.status_code == 204
+    assert {(answer.status_code, answer.json()["reason"]) for answer in tried} == {(401, "token_revoked")}
+    assert {answer.status_code for answer in refreshed} == {401}
+
+
+async def test_who_signs_in_in_the_second_of_signing_out_everywhere_gets_in(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    async with gateway_world(tmp_path, clock=clock) as world:
+        before = await sign_in(world)
+        await world.http.post("/auth/logout-everywhere", headers=world.bearer(before["access_token"]))
+
+        after = await sign_in(world)
+        old = await world.http.get("/api/v1/orders", headers=world.bearer(before["access_token"]))
+        new = await world.http.get("/api/v1/orders", headers=world.bearer(after["access_token"]))
+        refreshed = await world.http.post("/auth/refresh", json={"refresh_token": after["refresh_token"]})
+
+    assert (old.status_code, new.status_code, refreshed.status_code) == (401, 200, 200)
+
+
+async def test_nobody_is_told_to_be_signed_out_everywhere_while_orders_is_away(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world:
+        tokens = await sign_in(world)
+        world.identity.is_down = True
+
+        answer = await world.http.post("/auth/logout-everywhere", headers=world.bearer(tokens["access_token"]))
+
+    assert answer.status_code == 503
+    assert "retry-after" in answer.headers
 
 
 async def test_a_revocation_holds_in_the_other_replicas_and_after_redis_was_emptied(tmp_path: Path) -> None:

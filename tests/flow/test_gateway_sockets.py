@@ -353,6 +353,24 @@ async def test_a_connection_ends_soon_after_its_user_signed_out(tmp_path: Path) 
             assert await close_of(socket) == (3000, "token_revoked")
 
 
+async def test_all_connections_of_a_user_end_soon_after_a_sign_out_everywhere(tmp_path: Path) -> None:
+    async with (
+        gateway_world(tmp_path, heartbeat_seconds=0.05) as world,
+        world.another_gateway() as other,
+        world.connect(token=world.token()) as here,
+        world.connect(token=world.token(), gateway=other) as there,
+        world.connect(token=world.token("somebody else")) as others,
+    ):
+        for socket in (here, there, others):
+            await message_of(socket)
+
+        await world.http.post("/auth/logout-everywhere", headers=world.bearer(world.token()))
+
+        assert await close_of(here) == (3000, "token_revoked")
+        assert await close_of(there) == (3000, "token_revoked")
+        assert (await message_of(others))["type"] == "heartbeat"
+
+
 async def test_a_client_that_does_not_read_is_closed_and_others_are_not_held_up(tmp_path: Path) -> None:
     async with gateway_world(tmp_path, connection_queue_events_max=64) as world:
         address = urlsplit(world.gateway.http_url)

@@ -113,6 +113,26 @@ async def test_revocations_are_listed(gateway: Caller) -> None:
     assert listed.tokens[0].expires_at == request.expires_at
 
 
+async def test_all_sessions_end_and_the_next_generation_begins(gateway: Caller) -> None:
+    user = (await gateway("FindUser", messages.FindUserRequest(email="till@example.org"))).user
+    started = await gateway("StartSession", messages.StartSessionRequest(user_id=user.user_id, generation=0))
+    request = messages.EndAllSessionsRequest(user_id=user.user_id)
+    request.tokens_expire_at.FromJsonString("2100-01-01T00:00:00Z")
+
+    ended = await gateway("EndAllSessions", request)
+    listed = await gateway("ListRevokedAccessTokens", messages.ListRevokedAccessTokensRequest())
+    later = (await gateway("FindUser", messages.FindUserRequest(email="till@example.org"))).user
+
+    assert (user.generation, later.generation) == (0, 1)
+    assert ended.revoked.token_id == f"{user.user_id}/0"
+    assert list(listed.tokens) == [ended.revoked]
+    with pytest.raises(UnauthenticatedError) as refused:
+        await gateway("RotateSession", messages.RotateSessionRequest(refresh_token=started.refresh_token))
+    assert refused.value.reason == "session_ended"
+    with pytest.raises(UnauthenticatedError):
+        await gateway("StartSession", messages.StartSessionRequest(user_id=user.user_id, generation=0))
+
+
 def a_registration(**changes: Any) -> messages.RegisterRequest:
     return messages.RegisterRequest(
         **{"email": "bob@example.org", "password": PASSWORD, "role": messages.ROLE_BUYER, **changes}
@@ -132,6 +152,7 @@ REFUSED: list[tuple[str, object, type[TradeFlowError], str]] = [
         "bad_credentials",
     ),
     ("StartSession", messages.StartSessionRequest(user_id="7"), NotFoundError, "user_not_found"),
+    ("EndAllSessions", messages.EndAllSessionsRequest(user_id="7"), NotFoundError, "user_not_found"),
     ("RotateSession", messages.RotateSessionRequest(), UnauthenticatedError, "refresh_token_unknown"),
     ("FindUser", messages.FindUserRequest(), InvalidArgumentError, "user_not_named"),
     ("FindUser", messages.FindUserRequest(email="bob@example.org"), NotFoundError, "user_not_found"),

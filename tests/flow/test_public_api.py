@@ -373,6 +373,24 @@ async def test_a_signed_out_token_opens_nothing(shop: PublicShop) -> None:
     assert answer.json()["reason"] == "token_revoked"
 
 
+async def test_signing_out_everywhere_ends_all_sessions_and_the_next_sign_in_works_at_once(shop: PublicShop) -> None:
+    buyer = await shop.person()
+    elsewhere = shop.root.another()
+    tokens = await elsewhere.login(buyer.email, PASSWORD)
+    stolen = {"Authorization": f"Bearer {tokens.access_token}"}
+
+    await buyer.client.logout_everywhere()
+    async with httpx.AsyncClient(base_url=shop.root.base_url) as http:
+        answer = await http.get("/api/v1/wallet/balance", params={"currency": "EUR"}, headers=stolen)
+        refreshed = await http.post("/auth/refresh", json={"refresh_token": tokens.refresh_token})
+    again = shop.root.another()
+    await again.login(buyer.email, PASSWORD)
+
+    assert (answer.status_code, answer.json()["reason"]) == (401, "token_revoked")
+    assert (refreshed.status_code, refreshed.json()["reason"]) == (401, "session_ended")
+    assert (await again.balance("EUR")).available.amount_minor == 0
+
+
 async def test_an_address_has_one_user_and_one_password(shop: PublicShop) -> None:
     buyer = await shop.person()
 

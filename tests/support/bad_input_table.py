@@ -81,6 +81,14 @@ AUTH = [
         reason="invalid_client",
     ),
     Bad(
+        name="logout everywhere: without a token",
+        path="/auth/logout-everywhere",
+        caller=None,
+        keyed=False,
+        status=401,
+        reason="token_missing",
+    ),
+    Bad(
         name="ticket: without a token",
         path="/auth/ticket",
         caller=None,

@@ -31,6 +31,7 @@ class IdentityStandIn(IdentityServiceServicer):
         self.sessions: dict[str, str] = {}
         """User ids by live refresh tokens."""
         self.used: dict[str, str] = {}
+        self.generations: dict[str, int] = {}
         self.revoked: dict[str, Timestamp] = {}
         self.calls: list[str] = []
         self.is_down = False
@@ -89,6 +90,19 @@ class IdentityStandIn(IdentityServiceServicer):
         if user_id is not None:
             self._end_sessions_of(user_id)
         return identity.EndSessionResponse()
+
+    async def EndAllSessions(
+        self, request: identity.EndAllSessionsRequest, context: Context
+    ) -> identity.EndAllSessionsResponse:
+        await self._let_in("EndAllSessions", context)
+        self._end_sessions_of(request.user_id)
+        name = f"{request.user_id}/{self.generations.get(request.user_id, 0)}"
+        self.revoked[name] = request.tokens_expire_at
+        self.generations[request.user_id] = self.generations.get(request.user_id, 0) + 1
+        for user in self.users.values():
+            user.generation = self.generations.get(user.user_id, 0)
+        revoked = identity.RevokedAccessToken(token_id=name, expires_at=request.tokens_expire_at)
+        return identity.EndAllSessionsResponse(revoked=revoked)
 
     async def FindUser(self, request: identity.FindUserRequest, context: Context) -> identity.FindUserResponse:
         await self._let_in("FindUser", context)

@@ -161,6 +161,18 @@ def _signed_in_routes(
         await revocations.revoke(RevokedToken(token_id=principal.token_id, expires_at=principal.expires_at))
 
     @post(
+        "/auth/logout-everywhere",
+        operation_id="logoutEverywhere",
+        tags=TAGS,
+        opt={ROUTE_CLASS_OPTION: "auth"},
+        status_code=204,
+        responses=problem_responses({**RATE_LIMITED, 503: "sign-out can't be made sure of now: try again"}),
+    )
+    async def logout_everywhere(principal: Caller) -> None:
+        """End all sessions of the caller, and revoke every access token issued until now, this one included."""
+        await revocations.revoke_all(require_user(principal).subject)
+
+    @post(
         "/auth/ticket",
         operation_id="issueTicket",
         tags=TAGS,
@@ -172,11 +184,13 @@ def _signed_in_routes(
         ticket = await tickets.issue(require_user(principal).token, lifetime_seconds=ticket_seconds)
         return Response(TicketBody(ticket=ticket, expires_in=ticket_seconds), headers={"Cache-Control": "no-store"})
 
-    return [logout, issue_ticket]
+    return [logout, logout_everywhere, issue_ticket]
 
 
 def _tokens_body(issuer: TokenIssuer, session: Session) -> TokensBody:
-    issued = issuer.user_token(user_id=session.user.user_id, roles=session.user.roles)
+    issued = issuer.user_token(
+        user_id=session.user.user_id, roles=session.user.roles, generation=session.user.generation
+    )
     return TokensBody(
         access_token=issued.token,
         refresh_token=session.refresh_token,

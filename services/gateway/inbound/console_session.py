@@ -154,7 +154,7 @@ def console_session_routes(
 
 def _opened(issuer: TokenIssuer, session: Session, cookie: Cookie) -> Response[Any]:
     user = session.user
-    issued = issuer.user_token(user_id=user.user_id, roles=user.roles)
+    issued = issuer.user_token(user_id=user.user_id, roles=user.roles, generation=user.generation)
     body = ConsoleSession(
         access_token=issued.token,
         expires_in=issued.expires_in_seconds,

@@ -1,6 +1,7 @@
 """Users and sessions, asked of the orders service."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import grpc
@@ -46,7 +47,8 @@ class IdentityClient:
         """Check a password and begin a session."""
         request = identity.AuthenticateRequest(email=email, password=password)
         user = _user((await self._call(self._stub.Authenticate, request)).user)
-        started = await self._call(self._stub.StartSession, identity.StartSessionRequest(user_id=user.user_id))
+        begun = identity.StartSessionRequest(user_id=user.user_id, generation=user.generation)
+        started = await self._call(self._stub.StartSession, begun)
         return Session(refresh_token=started.refresh_token, user=user)
 
     async def refresh(self, refresh_token: str) -> Session:
@@ -70,19 +72,27 @@ class IdentityClient:
         request = identity.RevokeAccessTokenRequest(token_id=token.token_id, expires_at=expires_at)
         await self._call(self._stub.RevokeAccessToken, request)
 
+    async def end_all_sessions(self, user_id: str, *, tokens_expire_at: datetime) -> RevokedToken:
+        """End all sessions of a user, and return what stands for every access token issued until now."""
+        until = Timestamp()
+        until.FromDatetime(tokens_expire_at)
+        request = identity.EndAllSessionsRequest(user_id=user_id, tokens_expire_at=until)
+        return _revoked((await self._call(self._stub.EndAllSessions, request)).revoked)
+
     async def list_revoked_access_tokens(self) -> list[RevokedToken]:
         """Return all that have not expired."""
         request = identity.ListRevokedAccessTokensRequest()
         answer = await self._call(self._stub.ListRevokedAccessTokens, request)
-        return [
-            RevokedToken(token_id=token.token_id, expires_at=token.expires_at.ToDatetime(tzinfo=EPOCH.tzinfo))
-            for token in answer.tokens
-        ]
+        return [_revoked(token) for token in answer.tokens]
 
     async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
         metadata = call_metadata(await self._tokens.token_for(AUDIENCE))
         with translating_errors():
             return await method(request, metadata=metadata, timeout=self._call_seconds_max)
+
+
+def _revoked(token: identity.RevokedAccessToken) -> RevokedToken:
+    return RevokedToken(token_id=token.token_id, expires_at=token.expires_at.ToDatetime(tzinfo=EPOCH.tzinfo))
 
 
 def _user(user: identity.User) -> User:
@@ -91,4 +101,5 @@ def _user(user: identity.User) -> User:
         email=user.email,
         roles=tuple(_ROLES[role] for role in user.roles if role in _ROLES),
         created_at=user.created_at.ToDatetime(tzinfo=EPOCH.tzinfo),
+        generation=user.generation,
     )

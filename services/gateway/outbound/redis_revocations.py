@@ -49,14 +49,14 @@ class RedisRevocations:
         """
         await self._redis.command("SET", _MARKER, 1, "EX", COMPLETE_SECONDS)
 
-    async def look_up(self, token_id: str) -> bool | None:
-        """Tell whether a token is revoked, or None when the cache may have lost entries.
+    async def look_up(self, token_ids: Sequence[str]) -> bool | None:
+        """Tell whether any of these is revoked, or None when the cache may have lost entries.
 
         Raises:
             UnavailableError: Redis can't be reached.
         """
-        revoked, complete = await self._redis.command("MGET", _name(token_id), _MARKER)
-        if revoked is not None:
+        *revoked, complete = await self._redis.command("MGET", *map(_name, token_ids), _MARKER)
+        if any(entry is not None for entry in revoked):
             return True
         return False if complete is not None else None
 

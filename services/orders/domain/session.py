@@ -48,11 +48,13 @@ class Session:
     user_id: UUID
     created_at: datetime
     expires_at: datetime
+    generation: int
+    """The user's when it began."""
     ended_at: datetime | None = None
     ended_by_reuse: bool = False
 
-    def refresh(self, now: datetime, times: SessionTimes) -> "Session":
-        """Live on for another idle time, within the longest life.
+    def refresh(self, now: datetime, times: SessionTimes, *, generation: int) -> "Session":
+        """Live on for another idle time, within the longest life, while the user has the generation that it began in.
 
         Raises:
             RefreshTokenReusedError: It ended because a token was used again.
@@ -60,7 +62,7 @@ class Session:
         """
         if self.ended_by_reuse:
             raise RefreshTokenReusedError("The session was ended, because one of its tokens was used twice.")
-        if self.ended_at is not None or now >= self.expires_at:
+        if self.ended_at is not None or now >= self.expires_at or self.generation < generation:
             raise SessionEndedError("The session has ended; sign in again.")
         return replace(self, expires_at=min(now + times.idle, self.created_at + times.longest))
 
@@ -89,6 +91,12 @@ class RefreshToken:
         return self.used_at is not None and now > self.used_at + times.grace
 
 
-def begin_session(*, session_id: UUID, user_id: UUID, now: datetime, times: SessionTimes) -> Session:
+def begin_session(*, session_id: UUID, user_id: UUID, generation: int, now: datetime, times: SessionTimes) -> Session:
     """Begin a family."""
-    return Session(session_id=session_id, user_id=user_id, created_at=now, expires_at=now + times.idle)
+    return Session(
+        session_id=session_id,
+        user_id=user_id,
+        created_at=now,
+        expires_at=now + times.idle,
+        generation=generation,
+    )

@@ -55,6 +55,8 @@ class User:
     email: str
     roles: frozenset[Role]
     created_at: datetime
+    generation: int = 0
+    """How often all sessions of the user were ended together; what belongs to an older generation is worth nothing."""
 
 
 def normalise_email(email: str) -> str:
@@ -67,6 +69,11 @@ def normalise_email(email: str) -> str:
     if len(normal) > EMAIL_CHARACTERS_MAX or not normal.isprintable() or not _EMAIL.fullmatch(normal):
         raise InvalidArgumentError("That is no email address.", reason="invalid_email")
     return normal
+
+
+def tokens_of_generation(user_id: UUID, generation: int) -> str:
+    """Name all access tokens of a user's generation, as the list of revoked tokens does beside single tokens' ids."""
+    return f"{user_id}/{generation}"
 
 
 def check_password(password: str) -> None:

@@ -11,8 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.orders.domain.session import SessionTimes
 from services.orders.domain.user import Role, User
-from services.orders.ports import IdentityStore, Passwords
+from services.orders.ports import IdentityStore, Passwords, RevokedToken
 from services.orders.use_cases.authenticate import authenticate
+from services.orders.use_cases.end_all_sessions import end_all_sessions
 from services.orders.use_cases.end_session import end_session
 from services.orders.use_cases.find_user import find_user
 from services.orders.use_cases.register_user import RegisterUser, register_user
@@ -85,7 +86,11 @@ class IdentityGrpcService(IdentityServiceServicer):
         await self._check_caller(context)
         identity = self._identity
         issued = await start_session(
-            _user_id_of(request.user_id), store=identity.store, clock=identity.clock, times=identity.times
+            _user_id_of(request.user_id),
+            generation=request.generation if request.HasField("generation") else None,
+            store=identity.store,
+            clock=identity.clock,
+            times=identity.times,
         )
         return messages.StartSessionResponse(
             refresh_token=issued.refresh_token, expires_at=_timestamp(issued.expires_at)
@@ -111,6 +116,19 @@ class IdentityGrpcService(IdentityServiceServicer):
         await self._check_caller(context)
         await end_session(request.refresh_token, store=self._identity.store, clock=self._identity.clock)
         return messages.EndSessionResponse()
+
+    async def EndAllSessions(
+        self, request: messages.EndAllSessionsRequest, context: Context
+    ) -> messages.EndAllSessionsResponse:
+        """End all sessions of a user."""
+        await self._check_caller(context)
+        revoked = await end_all_sessions(
+            _user_id_of(request.user_id),
+            from_micros(request.tokens_expire_at.ToMicroseconds()),
+            store=self._identity.store,
+            clock=self._identity.clock,
+        )
+        return messages.EndAllSessionsResponse(revoked=_revoked_message(revoked))
 
     async def FindUser(self, request: messages.FindUserRequest, context: Context) -> messages.FindUserResponse:
         """Find a user by address or id."""
@@ -143,12 +161,7 @@ class IdentityGrpcService(IdentityServiceServicer):
         """List the revoked access tokens that have not expired yet."""
         await self._check_caller(context)
         tokens = await list_revoked_access_tokens(store=self._identity.store, clock=self._identity.clock)
-        return messages.ListRevokedAccessTokensResponse(
-            tokens=[
-                messages.RevokedAccessToken(token_id=token.token_id, expires_at=_timestamp(token.expires_at))
-                for token in tokens
-            ]
-        )
+        return messages.ListRevokedAccessTokensResponse(tokens=[_revoked_message(token) for token in tokens])
 
     async def _check_caller(self, context: Context) -> None:
         """Let the gateway pass, with a token for this service.
@@ -182,7 +195,12 @@ def _user_message(user: User) -> messages.User:
         email=user.email,
         roles=[_ROLE_MESSAGES[role] for role in sorted(user.roles, key=lambda role: role.value)],
         created_at=_timestamp(user.created_at),
+        generation=user.generation,
     )
+
+
+def _revoked_message(token: RevokedToken) -> messages.RevokedAccessToken:
+    return messages.RevokedAccessToken(token_id=token.token_id, expires_at=_timestamp(token.expires_at))
 
 
 def _timestamp(instant: datetime) -> Timestamp:

@@ -21,7 +21,7 @@ RIGHTS = {
     "seller_fees": TableRights(runtime=("SELECT", "INSERT", "UPDATE")),
     "sessions": TableRights(runtime=("SELECT", "INSERT", "UPDATE", "DELETE"), reader=()),
     "users": TableRights(
-        runtime=("SELECT", "INSERT", "UPDATE (password_hash)"),
+        runtime=("SELECT", "INSERT", "UPDATE (password_hash, generation)"),
         reader=("SELECT (user_id, roles, created_at)",),
     ),
     "webhook_deliveries": TableRights(runtime=("SELECT", "INSERT", "UPDATE", "DELETE")),

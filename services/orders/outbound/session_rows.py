@@ -12,7 +12,7 @@ from services.runtime.database.port import Connection
 # Locks the session, whichever of its tokens came: two uses of one token take turns.
 _LOCK_SESSION: Final = """
     SELECT s.session_id, s.user_id, s.created_at, s.expires_at, s.ended_at, s.ended_by_reuse,
-        t.token_hash, t.issued_at, t.used_at
+        s.generation, t.token_hash, t.issued_at, t.used_at
     FROM refresh_tokens t JOIN sessions s ON s.session_id = t.session_id WHERE t.token_hash = $1 FOR UPDATE
 """
 
@@ -54,6 +54,7 @@ class SqlSessionRows:
                 expires_at=to_micros(session.expires_at),
                 ended_at=_micros_or_none(session.ended_at),
                 ended_by_reuse=session.ended_by_reuse,
+                generation=session.generation,
             )
         )
 
@@ -73,7 +74,8 @@ class SqlSessionRows:
         rows = await self._connection.fetch(_LOCK_SESSION, token_hash)
         if not rows:
             return None
-        session_id, user_id, created_at, expires_at, ended_at, by_reuse, found_hash, issued_at, used_at = rows[0]
+        session_id, user_id, created_at, expires_at, ended_at, by_reuse, generation, *of_token = rows[0]
+        found_hash, issued_at, used_at = of_token
         session = Session(
             session_id=session_id,
             user_id=user_id,
@@ -81,6 +83,7 @@ class SqlSessionRows:
             expires_at=from_micros(expires_at),
             ended_at=_instant_or_none(ended_at),
             ended_by_reuse=bool(by_reuse),
+            generation=generation,
         )
         token = RefreshToken(
             token_hash=bytes(found_hash),

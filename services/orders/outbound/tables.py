@@ -117,6 +117,7 @@ class UserTable(Table, tablename="users"):
     password_hash = Varchar(length=255, secret=True)
     roles = Varchar(length=64)
     created_at = BigInt()
+    generation = BigInt()
 
 
 class SessionTable(Table, tablename="sessions"):
@@ -128,6 +129,7 @@ class SessionTable(Table, tablename="sessions"):
     expires_at = BigInt()
     ended_at = BigInt(null=True, default=None)
     ended_by_reuse = Boolean()
+    generation = BigInt()
 
 
 class RefreshTokenTable(Table, tablename="refresh_tokens"):

@@ -14,7 +14,9 @@ class PiccoloUserRows:
 
     def __init__(self, tables: Tables) -> None:
         """Work on these tables."""
-        self._users = tables.users
+        users = tables.users
+        self._users = users
+        self._read = (users.user_id, users.email, users.roles, users.created_at, users.generation)
 
     async def add(self, user: User, password_hash: str) -> None:
         """Write a new user.
@@ -29,6 +31,7 @@ class PiccoloUserRows:
             password_hash=password_hash,
             roles=",".join(sorted(role.value for role in user.roles)),
             created_at=to_micros(user.created_at),
+            generation=user.generation,
         )
         try:
             await users.insert(row)
@@ -38,18 +41,12 @@ class PiccoloUserRows:
     async def find(self, user_id: UUID) -> User | None:
         """Read a user."""
         users = self._users
-        rows = await users.select(users.user_id, users.email, users.roles, users.created_at).where(
-            users.user_id == user_id
-        )
-        return _user_of(rows)
+        return _user_of(await users.select(*self._read).where(users.user_id == user_id))
 
     async def find_by_email(self, email: str) -> User | None:
         """Read a user by the normalised address."""
         users = self._users
-        rows = await users.select(users.user_id, users.email, users.roles, users.created_at).where(
-            users.email == email.encode()
-        )
-        return _user_of(rows)
+        return _user_of(await users.select(*self._read).where(users.email == email.encode()))
 
     async def password_hash_of(self, user_id: UUID) -> str:
         """Read the hash of a user's password."""
@@ -62,6 +59,14 @@ class PiccoloUserRows:
         users = self._users
         await users.update({users.password_hash: password_hash}).where(users.user_id == user_id)
 
+    async def begin_generation(self, user_id: UUID) -> int | None:
+        """Count a user's generation up and return the new one, or None where there is no user."""
+        users = self._users
+        # The update comes first: it locks the row, and what is read after it is what it wrote.
+        await users.update({users.generation: users.generation + 1}).where(users.user_id == user_id)
+        rows = await users.select(users.generation).where(users.user_id == user_id)
+        return int(rows[0]["generation"]) if rows else None
+
 
 def _user_of(rows: list[dict[str, Any]]) -> User | None:
     if not rows:
@@ -72,4 +77,5 @@ def _user_of(rows: list[dict[str, Any]]) -> User | None:
         email=row["email"].decode(),
         roles=frozenset(Role(role) for role in row["roles"].split(",")),
         created_at=from_micros(row["created_at"]),
+        generation=row["generation"],
     )

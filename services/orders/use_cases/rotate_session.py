@@ -26,7 +26,7 @@ async def rotate_session(refresh_token: str, *, store: IdentityStore, clock: Clo
         user = await rows.users.find(session.user_id)
         if user is None:
             raise UnknownRefreshTokenError("Nobody was given this token; sign in again.")
-        refreshed = session.refresh(now, times)
+        refreshed = session.refresh(now, times, generation=user.generation)
         if not token.was_stolen(now, times):
             await rows.sessions.save_token(token.use(now))
             await rows.sessions.save(refreshed)

@@ -103,8 +103,8 @@ class World:
             token="token",
         )
 
-    async def is_revoked(self, token_id: str) -> bool:
-        return token_id in self.revoked
+    async def is_revoked(self, principal: Principal) -> bool:
+        return principal.token_id in self.revoked
 
     async def happen(self, *sequences: int) -> None:
         """Publish as the reader does."""

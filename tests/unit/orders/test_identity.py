@@ -9,8 +9,10 @@ from services.orders.domain.session import SessionTimes
 from services.orders.domain.user import Role, User, normalise_email
 from services.orders.outbound.passwords import Argon2Passwords
 from services.orders.outbound.store import SqlIdentityStore
+from services.orders.ports import RevokedToken
 from services.orders.use_cases.authenticate import authenticate
 from services.orders.use_cases.bootstrap_users import BootstrapUser, bootstrap_users
+from services.orders.use_cases.end_all_sessions import end_all_sessions
 from services.orders.use_cases.end_session import end_session
 from services.orders.use_cases.find_user import find_user
 from services.orders.use_cases.forget_expired import forget_expired
@@ -57,6 +59,10 @@ class People:
 
     async def start(self, user: User) -> IssuedToken:
         return await start_session(user.user_id, store=self.store, clock=self.clock, times=TIMES)
+
+    async def end_all(self, user: User) -> RevokedToken:
+        until = self.clock.now() + timedelta(minutes=10)
+        return await end_all_sessions(user.user_id, until, store=self.store, clock=self.clock)
 
     async def rotate(self, refresh_token: str) -> IssuedToken:
         return await rotate_session(refresh_token, store=self.store, clock=self.clock, times=TIMES)
@@ -253,6 +259,61 @@ async def test_an_ended_session_has_no_successors(people: People) -> None:
     with pytest.raises(UnauthenticatedError) as ended:
         await people.rotate(second.refresh_token)
     assert ended.value.reason == "session_ended"
+
+
+async def test_all_sessions_of_a_user_end_together_and_nobody_elses(people: People) -> None:
+    ann, bob = await people.register(), await people.register("bob@example.org")
+    first, second, other = await people.start(ann), await people.start(ann), await people.start(bob)
+    second = await people.rotate(second.refresh_token)
+
+    await people.end_all(ann)
+
+    for token in (first, second):
+        with pytest.raises(UnauthenticatedError) as ended:
+            await people.rotate(token.refresh_token)
+        assert ended.value.reason == "session_ended"
+    assert (await people.rotate(other.refresh_token)).user == bob
+
+
+async def test_who_signs_in_right_after_all_sessions_ended_stays_in(people: People) -> None:
+    user = await people.register()
+    await people.end_all(user)
+
+    again = await people.authenticate(user.email, PASSWORD)
+    issued = await start_session(
+        again.user_id, generation=again.generation, store=people.store, clock=people.clock, times=TIMES
+    )
+
+    assert again.generation == 1
+    assert (await people.rotate(issued.refresh_token)).user == again
+
+
+async def test_a_proof_from_before_all_sessions_ended_begins_none(people: People) -> None:
+    user = await people.register()
+    proven = await people.authenticate(user.email, PASSWORD)
+    await people.end_all(user)
+
+    with pytest.raises(UnauthenticatedError) as refused:
+        await start_session(
+            proven.user_id, generation=proven.generation, store=people.store, clock=people.clock, times=TIMES
+        )
+
+    assert refused.value.reason == "bad_credentials"
+
+
+async def test_the_tokens_of_each_generation_are_revoked_under_its_own_name(people: People) -> None:
+    user = await people.register()
+
+    ended = [(await people.end_all(user)).token_id for _ in range(2)]
+    listed = await list_revoked_access_tokens(store=people.store, clock=people.clock)
+
+    assert ended == [f"{user.user_id}/0", f"{user.user_id}/1"]
+    assert {token.token_id for token in listed} == set(ended)
+
+
+async def test_sessions_of_nobody_can_not_be_ended(people: People) -> None:
+    with pytest.raises(NotFoundError):
+        await end_all_sessions(new_id(), people.clock.now(), store=people.store, clock=people.clock)
 
 
 async def test_unknown_tokens_end_nothing_and_get_nothing(people: People) -> None:

@@ -68,6 +68,18 @@ def segment(content: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
 
 
+async def test_a_users_token_tells_its_generation_and_without_one_it_is_the_first(world: World) -> None:
+    old, later = world.token(), world.token(gen=3)
+
+    assert (await world.verifier.verify(old)).generation == 0
+    assert (await world.verifier.verify(later)).generation == 3
+
+
+@pytest.mark.parametrize("generation", [-1, 1.5, "1", True, [0]])
+async def test_a_generation_is_a_count(world: World, generation: object) -> None:
+    assert await world.refusal(world.token(gen=generation)) == "token_malformed"
+
+
 async def test_a_users_token_names_its_user(world: World) -> None:
     token = world.issuer.user_token("user-1", roles=("buyer", "merchant"))
 

@@ -65,6 +65,11 @@ class IdentityServiceStub:
                 request_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.FindUserRequest.SerializeToString,
                 response_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.FindUserResponse.FromString,
                 _registered_method=True)
+        self.EndAllSessions = channel.unary_unary(
+                '/tradeflow.orders.v1.IdentityService/EndAllSessions',
+                request_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsResponse.FromString,
+                _registered_method=True)
         self.RevokeAccessToken = channel.unary_unary(
                 '/tradeflow.orders.v1.IdentityService/RevokeAccessToken',
                 request_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.RevokeAccessTokenRequest.SerializeToString,
@@ -125,6 +130,14 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EndAllSessions(self, request, context):
+        """End all sessions of a user, and revoke every access token issued until now: the user's next generation begins.
+        NOT_FOUND ("user_not_found") when there is no such user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeAccessToken(self, request, context):
         """Remember that an access token is revoked, until it would have expired by itself.
         """
@@ -171,6 +184,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.FindUser,
                     request_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.FindUserRequest.FromString,
                     response_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.FindUserResponse.SerializeToString,
+            ),
+            'EndAllSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndAllSessions,
+                    request_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsRequest.FromString,
+                    response_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsResponse.SerializeToString,
             ),
             'RevokeAccessToken': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeAccessToken,
@@ -346,6 +364,33 @@ class IdentityService:
             '/tradeflow.orders.v1.IdentityService/FindUser',
             tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.FindUserRequest.SerializeToString,
             tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.FindUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndAllSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.orders.v1.IdentityService/EndAllSessions',
+            tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsRequest.SerializeToString,
+            tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

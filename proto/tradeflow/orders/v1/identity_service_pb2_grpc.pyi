@@ -52,6 +52,10 @@ class IdentityServiceStub:
     """End the session a refresh token belongs to. Unknown tokens are fine."""
     FindUser: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.FindUserRequest, _identity_service_pb2.FindUserResponse]
     """Find a user by address or id, or NOT_FOUND ("user_not_found")."""
+    EndAllSessions: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.EndAllSessionsRequest, _identity_service_pb2.EndAllSessionsResponse]
+    """End all sessions of a user, and revoke every access token issued until now: the user's next generation begins.
+    NOT_FOUND ("user_not_found") when there is no such user.
+    """
     RevokeAccessToken: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeAccessTokenRequest, _identity_service_pb2.RevokeAccessTokenResponse]
     """Remember that an access token is revoked, until it would have expired by itself."""
     ListRevokedAccessTokens: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ListRevokedAccessTokensRequest, _identity_service_pb2.ListRevokedAccessTokensResponse]
@@ -78,6 +82,10 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """End the session a refresh token belongs to. Unknown tokens are fine."""
     FindUser: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.FindUserRequest, _identity_service_pb2.FindUserResponse]  # type: ignore[assignment]
     """Find a user by address or id, or NOT_FOUND ("user_not_found")."""
+    EndAllSessions: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.EndAllSessionsRequest, _identity_service_pb2.EndAllSessionsResponse]  # type: ignore[assignment]
+    """End all sessions of a user, and revoke every access token issued until now: the user's next generation begins.
+    NOT_FOUND ("user_not_found") when there is no such user.
+    """
     RevokeAccessToken: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeAccessTokenRequest, _identity_service_pb2.RevokeAccessTokenResponse]  # type: ignore[assignment]
     """Remember that an access token is revoked, until it would have expired by itself."""
     ListRevokedAccessTokens: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListRevokedAccessTokensRequest, _identity_service_pb2.ListRevokedAccessTokensResponse]  # type: ignore[assignment]
@@ -137,6 +145,16 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identity_service_pb2.FindUserResponse, _abc.Awaitable[_identity_service_pb2.FindUserResponse]]:
         """Find a user by address or id, or NOT_FOUND ("user_not_found")."""
+
+    @_abc_1.abstractmethod
+    def EndAllSessions(
+        self,
+        request: _identity_service_pb2.EndAllSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_service_pb2.EndAllSessionsResponse, _abc.Awaitable[_identity_service_pb2.EndAllSessionsResponse]]:
+        """End all sessions of a user, and revoke every access token issued until now: the user's next generation begins.
+        NOT_FOUND ("user_not_found") when there is no such user.
+        """
 
     @_abc_1.abstractmethod
     def RevokeAccessToken(
