@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from argon2 import Parameters, PasswordHasher, extract_parameters
 
 from services.orders.domain.session import SessionTimes
 from services.orders.domain.user import Role, User, normalise_email
@@ -167,12 +168,45 @@ async def test_passwords_are_kept_as_hashes_of_the_owasp_strength() -> None:
     passwords.close()
 
 
-async def test_an_unknown_address_costs_as_much_work_as_a_wrong_password() -> None:
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Parameters]:
+    """See what argon2 is made to work, as the parameters of each hash."""
+    seen: list[Parameters] = []
+    verify, hash_anew = PasswordHasher.verify, PasswordHasher.hash
+
+    def watched_verify(hasher: PasswordHasher, kept: str, password: str) -> bool:
+        seen.append(extract_parameters(kept))
+        return verify(hasher, kept, password)
+
+    def watched_hash(hasher: PasswordHasher, password: str) -> str:
+        made = hash_anew(hasher, password)
+        seen.append(extract_parameters(made))
+        return made
+
+    monkeypatch.setattr(PasswordHasher, "verify", watched_verify)
+    monkeypatch.setattr(PasswordHasher, "hash", watched_hash)
+    return seen
+
+
+async def test_an_unknown_address_costs_the_same_hashing_as_a_wrong_password(
+    people: People, hashed: list[Parameters]
+) -> None:
+    await people.register()
+    work = {}
+    for email in ("ann@example.org", "bob@example.org", "no address", "", "x" * 300):
+        hashed.clear()
+        with pytest.raises(UnauthenticatedError):
+            await people.authenticate(email, "not this one")
+        work[email] = list(hashed)
+
+    (parameters,) = work["ann@example.org"]
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (8, 1, 1)
+    assert all(done == [parameters] for done in work.values()), work
+
+
+async def test_the_password_of_nobody_opens_nothing() -> None:
     passwords = Argon2Passwords(memory_kibibytes=64, passes=3)
 
-    compared_with = passwords._hash_of_nobody
-
-    assert compared_with.startswith("$argon2id$v=19$m=64,t=3,p=1$")
     assert not await passwords.matches(None, "nobody has this password")
     passwords.close()
 
