@@ -21,8 +21,9 @@ class RatePolicy:
     name: str
     """Shown in headers and problems: lower-case words joined by hyphens."""
     route_class: RouteClass | Literal["any"]
-    per: Literal["user", "ip"]
-    """Whose calls are counted together. A policy per user doesn't count calls without a valid token."""
+    per: Literal["user", "ip", "account"]
+    """Whose calls are counted together. A policy per user doesn't count calls without a valid token; one per account is
+    for sign-ins, and nobody else's."""
     limit: int
     window_seconds: int
     paths: tuple[str, ...] = ()
@@ -69,7 +70,7 @@ class Quota:
 
     policy: RatePolicy
     caller: str
-    """A user id or an address (an IPv6 network of 64 bits)."""
+    """A user id, an address (an IPv6 network of 64 bits), or an account as `sign_ins.py` names it."""
 
     @property
     def name(self) -> str:

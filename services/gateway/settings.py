@@ -93,6 +93,12 @@ class GatewaySettings(GrpcClientSettings):
     rate_limits_file: Path | None = None
     """A mounted rate-limits.json that replaces them, read again when it changes: see `rate_limits_file.py`."""
 
+    sign_in_network_failures_max: int = Field(default=10, ge=1)
+    """Wrong passwords for one account from one network in 15 minutes; then 429, with or without such an account."""
+
+    sign_in_account_failures_max: int = Field(default=60, ge=1)
+    """Wrong passwords for one account from all networks in an hour."""
+
     rate_limit_failure_mode: FailureMode = "open"
     """What to do with calls that can't be counted, because Redis is away: open lets them pass, closed answers 503."""
 

@@ -22,6 +22,7 @@ from services.gateway.inbound.proxied_api import proxied_routes
 from services.gateway.inbound.proxy import Proxy, new_http_client
 from services.gateway.inbound.public_api import describe_public_api
 from services.gateway.inbound.rate_limits import RateLimits, RateLimitsMiddleware
+from services.gateway.inbound.sign_ins import SignIns
 from services.gateway.inbound.token_api import ClientRegistry, token_routes
 from services.gateway.inbound.wallet_events import TOPIC, WalletEventsReader
 from services.gateway.inbound.wallet_socket import socket_routes
@@ -252,6 +253,13 @@ def _app(parts: _Parts) -> Litestar:
     verifier = DoorVerifier(parts.tokens, parts.revocations, parts.clock)
     tickets = RedisTickets(parts.redis)
     limits = RateLimits(RedisRateLimiter(parts.redis), lambda: parts.rate_limits.current, metrics=parts.metrics)
+    sign_ins = SignIns(
+        parts.identities,
+        limits,
+        network_failures_max=settings.sign_in_network_failures_max,
+        account_failures_max=settings.sign_in_account_failures_max,
+        trusted_proxies=settings.trusted_proxies,
+    )
     door = ConnectionDoor(verifier=verifier, tickets=tickets, limits=limits, trusted_proxies=settings.trusted_proxies)
 
     def count_before_authentication(config: AppConfig) -> AppConfig:
@@ -267,6 +275,7 @@ def _app(parts: _Parts) -> Litestar:
         route_handlers=[
             *auth_routes(
                 identities=parts.identities,
+                sign_ins=sign_ins,
                 issuer=parts.issuer,
                 revocations=parts.revocations,
                 tickets=tickets,
@@ -283,7 +292,7 @@ def _app(parts: _Parts) -> Litestar:
             *stream_routes(parts=parts.session, door=door, metrics=parts.metrics),
             *socket_routes(parts=parts.session, door=door, metrics=parts.metrics),
             *operations_routes(reports=parts.reports, keys=parts.keys, clock=parts.clock),
-            *console_routes(_console_parts(parts, verifier)),
+            *console_routes(_console_parts(parts, verifier, sign_ins)),
         ],
         verifier=verifier,
         health=parts.health,
@@ -297,10 +306,11 @@ def _app(parts: _Parts) -> Litestar:
     return app
 
 
-def _console_parts(parts: _Parts, verifier: DoorVerifier) -> ConsoleParts:
+def _console_parts(parts: _Parts, verifier: DoorVerifier, sign_ins: SignIns) -> ConsoleParts:
     settings = parts.settings
     return ConsoleParts(
         identities=parts.identities,
+        sign_ins=sign_ins,
         issuer=parts.issuer,
         revocations=parts.revocations,
         tokens=verifier,

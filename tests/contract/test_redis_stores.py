@@ -158,6 +158,32 @@ async def test_a_refused_call_counts_nowhere(redis: RedisConnection) -> None:
     assert after.remaining == 8
 
 
+async def test_a_call_that_is_given_back_fits_again_and_no_more_than_that(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+    narrow, wide = a_quota(limit=2, name="narrow"), a_quota(limit=9, name="wide")
+    for _ in range(2):
+        await limiter.take([narrow, wide])
+
+    await limiter.give_back([narrow, wide])
+    answers = [await limiter.take([narrow, wide]) for _ in range(2)]
+
+    assert [states[0].allowed for states in answers] == [True, False]
+    assert answers[0][1].remaining == 7
+
+
+async def test_giving_back_what_was_never_taken_leaves_nothing(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+    quota = a_quota(limit=1)
+
+    await limiter.give_back([quota])
+    await limiter.take([quota])
+    for _ in range(2):
+        await limiter.give_back([quota])
+
+    assert await redis.command("DBSIZE") == 0
+    assert [(await limiter.take([quota]))[0].allowed for _ in range(2)] == [True, False]
+
+
 async def test_callers_do_not_use_up_each_others_quota(redis: RedisConnection) -> None:
     limiter = RedisRateLimiter(redis)
 

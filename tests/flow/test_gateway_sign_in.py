@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
@@ -88,6 +89,79 @@ async def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(tmp_p
     assert wrong.status_code == 401
     assert wrong.json() == unknown.json()
     assert wrong.json()["reason"] == "bad_credentials"
+
+
+async def guess(world: GatewayWorld, email: str = ANNE["email"], *, network: str = "203.0.113.9") -> httpx.Response:
+    return await world.http.post(
+        "/auth/login", json={"email": email, "password": "a guess"}, headers={"X-Forwarded-For": network}
+    )
+
+
+async def test_guessing_one_accounts_password_ends_in_429_whether_it_is_there_or_not(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, sign_in_network_failures_max=3) as world:
+        await world.http.post("/auth/register", json={**ANNE, "role": "buyer"})
+
+        known = [await guess(world) for _ in range(5)]
+        unknown = [await guess(world, "nobody@example.org") for _ in range(5)]
+        spelled = await guess(world, " ANNE@Example.org ")
+        right = await world.http.post("/auth/login", json=ANNE)
+
+    assert [answer.status_code for answer in known] == [401, 401, 401, 429, 429]
+    assert [answer.status_code for answer in unknown] == [401, 401, 401, 429, 429]
+    assert known[-1].json() == unknown[-1].json()
+    assert known[-1].json()["reason"] == "rate_limited"
+    assert 1 <= int(known[-1].headers["Retry-After"]) <= 300
+    assert (spelled.status_code, right.status_code) == (429, 429)
+    assert world.identity.calls.count("Authenticate") == 6
+
+
+async def test_right_passwords_and_an_orders_that_is_away_use_nothing_up(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, sign_in_network_failures_max=2, sign_in_account_failures_max=2) as world:
+        await world.http.post("/auth/register", json={**ANNE, "role": "buyer"})
+        wrong = await guess(world)
+        signed_in = [await world.http.post("/auth/login", json=ANNE) for _ in range(4)]
+        world.identity.is_down = True
+        away = [await world.http.post("/auth/login", json=ANNE) for _ in range(3)]
+        world.identity.is_down = False
+        last = [await guess(world), await guess(world)]
+
+    assert {answer.status_code for answer in signed_in} == {200}
+    assert {answer.status_code for answer in away} == {503}
+    assert [answer.status_code for answer in (wrong, *last)] == [401, 401, 429]
+
+
+async def test_who_guesses_in_one_network_shuts_nobody_out_elsewhere_nor_who_is_signed_in(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, sign_in_network_failures_max=2, trusted_proxies=["127.0.0.0/8"]) as world:
+        tokens = await sign_in(world)
+        guesses = [await guess(world) for _ in range(4)]
+        elsewhere = await world.http.post("/auth/login", json=ANNE, headers={"X-Forwarded-For": "198.51.100.7"})
+        refreshed = await world.http.post(
+            "/auth/refresh",
+            json={"refresh_token": tokens["refresh_token"]},
+            headers={"X-Forwarded-For": "203.0.113.9"},
+        )
+
+    assert guesses[-1].status_code == 429
+    assert (elsewhere.status_code, refreshed.status_code) == (200, 200)
+
+
+async def test_guesses_from_many_networks_are_counted_together(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, sign_in_account_failures_max=4, trusted_proxies=["127.0.0.0/8"]) as world:
+        answers = [await guess(world, network=f"203.0.113.{number}") for number in range(6)]
+        other = await guess(world, "bob@example.org")
+
+    assert [answer.status_code for answer in answers] == [401] * 4 + [429] * 2
+    assert other.status_code == 401
+
+
+async def test_the_consoles_door_counts_the_same_guesses(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, sign_in_network_failures_max=2) as world:
+        here = {"Origin": world.gateway.http_url}
+        answers = [await world.http.post("/console/session", json={**ANNE, "password": "x"}, headers=here)]
+        answers += [await guess(world), await guess(world)]
+        answers += [await world.http.post("/console/session", json=ANNE, headers=here)]
+
+    assert [answer.status_code for answer in answers] == [401, 401, 429, 429]
 
 
 async def test_a_refresh_gives_a_new_pair_and_the_old_refresh_token_ends_the_session(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """Registration, sign-in, refresh, sign-out, and tickets for WebSockets."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response, post
+from litestar import Request, Response, post
 from litestar.datastructures import CacheControlHeader
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
@@ -12,6 +12,7 @@ from litestar.params import JSONBody
 from services.gateway.access_tokens import TokenIssuer
 from services.gateway.door import require_user
 from services.gateway.inbound.rate_limits import RATE_LIMITED, ROUTE_CLASS_OPTION
+from services.gateway.inbound.sign_ins import SignIns
 from services.gateway.ports import Identities, RevokedToken, Session, TicketStore
 from services.gateway.revocation import Revocations
 from services.runtime.http_auth import PUBLIC, Caller
@@ -84,6 +85,7 @@ class TicketBody(msgspec.Struct, frozen=True):
 def auth_routes(
     *,
     identities: Identities,
+    sign_ins: SignIns,
     issuer: TokenIssuer,
     revocations: Revocations,
     tickets: TicketStore,
@@ -91,12 +93,12 @@ def auth_routes(
 ) -> list[HTTPRouteHandler]:
     """Make the routes."""
     return [
-        *_sign_in_routes(identities, issuer),
+        *_sign_in_routes(identities, sign_ins, issuer),
         *_signed_in_routes(identities, revocations, tickets, ticket_seconds),
     ]
 
 
-def _sign_in_routes(identities: Identities, issuer: TokenIssuer) -> list[HTTPRouteHandler]:
+def _sign_in_routes(identities: Identities, sign_ins: SignIns, issuer: TokenIssuer) -> list[HTTPRouteHandler]:
     """Make the routes of who has no access token."""
 
     @post(
@@ -120,9 +122,10 @@ def _sign_in_routes(identities: Identities, issuer: TokenIssuer) -> list[HTTPRou
         cache_control=NO_STORE,
         responses=problem_responses({**RATE_LIMITED, 401: "bad_credentials"}),
     )
-    async def login(data: JSONBody[Login]) -> TokensBody:
-        """Sign in. 401 bad_credentials for an unknown address and a wrong password alike."""
-        return _tokens_body(issuer, await identities.sign_in(email=data.email, password=data.password))
+    async def login(request: Request[Any, Any, Any], data: JSONBody[Login]) -> TokensBody:
+        """Sign in. 401 bad_credentials for an unknown address and a wrong password alike; 429 after many of them."""
+        session = await sign_ins.sign_in(request.scope, email=data.email, password=data.password)
+        return _tokens_body(issuer, session)
 
     @post(
         "/auth/refresh",

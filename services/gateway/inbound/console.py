@@ -11,6 +11,7 @@ from services.gateway.inbound.console_files import Console, ConsoleSettings, con
 from services.gateway.inbound.console_session import SessionCookies, console_session_routes
 from services.gateway.inbound.console_top_ups import TOP_UP_MINOR_MAX, console_top_up_routes
 from services.gateway.inbound.proxy import Proxy
+from services.gateway.inbound.sign_ins import SignIns
 from services.gateway.ports import Identities
 from services.gateway.revocation import Revocations
 from services.runtime.jwt import TokenVerifier
@@ -21,6 +22,7 @@ class ConsoleParts:
     """What the doors work with."""
 
     identities: Identities
+    sign_ins: SignIns
     issuer: TokenIssuer
     revocations: Revocations
     tokens: TokenVerifier
@@ -42,6 +44,7 @@ def console_routes(parts: ConsoleParts) -> list[HTTPRouteHandler]:
         *console_file_routes(Console(told)),
         *console_session_routes(
             identities=parts.identities,
+            sign_ins=parts.sign_ins,
             issuer=parts.issuer,
             revocations=parts.revocations,
             tokens=parts.tokens,

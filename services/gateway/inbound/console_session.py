@@ -23,6 +23,7 @@ from litestar.params import JSONBody
 from services.gateway.access_tokens import TokenIssuer
 from services.gateway.inbound.auth_api import NO_STORE, SIGN_IN, Login
 from services.gateway.inbound.client_address import Network, is_from_trusted_proxy
+from services.gateway.inbound.sign_ins import SignIns
 from services.gateway.ports import Identities, RevokedToken, Session
 from services.gateway.revocation import Revocations
 from services.runtime.errors import ForbiddenError, RejectedError, UnauthenticatedError
@@ -109,6 +110,7 @@ class SessionCookies:
 def console_session_routes(
     *,
     identities: Identities,
+    sign_ins: SignIns,
     issuer: TokenIssuer,
     revocations: Revocations,
     tokens: TokenVerifier,
@@ -121,7 +123,7 @@ def console_session_routes(
     @post(PATH, status_code=200, cache_control=NO_STORE, **common)
     async def begin_session(request: Request[Any, Any, Any], data: JSONBody[Login]) -> Response[ConsoleSession]:
         """Sign in."""
-        session = await identities.sign_in(email=data.email, password=data.password)
+        session = await sign_ins.sign_in(request.scope, email=data.email, password=data.password)
         return _opened(issuer, session, cookies.keeping(request, session.refresh_token))
 
     @post(f"{PATH}/renewal", status_code=200, cache_control=NO_STORE, **common)

@@ -4,6 +4,7 @@ Runs before authentication, so that guessing tokens is counted too; whose token 
 Source of the headers: draft-ietf-httpapi-ratelimit-headers-10.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, cast
@@ -54,6 +55,14 @@ class RateLimiter(Protocol):
         """
         ...
 
+    async def give_back(self, quotas: Sequence[Quota]) -> None:
+        """Take one call out of each of these counts again.
+
+        Raises:
+            UnavailableError: Perhaps it stays counted.
+        """
+        ...
+
 
 class RateLimits:
     """The policies and what becomes of a call under them."""
@@ -71,13 +80,17 @@ class RateLimits:
             ProblemDetailsException: 429 with those headers, when the call is over a limit.
             UnavailableError: It can't be counted, and that closes the door.
         """
-        rules = self._rules()
         counted = call if call.address is None else replace(call, address=quota_address(call.address))
+        return await self.take(quotas_of(self._rules().policies, counted))
+
+    async def take(self, quotas: Sequence[Quota]) -> dict[str, str]:
+        """Count one call in each of these quotas, or in none; returns and raises as `admit`."""
+        failure_mode = self._rules().failure_mode
         try:
-            states = await self._limiter.take(quotas_of(rules.policies, counted))
+            states = await self._limiter.take(quotas)
         except UnavailableError as error:
-            self._metrics.rate_unknown.labels(rules.failure_mode).inc()
-            if rules.failure_mode == "open":
+            self._metrics.rate_unknown.labels(failure_mode).inc()
+            if failure_mode == "open":
                 return {}
             raise UnavailableError("Calls can't be counted now.", reason="rate_limiter_unavailable") from error
         told = [state for state in states if not state.quota.policy.dry_run]
@@ -89,6 +102,11 @@ class RateLimits:
         if refused:
             self._refuse(refused, headers)
         return headers
+
+    async def give_back(self, quotas: Sequence[Quota]) -> None:
+        """Count a call no longer, as far as Redis can be reached."""
+        with contextlib.suppress(UnavailableError):
+            await self._limiter.give_back(quotas)
 
     def _note_dry_runs(self, states: list[QuotaState]) -> None:
         for state in states:

@@ -42,6 +42,20 @@ A counter holds the instant at which its quota is whole again ("theoretical arri
 whole, microseconds until one fits} of each quota, as whole numbers.
 """
 
+GIVE_BACK = Script("""
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+for i, key in ipairs(KEYS) do
+  local busy = tonumber(redis.call('GET', key) or now) - tonumber(ARGV[i]) - now
+  if busy > 0 then
+    redis.call('SET', key, string.format('%.0f', now + busy), 'PX', string.format('%.0f', math.ceil(busy / 1000) + 1))
+  else
+    redis.call('DEL', key)
+  end
+end
+""")
+"""Takes one call out of each count. KEYS: counters; ARGV: interval in microseconds of each."""
+
 
 class RedisRateLimiter:
     """Takes calls from quotas."""
@@ -64,8 +78,7 @@ class RedisRateLimiter:
             for policy in policies
             for number in (policy.interval_micros, policy.limit, 0 if policy.dry_run else 1)
         ]
-        keys = [f"{KEY_PREFIX}{{rate}}:{quota.name}" for quota in quotas]
-        answers = await self._redis.script(TAKE, keys, arguments)
+        answers = await self._redis.script(TAKE, _keys(quotas), arguments)
         return [
             QuotaState(
                 quota=quota,
@@ -76,3 +89,15 @@ class RedisRateLimiter:
             )
             for quota, (fits, free, busy_micros, wait_micros) in zip(quotas, answers, strict=True)
         ]
+
+    async def give_back(self, quotas: Sequence[Quota]) -> None:
+        """Take one call out of each of these counts again.
+
+        Raises:
+            UnavailableError: Redis can't be reached; perhaps it stays counted.
+        """
+        await self._redis.script(GIVE_BACK, _keys(quotas), [quota.policy.interval_micros for quota in quotas])
+
+
+def _keys(quotas: Sequence[Quota]) -> list[str]:
+    return [f"{KEY_PREFIX}{{rate}}:{quota.name}" for quota in quotas]
