@@ -21,6 +21,7 @@ COMMANDS = {
     "outbox": "outbox:app",
     "dlq": "dlq:app",
     "webhooks": "webhooks:app",
+    "user": "user:app",
     "schemas": "schemas:app",
     "migrate": "migrate:app",
     "compose": "compose:app",

@@ -166,6 +166,14 @@ class Identities(Protocol):
         """End a session."""
         ...
 
+    async def request_password_reset(self, email: str) -> int:
+        """Ask for a token for a new password, whether there is such a user or not; return the seconds one is good."""
+        ...
+
+    async def reset_password(self, *, token: str, password: str, tokens_expire_at: datetime) -> RevokedToken:
+        """Set a new password and end all sessions; return what stands for every access token issued until now."""
+        ...
+
     async def find_user_by_email(self, email: str) -> User:
         """Find a user."""
         ...

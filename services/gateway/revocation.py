@@ -74,7 +74,7 @@ class Revocations:
             UnavailableError: Orders can't be reached: the token is not revoked.
         """
         await self._durable.revoke_access_token(token)
-        await self._share(token)
+        await self.share(token)
 
     async def revoke_all(self, user_id: str) -> None:
         """End all sessions of a user and revoke every token issued until now, as surely and as soon as `revoke` does.
@@ -82,7 +82,15 @@ class Revocations:
         Raises:
             UnavailableError: Orders can't be reached: perhaps nothing has ended.
         """
-        await self._share(await self._durable.end_all_sessions(user_id, tokens_expire_at=self.last_token_ends_at()))
+        await self.share(await self._durable.end_all_sessions(user_id, tokens_expire_at=self.last_token_ends_at()))
+
+    async def share(self, token: RevokedToken) -> None:
+        """Tell this replica and the others of a revocation that is durable already."""
+        self._remember([token])
+        try:
+            await self._cache.add([token])
+        except UnavailableError:
+            logger.warning("revocation_not_shared_yet", token_id=token.token_id)
 
     def last_token_ends_at(self) -> datetime:
         """Tell when all access tokens issued until now have ended by themselves."""
@@ -113,13 +121,6 @@ class Revocations:
 
     def _knows(self, names: Sequence[str]) -> bool:
         return any(name in self._known for name in names)
-
-    async def _share(self, token: RevokedToken) -> None:
-        self._remember([token])
-        try:
-            await self._cache.add([token])
-        except UnavailableError:
-            logger.warning("revocation_not_shared_yet", token_id=token.token_id)
 
     async def _read_again(self) -> bool:
         """Read the durable list into memory and the cache, unless that was done a moment ago; say if it is known."""

@@ -18,6 +18,7 @@ from services.gateway.inbound.console import ConsoleParts, console_routes
 from services.gateway.inbound.deposits_api import deposit_routes
 from services.gateway.inbound.jwks import jwks_routes
 from services.gateway.inbound.operations_api import operations_routes
+from services.gateway.inbound.password_api import password_routes
 from services.gateway.inbound.proxied_api import proxied_routes
 from services.gateway.inbound.proxy import Proxy, new_http_client
 from services.gateway.inbound.public_api import describe_public_api
@@ -281,6 +282,7 @@ def _app(parts: _Parts) -> Litestar:
                 tickets=tickets,
                 ticket_seconds=settings.ticket_seconds,
             ),
+            *password_routes(identities=parts.identities, revocations=parts.revocations, limits=limits),
             *token_routes(issuer=parts.issuer, clients=ClientRegistry(settings.clients, settings.client_audiences)),
             *jwks_routes(keys=parts.keys, issuer=settings.issuer, max_age_seconds=settings.jwks_max_age_seconds),
             *deposit_routes(proxy=parts.proxy, identities=parts.identities, ledger_url=settings.ledger_http_url),

@@ -1,6 +1,7 @@
 """What orders counts besides requests."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -32,6 +33,25 @@ class OrdersMetrics:
         """Count what a transaction committed."""
         for state in states:
             self._changes.labels(state.value).inc()
+
+
+class ResetMetrics:
+    """How tokens for new passwords get to who asked for them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register the metrics; once for a registry."""
+        self._resets = Counter(
+            "tradeflow_orders_password_resets",
+            "Tokens for new passwords that were handed to their delivery, or could not be",
+            ("outcome",),
+            registry=registry,
+        )
+        for outcome in ("delivered", "failed"):
+            self._resets.labels(outcome)
+
+    def count(self, outcome: Literal["delivered", "failed"]) -> None:
+        """Count one."""
+        self._resets.labels(outcome).inc()
 
 
 class WebhookMetrics:

@@ -14,6 +14,7 @@ from uuid import UUID
 from services.orders.domain.hold import Hold
 from services.orders.domain.order import Order
 from services.orders.domain.order_state import OrderState
+from services.orders.domain.password_reset import IssuedReset
 from services.orders.domain.product import Product
 from services.orders.domain.refund import Refund
 from services.orders.domain.request_key import KeyRecord, RequestKey
@@ -257,6 +258,10 @@ class UserRows(Protocol):
         """Replace the hash of a user's password."""
         ...
 
+    async def renew_password_hash(self, user_id: UUID, password_hash: str, *, replaced: str) -> None:
+        """Replace the hash of a user's password, unless it is another one by now."""
+        ...
+
     async def begin_generation(self, user_id: UUID) -> int | None:
         """Count a user's generation up and return the new one, or None where there is no user."""
         ...
@@ -311,6 +316,30 @@ class RevocationRows(Protocol):
         ...
 
 
+class ResetRows(Protocol):
+    """One-use tokens to set a new password with, by their hashes."""
+
+    async def add(self, token_hash: bytes, user_id: UUID, expires_at: datetime) -> None:
+        """Write a new token."""
+        ...
+
+    async def find(self, token_hash: bytes, now: datetime) -> UUID | None:
+        """Tell whose token it is, while it is good."""
+        ...
+
+    async def take(self, token_hash: bytes, now: datetime) -> bool:
+        """Use a token up, and say whether it was still there and good."""
+        ...
+
+    async def forget_of(self, user_id: UUID) -> None:
+        """Delete all of a user's."""
+        ...
+
+    async def forget_expired(self, now: datetime) -> int:
+        """Delete those that have expired; return how many."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityRows:
     """What one transaction reads and writes of people."""
@@ -318,6 +347,7 @@ class IdentityRows:
     users: UserRows
     sessions: SessionRows
     revocations: RevocationRows
+    resets: ResetRows
 
 
 class IdentityStore(Protocol):
@@ -325,6 +355,18 @@ class IdentityStore(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[IdentityRows]:
         """Begin; commit at the end, roll back on any exception."""
+        ...
+
+
+class ResetDelivery(Protocol):
+    """The way by which a user gets a token to set a new password with, and nobody else does."""
+
+    async def deliver(self, issued: IssuedReset) -> None:
+        """Hand it over; again is fine.
+
+        Raises:
+            UnavailableError: It wasn't taken.
+        """
         ...
 
 

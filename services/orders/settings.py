@@ -1,9 +1,11 @@
 """The settings of orders: environment variables with the prefix TRADEFLOW_ORDERS_."""
 
+import base64
+import binascii
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.asset_settings import AssetExponents
@@ -16,6 +18,10 @@ from services.runtime.grpc_tls import GrpcClientSettings, GrpcServerSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+RESET_SECRET_BYTES_MIN: Final = 24
+"""The shortest key that the Standard Webhooks specification allows."""
 
 
 class BootstrapUserSetting(BaseModel):
@@ -133,6 +139,12 @@ class OrdersSettings(GrpcServerSettings, GrpcClientSettings):
     webhook_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
     """How long webhooks that ended are listed, and dead ones can be redriven."""
 
+    password_reset_url: str | None = None
+    """Where tokens for new passwords are posted, for your service to mail; without it nobody gets one by asking."""
+
+    password_reset_secret: SecretStr | None = None
+    """What those posts are signed with, as Standard Webhooks has it: whsec_ and the base64 of at least 24 bytes."""
+
     session_idle_days: Annotated[int, Field(ge=1, le=365)] = 30
     """How long a session lives that nobody refreshes."""
 
@@ -165,6 +177,26 @@ class OrdersSettings(GrpcServerSettings, GrpcClientSettings):
 
     log_format: Literal["json", "console"] = "json"
     """One JSON object a line, or lines for people."""
+
+    @model_validator(mode="after")
+    def _check_password_reset(self) -> Self:
+        if self.password_reset_url is None:
+            return self
+        if not self.password_reset_url.startswith(("https://", "http://")):
+            raise ValueError("password_reset_url must be https:// or http://")
+        if len(self.to_password_reset_secret()) < RESET_SECRET_BYTES_MIN:
+            raise ValueError(
+                "password_reset_url needs password_reset_secret: whsec_ and the base64 of 24 bytes or more"
+            )
+        return self
+
+    def to_password_reset_secret(self) -> bytes:
+        """Read the key that tokens for new passwords are signed with; empty where it isn't one."""
+        text = "" if self.password_reset_secret is None else self.password_reset_secret.get_secret_value()
+        try:
+            return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            return b""
 
     def to_terms(self) -> Terms:
         """Pick what the use cases of commerce need."""

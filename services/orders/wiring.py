@@ -21,10 +21,11 @@ from services.orders.inbound.identity_service import AUDIENCE, Identity, Identit
 from services.orders.inbound.orders_api import order_routes
 from services.orders.inbound.products_api import product_routes
 from services.orders.inbound.reconciling_loop import ReconcilingLoop, ReconcilingMetrics
+from services.orders.inbound.resetting_loop import ResettingLoop
 from services.orders.inbound.selling_api import selling_routes
 from services.orders.inbound.wallet_events import CONSUMER_GROUP, WALLET_EVENTS_TOPIC, WalletEventsDoor
 from services.orders.inbound.webhooks_api import webhook_routes
-from services.orders.metrics import OrdersMetrics
+from services.orders.metrics import OrdersMetrics, ResetMetrics
 from services.orders.outbound.due_orders import DueOrders
 from services.orders.outbound.event_contract import ORDER_EVENTS
 from services.orders.outbound.ledger_calls import SERVICE_CONFIG
@@ -34,6 +35,7 @@ from services.orders.outbound.order_events import ORDER_EVENTS_TOPIC, ORDERS_STR
 from services.orders.outbound.passwords import Argon2Passwords
 from services.orders.outbound.reads import SqlReads
 from services.orders.outbound.recovery_reads import SqlRecoveryReads
+from services.orders.outbound.reset_sender import HttpResetSender
 from services.orders.outbound.sale_reads import SqlSaleReads
 from services.orders.outbound.store import CONSUMER, SqlIdentityStore, SqlStore
 from services.orders.settings import OrdersSettings
@@ -104,6 +106,7 @@ class _Parts:
 
     commerce: Commerce
     identity: Identity
+    resetting: ResettingLoop
     relay: OutboxRelay
     webhooks: WebhookParts
     wallet_events: ConsumerLoop
@@ -183,6 +186,7 @@ async def _put_together(
             terms=terms,
         ),
         identity=identity,
+        resetting=await _resetting(settings, identity, registry, stack),
         relay=relay,
         webhooks=webhooks,
         wallet_events=wallet_events,
@@ -244,6 +248,17 @@ async def _identity(settings: OrdersSettings, database: Database, clock: Clock, 
     return Identity(store=store, passwords=passwords, clock=clock, times=settings.to_session_times())
 
 
+async def _resetting(
+    settings: OrdersSettings, identity: Identity, registry: CollectorRegistry, stack: AsyncExitStack
+) -> ResettingLoop:
+    delivery = None
+    if settings.password_reset_url is not None:
+        secret = settings.to_password_reset_secret()
+        sender = HttpResetSender(settings.password_reset_url, secret=secret, clock=identity.clock)
+        delivery = await stack.enter_async_context(aclosing(sender))
+    return ResettingLoop(store=identity.store, delivery=delivery, clock=identity.clock, metrics=ResetMetrics(registry))
+
+
 def _placing(settings: OrdersSettings, store: SqlStore, clock: Clock) -> Placing:
     terms = settings.to_terms()
     if settings.placed_together_max == 1:
@@ -284,6 +299,7 @@ def _loops(settings: OrdersSettings, parts: _Parts) -> Mapping[str, Loop]:
         "finish_orders": finishing.run,
         "reconcile_orders": _reconciling(settings, parts).run,
         "forget_expired": forgetting.run,
+        "reset_passwords": parts.resetting.run,
         "forget_keys": _key_forgetting(settings, parts).run,
         "prune_inbox": _pruning(parts.database, commerce.clock),
         **webhook_loops(settings, parts.webhooks, database=parts.database, store=commerce.store, clock=commerce.clock),
@@ -322,7 +338,7 @@ def _pruning(database: Database, clock: Clock) -> Loop:
 
 @asynccontextmanager
 async def _grpc_door(settings: OrdersSettings, parts: _Parts) -> AsyncIterator[str]:
-    service = IdentityGrpcService(parts.identity, parts.verifier)
+    service = IdentityGrpcService(parts.identity, parts.verifier, ask_for_reset=parts.resetting.ask)
     register: Callable[[grpc.aio.Server], None] = lambda server: add_IdentityServiceServicer_to_server(service, server)  # noqa: E731 - one line says it
     name = DESCRIPTOR.services_by_name["IdentityService"].full_name
     async with serving_grpc(

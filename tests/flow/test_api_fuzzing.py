@@ -5,6 +5,7 @@ further than "not found".
 """
 
 import asyncio
+import itertools
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ CHEAP_PASSWORDS = {"TRADEFLOW_ORDERS_PASSWORD_MEMORY_KIBIBYTES": "64", "TRADEFLO
 
 ALL_ROLES = ["buyer", "merchant", "operator", "treasury"]
 
+GENERATIONS = itertools.count(1_000)
+"""More than anybody signs out everywhere here."""
+
 STREAMED = "streamWalletEvents"
 """Its good answer has no end: it has a test of its own."""
 
@@ -55,8 +59,8 @@ class World:
     sku: str
 
     def bearer(self, **claims: Any) -> dict[str, str]:
-        """Make a token of its own for each call: one call may revoke it."""
-        return {"Authorization": f"Bearer {self.forge.signed(roles=ALL_ROLES, **claims)}"}
+        """Make a token of its own for each call, in a generation of its own: one call may revoke it, or all of it."""
+        return {"Authorization": f"Bearer {self.forge.signed(roles=ALL_ROLES, gen=next(GENERATIONS), **claims)}"}
 
     def names(self) -> dict[str, str]:
         """Name what exists, by the names that the description has for it."""

@@ -238,6 +238,44 @@ async def test_nobody_is_told_to_be_signed_out_everywhere_while_orders_is_away(t
     assert "retry-after" in answer.headers
 
 
+async def test_who_asks_for_a_new_password_learns_nothing_and_is_bounded(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world:
+        await world.http.post("/auth/register", json={**ANNE, "role": "buyer"})
+        answers = {
+            email: [await world.http.post("/auth/password-reset", json={"email": email}) for _ in range(6)]
+            for email in (ANNE["email"], "nobody@example.org")
+        }
+
+    known, unknown = answers.values()
+    assert [answer.status_code for answer in known] == [202] * 5 + [429]
+    assert [answer.status_code for answer in unknown] == [202] * 5 + [429]
+    assert known[0].json() == unknown[0].json() == {"expires_in": 1800}
+    assert world.identity.forgotten == [ANNE["email"]] * 5 + ["nobody@example.org"] * 5
+
+
+async def test_a_new_password_ends_what_the_old_one_began_and_signs_in(tmp_path: Path) -> None:
+    new = {"token": "given", "password": "another horse"}
+    async with gateway_world(tmp_path) as world, world.another_gateway() as other:
+        tokens = await sign_in(world)
+        world.identity.resets = {"given": ANNE["email"]}
+
+        done = await world.http.post("/auth/password-reset/confirm", json=new)
+        again = await world.http.post("/auth/password-reset/confirm", json=new)
+        after = [
+            await world.http.get(f"{gateway.http_url}/api/v1/orders", headers=world.bearer(tokens["access_token"]))
+            for gateway in (world.gateway, other)
+        ]
+        refreshed = await world.http.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
+        signed_in = await world.http.post("/auth/login", json={**ANNE, "password": "another horse"})
+        bearer = world.bearer(signed_in.json()["access_token"])
+        back = await world.http.get("/api/v1/orders", headers=bearer)
+
+    assert done.status_code == 204
+    assert (again.status_code, again.json()["reason"]) == (401, "reset_token_unknown")
+    assert {(answer.status_code, answer.json()["reason"]) for answer in after} == {(401, "token_revoked")}
+    assert (refreshed.status_code, signed_in.status_code, back.status_code) == (401, 200, 200)
+
+
 async def test_a_revocation_holds_in_the_other_replicas_and_after_redis_was_emptied(tmp_path: Path) -> None:
     async with gateway_world(tmp_path) as world, world.another_gateway() as other:
         tokens = await sign_in(world)

@@ -42,6 +42,7 @@ FILLED_IN = frozenset(
         "migrate_on_start",
         "orders_grpc_target",
         "orders_http_url",
+        "password_reset_secret",
         "rate_limits_file",
         "redis_url",
         "schema_registry_url",
@@ -51,7 +52,8 @@ FILLED_IN = frozenset(
         "unready_seconds",
     }
 )
-"""Settings that the charts fill in: whoever sets one twice would wonder which wins."""
+"""Settings that the charts fill in: whoever sets one twice would wonder which wins. And what is secret, which has no
+place among values: it comes by `extraEnv` from a Secret."""
 
 _TYPES: dict[type, str] = {
     bool: "boolean",

@@ -32,6 +32,9 @@ class IdentityStandIn(IdentityServiceServicer):
         """User ids by live refresh tokens."""
         self.used: dict[str, str] = {}
         self.generations: dict[str, int] = {}
+        self.forgotten: list[str] = []
+        self.resets: dict[str, str] = {}
+        """Addresses by the tokens that set their passwords."""
         self.revoked: dict[str, Timestamp] = {}
         self.calls: list[str] = []
         self.is_down = False
@@ -95,14 +98,26 @@ class IdentityStandIn(IdentityServiceServicer):
         self, request: identity.EndAllSessionsRequest, context: Context
     ) -> identity.EndAllSessionsResponse:
         await self._let_in("EndAllSessions", context)
-        self._end_sessions_of(request.user_id)
-        name = f"{request.user_id}/{self.generations.get(request.user_id, 0)}"
-        self.revoked[name] = request.tokens_expire_at
-        self.generations[request.user_id] = self.generations.get(request.user_id, 0) + 1
-        for user in self.users.values():
-            user.generation = self.generations.get(user.user_id, 0)
-        revoked = identity.RevokedAccessToken(token_id=name, expires_at=request.tokens_expire_at)
+        revoked = self._end_generation_of(request.user_id, request.tokens_expire_at)
         return identity.EndAllSessionsResponse(revoked=revoked)
+
+    async def RequestPasswordReset(
+        self, request: identity.RequestPasswordResetRequest, context: Context
+    ) -> identity.RequestPasswordResetResponse:
+        await self._let_in("RequestPasswordReset", context)
+        self.forgotten.append(request.email)
+        return identity.RequestPasswordResetResponse(expires_in_seconds=1800)
+
+    async def ResetPassword(
+        self, request: identity.ResetPasswordRequest, context: Context
+    ) -> identity.ResetPasswordResponse:
+        await self._let_in("ResetPassword", context)
+        email = self.resets.pop(request.token, None)
+        if email is None:
+            raise UnauthenticatedError("Unknown token.", reason="reset_token_unknown")
+        self.passwords[email] = request.password
+        revoked = self._end_generation_of(self.users[email].user_id, request.tokens_expire_at)
+        return identity.ResetPasswordResponse(revoked=revoked)
 
     async def FindUser(self, request: identity.FindUserRequest, context: Context) -> identity.FindUserResponse:
         await self._let_in("FindUser", context)
@@ -139,6 +154,15 @@ class IdentityStandIn(IdentityServiceServicer):
         token = secrets.token_urlsafe(32)
         self.sessions[token] = user_id
         return token
+
+    def _end_generation_of(self, user_id: str, tokens_expire_at: Timestamp) -> identity.RevokedAccessToken:
+        self._end_sessions_of(user_id)
+        ended = self.generations.get(user_id, 0)
+        self.generations[user_id] = ended + 1
+        for user in self.users.values():
+            user.generation = self.generations.get(user.user_id, 0)
+        self.revoked[f"{user_id}/{ended}"] = tokens_expire_at
+        return identity.RevokedAccessToken(token_id=f"{user_id}/{ended}", expires_at=tokens_expire_at)
 
     def _end_sessions_of(self, user_id: str) -> None:
         self.sessions = {token: owner for token, owner in self.sessions.items() if owner != user_id}

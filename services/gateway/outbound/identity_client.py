@@ -67,16 +67,23 @@ class IdentityClient:
 
     async def revoke_access_token(self, token: RevokedToken) -> None:
         """Remember a revocation until the token would have expired."""
-        expires_at = Timestamp()
-        expires_at.FromDatetime(token.expires_at)
-        request = identity.RevokeAccessTokenRequest(token_id=token.token_id, expires_at=expires_at)
+        request = identity.RevokeAccessTokenRequest(token_id=token.token_id, expires_at=_timestamp(token.expires_at))
         await self._call(self._stub.RevokeAccessToken, request)
+
+    async def request_password_reset(self, email: str) -> int:
+        """Ask for a token for a new password, whether there is such a user or not; return the seconds one is good."""
+        request = identity.RequestPasswordResetRequest(email=email)
+        return int((await self._call(self._stub.RequestPasswordReset, request)).expires_in_seconds)
+
+    async def reset_password(self, *, token: str, password: str, tokens_expire_at: datetime) -> RevokedToken:
+        """Set a new password and end all sessions; return what stands for every access token issued until now."""
+        until = _timestamp(tokens_expire_at)
+        request = identity.ResetPasswordRequest(token=token, password=password, tokens_expire_at=until)
+        return _revoked((await self._call(self._stub.ResetPassword, request)).revoked)
 
     async def end_all_sessions(self, user_id: str, *, tokens_expire_at: datetime) -> RevokedToken:
         """End all sessions of a user, and return what stands for every access token issued until now."""
-        until = Timestamp()
-        until.FromDatetime(tokens_expire_at)
-        request = identity.EndAllSessionsRequest(user_id=user_id, tokens_expire_at=until)
+        request = identity.EndAllSessionsRequest(user_id=user_id, tokens_expire_at=_timestamp(tokens_expire_at))
         return _revoked((await self._call(self._stub.EndAllSessions, request)).revoked)
 
     async def list_revoked_access_tokens(self) -> list[RevokedToken]:
@@ -89,6 +96,12 @@ class IdentityClient:
         metadata = call_metadata(await self._tokens.token_for(AUDIENCE))
         with translating_errors():
             return await method(request, metadata=metadata, timeout=self._call_seconds_max)
+
+
+def _timestamp(instant: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(instant)
+    return timestamp
 
 
 def _revoked(token: identity.RevokedAccessToken) -> RevokedToken:

@@ -47,6 +47,12 @@ class BadCredentialsError(UnauthenticatedError):
     default_reason = "bad_credentials"
 
 
+class UnknownResetTokenError(UnauthenticatedError):
+    """Nobody was given this token to set a password with, or it was used, or it is too old."""
+
+    default_reason = "reset_token_unknown"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
     """A registered person; `user_id` is also the id of the wallet. The hash stays out of logs and reprs."""

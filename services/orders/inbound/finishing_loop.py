@@ -32,7 +32,7 @@ class FinishingLoop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgettingLoop:
-    """Deletes sessions and revocations that time has ended."""
+    """Deletes sessions, revocations and password resets that time has ended."""
 
     store: IdentityStore
     clock: Clock

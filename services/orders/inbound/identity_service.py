@@ -1,6 +1,7 @@
 """The gRPC door for users and sessions: only the gateway may come in."""
 # ruff: noqa: N802 - the contract names the methods
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -9,6 +10,7 @@ from uuid import UUID
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.orders.domain.password_reset import RESET_SECONDS
 from services.orders.domain.session import SessionTimes
 from services.orders.domain.user import Role, User
 from services.orders.ports import IdentityStore, Passwords, RevokedToken
@@ -17,6 +19,7 @@ from services.orders.use_cases.end_all_sessions import end_all_sessions
 from services.orders.use_cases.end_session import end_session
 from services.orders.use_cases.find_user import find_user
 from services.orders.use_cases.register_user import RegisterUser, register_user
+from services.orders.use_cases.reset_password import reset_password
 from services.orders.use_cases.revoke_access_token import list_revoked_access_tokens, revoke_access_token
 from services.orders.use_cases.rotate_session import rotate_session
 from services.orders.use_cases.start_session import start_session
@@ -57,8 +60,9 @@ class Identity:
 class IdentityGrpcService(IdentityServiceServicer):
     """Answers the calls of identity_service.proto."""
 
-    def __init__(self, identity: Identity, verifier: TokenVerifier) -> None:
-        """Answer callers whose tokens `verifier` finds good."""
+    def __init__(self, identity: Identity, verifier: TokenVerifier, *, ask_for_reset: Callable[[str], None]) -> None:
+        """Answer callers whose tokens `verifier` finds good; `ask_for_reset` takes an address and looks later."""
+        self._ask_for_reset = ask_for_reset
         self._identity = identity
         self._verifier = verifier
 
@@ -129,6 +133,29 @@ class IdentityGrpcService(IdentityServiceServicer):
             clock=self._identity.clock,
         )
         return messages.EndAllSessionsResponse(revoked=_revoked_message(revoked))
+
+    async def RequestPasswordReset(
+        self, request: messages.RequestPasswordResetRequest, context: Context
+    ) -> messages.RequestPasswordResetResponse:
+        """Take a request for a new password, whoever it is for."""
+        await self._check_caller(context)
+        self._ask_for_reset(request.email)
+        return messages.RequestPasswordResetResponse(expires_in_seconds=RESET_SECONDS)
+
+    async def ResetPassword(
+        self, request: messages.ResetPasswordRequest, context: Context
+    ) -> messages.ResetPasswordResponse:
+        """Set a new password."""
+        await self._check_caller(context)
+        revoked = await reset_password(
+            request.token,
+            request.password,
+            from_micros(request.tokens_expire_at.ToMicroseconds()),
+            store=self._identity.store,
+            passwords=self._identity.passwords,
+            clock=self._identity.clock,
+        )
+        return messages.ResetPasswordResponse(revoked=_revoked_message(revoked))
 
     async def FindUser(self, request: messages.FindUserRequest, context: Context) -> messages.FindUserResponse:
         """Find a user by address or id."""

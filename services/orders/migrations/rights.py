@@ -12,6 +12,7 @@ RIGHTS = {
     "outbox": TableRights(runtime=("SELECT", "INSERT", "DELETE")),
     "outbox_relays": TableRights(runtime=("SELECT", "INSERT", "UPDATE")),
     "outbox_streams": TableRights(runtime=("SELECT", "INSERT", "UPDATE")),
+    "password_resets": TableRights(runtime=("SELECT", "INSERT", "DELETE"), reader=()),
     "products": TableRights(runtime=("SELECT", "INSERT", "UPDATE")),
     "reconciliations": TableRights(runtime=("SELECT", "INSERT", "UPDATE")),
     "refresh_tokens": TableRights(runtime=("SELECT", "INSERT", "UPDATE", "DELETE"), reader=()),
@@ -30,5 +31,5 @@ RIGHTS = {
         reader=("SELECT (endpoint_id, merchant_id, url, failures, resumes_at, created_at, removed_at)",),
     ),
 }
-"""By table, in the order of their names. Who only looks sees no password, no session, no webhook's secret, and nobody's
-address."""
+"""By table, in the order of their names. Who only looks sees no password, no reset of one, no session, no webhook's
+secret, and nobody's address."""

@@ -15,6 +15,7 @@ from services.orders.outbound.order_events import ORDERS_STREAM, BufferedEvents
 from services.orders.outbound.order_rows import SqlOrderRows
 from services.orders.outbound.product_rows import SqlProductRows
 from services.orders.outbound.refund_rows import SqlRefundRows
+from services.orders.outbound.reset_rows import SqlResetRows
 from services.orders.outbound.session_rows import SqlRevocationRows, SqlSessionRows
 from services.orders.outbound.tables import bind
 from services.orders.outbound.user_rows import PiccoloUserRows
@@ -134,6 +135,7 @@ class SqlIdentityStore:
                 users=PiccoloUserRows(self._tables),
                 sessions=SqlSessionRows(connection, self._tables),
                 revocations=SqlRevocationRows(connection),
+                resets=SqlResetRows(connection),
             )
 
 

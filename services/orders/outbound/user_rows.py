@@ -59,6 +59,13 @@ class PiccoloUserRows:
         users = self._users
         await users.update({users.password_hash: password_hash}).where(users.user_id == user_id)
 
+    async def renew_password_hash(self, user_id: UUID, password_hash: str, *, replaced: str) -> None:
+        """Replace the hash of a user's password, unless it is another one by now."""
+        users = self._users
+        await users.update({users.password_hash: password_hash}).where(
+            (users.user_id == user_id) & (users.password_hash == replaced)
+        )
+
     async def begin_generation(self, user_id: UUID) -> int | None:
         """Count a user's generation up and return the new one, or None where there is no user."""
         users = self._users

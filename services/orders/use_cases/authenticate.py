@@ -24,7 +24,8 @@ async def authenticate(email: str, password: str, *, store: IdentityStore, passw
     if passwords.is_outdated(password_hash):
         renewed = await passwords.hash(password)
         async with store.transaction() as rows:
-            await rows.users.set_password_hash(user.user_id, renewed)
+            # A password that was set in the meantime stays.
+            await rows.users.renew_password_hash(user.user_id, renewed, replaced=password_hash)
     return user
 
 

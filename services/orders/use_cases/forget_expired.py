@@ -1,4 +1,4 @@
-"""Forget sessions and revocations that time has ended anyway."""
+"""Forget sessions, revocations and password resets that time has ended anyway."""
 
 from services.orders.ports import IdentityStore
 from services.runtime.clock import Clock
@@ -12,5 +12,6 @@ async def forget_expired(*, store: IdentityStore, clock: Clock) -> int:
     now = clock.now()
     async with store.transaction() as rows:
         tokens = await rows.revocations.forget_expired(now)
+        resets = await rows.resets.forget_expired(now)
         sessions = await rows.sessions.forget_expired(now, sessions_max=SESSIONS_A_PASS_MAX)
-    return tokens + sessions
+    return tokens + resets + sessions

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,8 +18,10 @@ from services.orders.use_cases.end_all_sessions import end_all_sessions
 from services.orders.use_cases.end_session import end_session
 from services.orders.use_cases.find_user import find_user
 from services.orders.use_cases.forget_expired import forget_expired
+from services.orders.use_cases.issue_password_reset import issue_password_reset
 from services.orders.use_cases.refresh_token import IssuedToken
 from services.orders.use_cases.register_user import RegisterUser, register_user
+from services.orders.use_cases.reset_password import reset_password
 from services.orders.use_cases.revoke_access_token import list_revoked_access_tokens, revoke_access_token
 from services.orders.use_cases.rotate_session import rotate_session
 from services.orders.use_cases.start_session import start_session
@@ -64,6 +67,12 @@ class People:
     async def end_all(self, user: User) -> RevokedToken:
         until = self.clock.now() + timedelta(minutes=10)
         return await end_all_sessions(user.user_id, until, store=self.store, clock=self.clock)
+
+    async def reset(self, token: str, password: str) -> RevokedToken:
+        until = self.clock.now() + timedelta(minutes=10)
+        return await reset_password(
+            token, password, until, store=self.store, passwords=self.passwords, clock=self.clock
+        )
 
     async def rotate(self, refresh_token: str) -> IssuedToken:
         return await rotate_session(refresh_token, store=self.store, clock=self.clock, times=TIMES)
@@ -348,6 +357,103 @@ async def test_the_tokens_of_each_generation_are_revoked_under_its_own_name(peop
 async def test_sessions_of_nobody_can_not_be_ended(people: People) -> None:
     with pytest.raises(NotFoundError):
         await end_all_sessions(new_id(), people.clock.now(), store=people.store, clock=people.clock)
+
+
+async def test_who_forgot_the_password_sets_a_new_one_once(people: People) -> None:
+    user = await people.register()
+    issued = await issue_password_reset(" Ann@Example.ORG", store=people.store, clock=people.clock)
+
+    await people.reset(issued.token, "another horse battery")
+
+    assert (await people.authenticate(user.email, "another horse battery")).user_id == user.user_id
+    with pytest.raises(UnauthenticatedError):
+        await people.authenticate(user.email, PASSWORD)
+    with pytest.raises(UnauthenticatedError) as used:
+        await people.reset(issued.token, "a third horse battery")
+    assert used.value.reason == "reset_token_unknown"
+
+
+async def test_a_new_password_ends_all_sessions_and_whatever_else_was_under_way(people: People) -> None:
+    user = await people.register()
+    session = await people.start(user)
+    proven = await people.authenticate(user.email, PASSWORD)
+    first, second = [await issue_password_reset(user.email, store=people.store, clock=people.clock) for _ in range(2)]
+
+    revoked = await people.reset(second.token, "another horse battery")
+
+    assert revoked.token_id == f"{user.user_id}/0"
+    assert await list_revoked_access_tokens(store=people.store, clock=people.clock) == [revoked]
+    with pytest.raises(UnauthenticatedError):
+        await people.rotate(session.refresh_token)
+    with pytest.raises(UnauthenticatedError):
+        await start_session(proven.user_id, generation=0, store=people.store, clock=people.clock, times=TIMES)
+    with pytest.raises(UnauthenticatedError):
+        await people.reset(first.token, "a third horse battery")
+
+
+async def test_a_token_to_set_a_password_is_good_for_half_an_hour(people: People) -> None:
+    user = await people.register()
+    early = await issue_password_reset(user.email, store=people.store, clock=people.clock)
+    await people.clock.advance(1)
+    late = await issue_password_reset(user.email, store=people.store, clock=people.clock)
+    await people.clock.advance(1799)
+
+    with pytest.raises(UnauthenticatedError):
+        await people.reset(early.token, "another horse battery")
+    assert await forget_expired(store=people.store, clock=people.clock) == 1
+    await people.reset(late.token, "another horse battery")
+
+
+async def test_of_two_uses_of_one_token_at_once_one_sets_the_password(people: People) -> None:
+    user = await people.register()
+    issued = await issue_password_reset(user.email, store=people.store, clock=people.clock)
+
+    done = await asyncio.gather(
+        *(people.reset(issued.token, f"horse battery {number}") for number in range(4)), return_exceptions=True
+    )
+
+    assert sorted(type(one).__name__ for one in done) == ["RevokedToken"] + ["UnknownResetTokenError"] * 3
+    assert (await find_user(email=user.email, store=people.store)).generation == 1
+
+
+async def test_a_short_password_uses_no_token_up(people: People) -> None:
+    user = await people.register()
+    issued = await issue_password_reset(user.email, store=people.store, clock=people.clock)
+
+    with pytest.raises(InvalidArgumentError):
+        await people.reset(issued.token, "short")
+
+    await people.reset(issued.token, "another horse battery")
+
+
+async def test_only_hashes_of_tokens_that_set_passwords_are_stored(people: People) -> None:
+    await people.register()
+    issued = await issue_password_reset("ann@example.org", store=people.store, clock=people.clock)
+
+    files = people.database.path.parent.glob("orders.db*")
+    assert not any(issued.token.encode() in file.read_bytes() for file in files)
+    assert issued.token not in repr(issued)
+
+
+async def test_nobody_gets_a_token_to_set_a_password(people: People) -> None:
+    with pytest.raises(NotFoundError):
+        await issue_password_reset("nobody@example.org", store=people.store, clock=people.clock)
+
+
+async def test_a_sign_in_that_renews_an_old_hash_leaves_a_password_that_was_set_meanwhile(people: People) -> None:
+    user = await people.register()
+    issued = await issue_password_reset(user.email, store=people.store, clock=people.clock)
+
+    class ResetMeanwhile(Argon2Passwords):
+        async def hash(self, password: str) -> str:
+            await people.reset(issued.token, "another horse battery")
+            return await super().hash(password)
+
+    stronger = ResetMeanwhile(memory_kibibytes=16, passes=1)
+    await authenticate(user.email, PASSWORD, store=people.store, passwords=stronger)
+    stronger.close()
+
+    assert (await people.authenticate(user.email, "another horse battery")).user_id == user.user_id
 
 
 async def test_unknown_tokens_end_nothing_and_get_nothing(people: People) -> None:

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tradeflow/orders/v1/identity_service.proto\x12\x13tradeflow.orders.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x01\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12(\n\x05roles\x18\x03 \x03(\x0e\x32\x19.tradeflow.orders.v1.Role\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ngeneration\x18\x05 \x01(\x03\"[\n\x0fRegisterRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.tradeflow.orders.v1.Role\";\n\x10RegisterResponse\x12\'\n\x04user\x18\x01 \x01(\x0b\x32\x19.tradeflow.orders.v1.User\"6\n\x13\x41uthenticateRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"?\n\x14\x41uthenticateResponse\x12\'\n\x04user\x18\x01 \x01(\x0b\x32\x19.tradeflow.orders.v1.User\"N\n\x13StartSessionRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\ngeneration\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_generation\"]\n\x14StartSessionResponse\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"-\n\x14RotateSessionRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x87\x01\n\x15RotateSessionResponse\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04user\x18\x03 \x01(\x0b\x32\x19.tradeflow.orders.v1.User\"*\n\x11\x45ndSessionRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x14\n\x12\x45ndSessionResponse\"^\n\x15\x45ndAllSessionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x34\n\x10tokens_expire_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x16\x45ndAllSessionsResponse\x12\x38\n\x07revoked\x18\x01 \x01(\x0b\x32\'.tradeflow.orders.v1.RevokedAccessToken\";\n\x0f\x46indUserRequest\x12\x0f\n\x05\x65mail\x18\x01 \x01(\tH\x00\x12\x11\n\x07user_id\x18\x02 \x01(\tH\x00\x42\x04\n\x02\x62y\";\n\x10\x46indUserResponse\x12\'\n\x04user\x18\x01 \x01(\x0b\x32\x19.tradeflow.orders.v1.User\"\\\n\x18RevokeAccessTokenRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1b\n\x19RevokeAccessTokenResponse\" \n\x1eListRevokedAccessTokensRequest\"Z\n\x1fListRevokedAccessTokensResponse\x12\x37\n\x06tokens\x18\x01 \x03(\x0b\x32\'.tradeflow.orders.v1.RevokedAccessToken\"V\n\x12RevokedAccessToken\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*e\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_BUYER\x10\x01\x12\x11\n\rROLE_MERCHANT\x10\x02\x12\x11\n\rROLE_TREASURY\x10\x03\x12\x11\n\rROLE_OPERATOR\x10\x04\x32\xba\x07\n\x0fIdentityService\x12W\n\x08Register\x12$.tradeflow.orders.v1.RegisterRequest\x1a%.tradeflow.orders.v1.RegisterResponse\x12\x63\n\x0c\x41uthenticate\x12(.tradeflow.orders.v1.AuthenticateRequest\x1a).tradeflow.orders.v1.AuthenticateResponse\x12\x63\n\x0cStartSession\x12(.tradeflow.orders.v1.StartSessionRequest\x1a).tradeflow.orders.v1.StartSessionResponse\x12\x66\n\rRotateSession\x12).tradeflow.orders.v1.RotateSessionRequest\x1a*.tradeflow.orders.v1.RotateSessionResponse\x12]\n\nEndSession\x12&.tradeflow.orders.v1.EndSessionRequest\x1a\'.tradeflow.orders.v1.EndSessionResponse\x12W\n\x08\x46indUser\x12$.tradeflow.orders.v1.FindUserRequest\x1a%.tradeflow.orders.v1.FindUserResponse\x12i\n\x0e\x45ndAllSessions\x12*.tradeflow.orders.v1.EndAllSessionsRequest\x1a+.tradeflow.orders.v1.EndAllSessionsResponse\x12r\n\x11RevokeAccessToken\x12-.tradeflow.orders.v1.RevokeAccessTokenRequest\x1a..tradeflow.orders.v1.RevokeAccessTokenResponse\x12\x84\x01\n\x17ListRevokedAccessTokens\x12\x33.tradeflow.orders.v1.ListRevokedAccessTokensRequest\x1a\x34.tradeflow.orders.v1.ListRevokedAccessTokensResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*tradeflow/orders/v1/identity_service.proto\x12\x13tradeflow.orders.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x01\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12(\n\x05roles\x18\x03 \x03(\x0e\x32\x19.tradeflow.orders.v1.Role\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ngeneration\x18\x05 \x01(\x03\"[\n\x0fRegisterRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x19.tradeflow.orders.v1.Role\";\n\x10RegisterResponse\x12\'\n\x04user\x18\x01 \x01(\x0b\x32\x19.tradeflow.orders.v1.User\"6\n\x13\x41uthenticateRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"?\n\x14\x41uthenticateResponse\x12\'\n\x04user\x18\x01 \x01(\x0b\x32\x19.tradeflow.orders.v1.User\"N\n\x13StartSessionRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\ngeneration\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_generation\"]\n\x14StartSessionResponse\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"-\n\x14RotateSessionRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x87\x01\n\x15RotateSessionResponse\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04user\x18\x03 \x01(\x0b\x32\x19.tradeflow.orders.v1.User\"*\n\x11\x45ndSessionRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x14\n\x12\x45ndSessionResponse\"^\n\x15\x45ndAllSessionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x34\n\x10tokens_expire_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\x16\x45ndAllSessionsResponse\x12\x38\n\x07revoked\x18\x01 \x01(\x0b\x32\'.tradeflow.orders.v1.RevokedAccessToken\",\n\x1bRequestPasswordResetRequest\x12\r\n\x05\x65mail\x18\x01 \x01(\t\":\n\x1cRequestPasswordResetResponse\x12\x1a\n\x12\x65xpires_in_seconds\x18\x01 \x01(\x05\"m\n\x14ResetPasswordRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x34\n\x10tokens_expire_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x15ResetPasswordResponse\x12\x38\n\x07revoked\x18\x01 \x01(\x0b\x32\'.tradeflow.orders.v1.RevokedAccessToken\";\n\x0f\x46indUserRequest\x12\x0f\n\x05\x65mail\x18\x01 \x01(\tH\x00\x12\x11\n\x07user_id\x18\x02 \x01(\tH\x00\x42\x04\n\x02\x62y\";\n\x10\x46indUserResponse\x12\'\n\x04user\x18\x01 \x01(\x0b\x32\x19.tradeflow.orders.v1.User\"\\\n\x18RevokeAccessTokenRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x1b\n\x19RevokeAccessTokenResponse\" \n\x1eListRevokedAccessTokensRequest\"Z\n\x1fListRevokedAccessTokensResponse\x12\x37\n\x06tokens\x18\x01 \x03(\x0b\x32\'.tradeflow.orders.v1.RevokedAccessToken\"V\n\x12RevokedAccessToken\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*e\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_BUYER\x10\x01\x12\x11\n\rROLE_MERCHANT\x10\x02\x12\x11\n\rROLE_TREASURY\x10\x03\x12\x11\n\rROLE_OPERATOR\x10\x04\x32\x9f\t\n\x0fIdentityService\x12W\n\x08Register\x12$.tradeflow.orders.v1.RegisterRequest\x1a%.tradeflow.orders.v1.RegisterResponse\x12\x63\n\x0c\x41uthenticate\x12(.tradeflow.orders.v1.AuthenticateRequest\x1a).tradeflow.orders.v1.AuthenticateResponse\x12\x63\n\x0cStartSession\x12(.tradeflow.orders.v1.StartSessionRequest\x1a).tradeflow.orders.v1.StartSessionResponse\x12\x66\n\rRotateSession\x12).tradeflow.orders.v1.RotateSessionRequest\x1a*.tradeflow.orders.v1.RotateSessionResponse\x12]\n\nEndSession\x12&.tradeflow.orders.v1.EndSessionRequest\x1a\'.tradeflow.orders.v1.EndSessionResponse\x12W\n\x08\x46indUser\x12$.tradeflow.orders.v1.FindUserRequest\x1a%.tradeflow.orders.v1.FindUserResponse\x12i\n\x0e\x45ndAllSessions\x12*.tradeflow.orders.v1.EndAllSessionsRequest\x1a+.tradeflow.orders.v1.EndAllSessionsResponse\x12{\n\x14RequestPasswordReset\x12\x30.tradeflow.orders.v1.RequestPasswordResetRequest\x1a\x31.tradeflow.orders.v1.RequestPasswordResetResponse\x12\x66\n\rResetPassword\x12).tradeflow.orders.v1.ResetPasswordRequest\x1a*.tradeflow.orders.v1.ResetPasswordResponse\x12r\n\x11RevokeAccessToken\x12-.tradeflow.orders.v1.RevokeAccessTokenRequest\x1a..tradeflow.orders.v1.RevokeAccessTokenResponse\x12\x84\x01\n\x17ListRevokedAccessTokens\x12\x33.tradeflow.orders.v1.ListRevokedAccessTokensRequest\x1a\x34.tradeflow.orders.v1.ListRevokedAccessTokensResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tradeflow.orders.v1.identity_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1591
-  _globals['_ROLE']._serialized_end=1692
+  _globals['_ROLE']._serialized_start=1891
+  _globals['_ROLE']._serialized_end=1992
   _globals['_USER']._serialized_start=101
   _globals['_USER']._serialized_end=249
   _globals['_REGISTERREQUEST']._serialized_start=251
@@ -60,20 +60,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENDALLSESSIONSREQUEST']._serialized_end=1046
   _globals['_ENDALLSESSIONSRESPONSE']._serialized_start=1048
   _globals['_ENDALLSESSIONSRESPONSE']._serialized_end=1130
-  _globals['_FINDUSERREQUEST']._serialized_start=1132
-  _globals['_FINDUSERREQUEST']._serialized_end=1191
-  _globals['_FINDUSERRESPONSE']._serialized_start=1193
-  _globals['_FINDUSERRESPONSE']._serialized_end=1252
-  _globals['_REVOKEACCESSTOKENREQUEST']._serialized_start=1254
-  _globals['_REVOKEACCESSTOKENREQUEST']._serialized_end=1346
-  _globals['_REVOKEACCESSTOKENRESPONSE']._serialized_start=1348
-  _globals['_REVOKEACCESSTOKENRESPONSE']._serialized_end=1375
-  _globals['_LISTREVOKEDACCESSTOKENSREQUEST']._serialized_start=1377
-  _globals['_LISTREVOKEDACCESSTOKENSREQUEST']._serialized_end=1409
-  _globals['_LISTREVOKEDACCESSTOKENSRESPONSE']._serialized_start=1411
-  _globals['_LISTREVOKEDACCESSTOKENSRESPONSE']._serialized_end=1501
-  _globals['_REVOKEDACCESSTOKEN']._serialized_start=1503
-  _globals['_REVOKEDACCESSTOKEN']._serialized_end=1589
-  _globals['_IDENTITYSERVICE']._serialized_start=1695
-  _globals['_IDENTITYSERVICE']._serialized_end=2649
+  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_start=1132
+  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_end=1176
+  _globals['_REQUESTPASSWORDRESETRESPONSE']._serialized_start=1178
+  _globals['_REQUESTPASSWORDRESETRESPONSE']._serialized_end=1236
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=1238
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=1347
+  _globals['_RESETPASSWORDRESPONSE']._serialized_start=1349
+  _globals['_RESETPASSWORDRESPONSE']._serialized_end=1430
+  _globals['_FINDUSERREQUEST']._serialized_start=1432
+  _globals['_FINDUSERREQUEST']._serialized_end=1491
+  _globals['_FINDUSERRESPONSE']._serialized_start=1493
+  _globals['_FINDUSERRESPONSE']._serialized_end=1552
+  _globals['_REVOKEACCESSTOKENREQUEST']._serialized_start=1554
+  _globals['_REVOKEACCESSTOKENREQUEST']._serialized_end=1646
+  _globals['_REVOKEACCESSTOKENRESPONSE']._serialized_start=1648
+  _globals['_REVOKEACCESSTOKENRESPONSE']._serialized_end=1675
+  _globals['_LISTREVOKEDACCESSTOKENSREQUEST']._serialized_start=1677
+  _globals['_LISTREVOKEDACCESSTOKENSREQUEST']._serialized_end=1709
+  _globals['_LISTREVOKEDACCESSTOKENSRESPONSE']._serialized_start=1711
+  _globals['_LISTREVOKEDACCESSTOKENSRESPONSE']._serialized_end=1801
+  _globals['_REVOKEDACCESSTOKEN']._serialized_start=1803
+  _globals['_REVOKEDACCESSTOKEN']._serialized_end=1889
+  _globals['_IDENTITYSERVICE']._serialized_start=1995
+  _globals['_IDENTITYSERVICE']._serialized_end=3178
 # @@protoc_insertion_point(module_scope)

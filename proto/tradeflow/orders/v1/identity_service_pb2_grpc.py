@@ -70,6 +70,16 @@ class IdentityServiceStub:
                 request_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsRequest.SerializeToString,
                 response_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsResponse.FromString,
                 _registered_method=True)
+        self.RequestPasswordReset = channel.unary_unary(
+                '/tradeflow.orders.v1.IdentityService/RequestPasswordReset',
+                request_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.RequestPasswordResetRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.RequestPasswordResetResponse.FromString,
+                _registered_method=True)
+        self.ResetPassword = channel.unary_unary(
+                '/tradeflow.orders.v1.IdentityService/ResetPassword',
+                request_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.ResetPasswordRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.ResetPasswordResponse.FromString,
+                _registered_method=True)
         self.RevokeAccessToken = channel.unary_unary(
                 '/tradeflow.orders.v1.IdentityService/RevokeAccessToken',
                 request_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.RevokeAccessTokenRequest.SerializeToString,
@@ -138,6 +148,22 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequestPasswordReset(self, request, context):
+        """Hand a one-use token for a new password to the delivery that the settings name, if there is such a user and such a
+        delivery. Looked into after the answer, which says nothing about either.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetPassword(self, request, context):
+        """Set a new password with a one-use token, and end all sessions as EndAllSessions does. UNAUTHENTICATED
+        ("reset_token_unknown") when the token was never given, was used, or is too old.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeAccessToken(self, request, context):
         """Remember that an access token is revoked, until it would have expired by itself.
         """
@@ -189,6 +215,16 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.EndAllSessions,
                     request_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsRequest.FromString,
                     response_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsResponse.SerializeToString,
+            ),
+            'RequestPasswordReset': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestPasswordReset,
+                    request_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.RequestPasswordResetRequest.FromString,
+                    response_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.RequestPasswordResetResponse.SerializeToString,
+            ),
+            'ResetPassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetPassword,
+                    request_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.ResetPasswordRequest.FromString,
+                    response_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.ResetPasswordResponse.SerializeToString,
             ),
             'RevokeAccessToken': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeAccessToken,
@@ -391,6 +427,60 @@ class IdentityService:
             '/tradeflow.orders.v1.IdentityService/EndAllSessions',
             tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsRequest.SerializeToString,
             tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.EndAllSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestPasswordReset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.orders.v1.IdentityService/RequestPasswordReset',
+            tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.RequestPasswordResetRequest.SerializeToString,
+            tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.RequestPasswordResetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetPassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.orders.v1.IdentityService/ResetPassword',
+            tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.ResetPasswordRequest.SerializeToString,
+            tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.ResetPasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,14 @@ class IdentityServiceStub:
     """End all sessions of a user, and revoke every access token issued until now: the user's next generation begins.
     NOT_FOUND ("user_not_found") when there is no such user.
     """
+    RequestPasswordReset: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RequestPasswordResetRequest, _identity_service_pb2.RequestPasswordResetResponse]
+    """Hand a one-use token for a new password to the delivery that the settings name, if there is such a user and such a
+    delivery. Looked into after the answer, which says nothing about either.
+    """
+    ResetPassword: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ResetPasswordRequest, _identity_service_pb2.ResetPasswordResponse]
+    """Set a new password with a one-use token, and end all sessions as EndAllSessions does. UNAUTHENTICATED
+    ("reset_token_unknown") when the token was never given, was used, or is too old.
+    """
     RevokeAccessToken: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeAccessTokenRequest, _identity_service_pb2.RevokeAccessTokenResponse]
     """Remember that an access token is revoked, until it would have expired by itself."""
     ListRevokedAccessTokens: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ListRevokedAccessTokensRequest, _identity_service_pb2.ListRevokedAccessTokensResponse]
@@ -85,6 +93,14 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     EndAllSessions: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.EndAllSessionsRequest, _identity_service_pb2.EndAllSessionsResponse]  # type: ignore[assignment]
     """End all sessions of a user, and revoke every access token issued until now: the user's next generation begins.
     NOT_FOUND ("user_not_found") when there is no such user.
+    """
+    RequestPasswordReset: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RequestPasswordResetRequest, _identity_service_pb2.RequestPasswordResetResponse]  # type: ignore[assignment]
+    """Hand a one-use token for a new password to the delivery that the settings name, if there is such a user and such a
+    delivery. Looked into after the answer, which says nothing about either.
+    """
+    ResetPassword: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ResetPasswordRequest, _identity_service_pb2.ResetPasswordResponse]  # type: ignore[assignment]
+    """Set a new password with a one-use token, and end all sessions as EndAllSessions does. UNAUTHENTICATED
+    ("reset_token_unknown") when the token was never given, was used, or is too old.
     """
     RevokeAccessToken: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeAccessTokenRequest, _identity_service_pb2.RevokeAccessTokenResponse]  # type: ignore[assignment]
     """Remember that an access token is revoked, until it would have expired by itself."""
@@ -154,6 +170,26 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_identity_service_pb2.EndAllSessionsResponse, _abc.Awaitable[_identity_service_pb2.EndAllSessionsResponse]]:
         """End all sessions of a user, and revoke every access token issued until now: the user's next generation begins.
         NOT_FOUND ("user_not_found") when there is no such user.
+        """
+
+    @_abc_1.abstractmethod
+    def RequestPasswordReset(
+        self,
+        request: _identity_service_pb2.RequestPasswordResetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_service_pb2.RequestPasswordResetResponse, _abc.Awaitable[_identity_service_pb2.RequestPasswordResetResponse]]:
+        """Hand a one-use token for a new password to the delivery that the settings name, if there is such a user and such a
+        delivery. Looked into after the answer, which says nothing about either.
+        """
+
+    @_abc_1.abstractmethod
+    def ResetPassword(
+        self,
+        request: _identity_service_pb2.ResetPasswordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_service_pb2.ResetPasswordResponse, _abc.Awaitable[_identity_service_pb2.ResetPasswordResponse]]:
+        """Set a new password with a one-use token, and end all sessions as EndAllSessions does. UNAUTHENTICATED
+        ("reset_token_unknown") when the token was never given, was used, or is too old.
         """
 
     @_abc_1.abstractmethod
