@@ -128,18 +128,3 @@ def test_a_change_costs_at_most_two_writes_and_a_restart_none(shop: OperatorShop
     )
     assert again.metric("tradeflow_operator_writes_total", target="kubernetes", verb="patch") == 0
     assert again.metric("tradeflow_operator_writes_total", target="kafka") == 0
-
-
-@pytest.mark.soak  # beside other servers it took more than 90 s, twice; alone it takes seconds
-def test_a_deleted_namespace_goes_and_the_topic_stays(shop: OperatorShop, start_operator: Start) -> None:
-    start_operator()
-    shop.topic()
-    shop.topic("bills", deletionPolicy="Delete", allowDataLoss=shop.topic_name("bills"))
-    for name in ("orders", "bills"):
-        shop.wait_for(TOPIC, name, "True", "InSync")
-        shop.produce(name)
-
-    # Seconds alone, and for ever if a finalizer hung.
-    shop.namespace.kubectl("delete", "namespace", shop.namespace.name, "--timeout=90s")
-
-    assert (shop.partitions("orders"), shop.partitions("bills")) == (3, 3)

@@ -12,7 +12,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from tradeflow_operator.clients.fence import Fence, open_fence
 from tradeflow_operator.clients.kubernetes import AlreadyExistsError, ApiConflictError, KubernetesClient
-from tradeflow_operator.errors import UnavailableError
+from tradeflow_operator.errors import RefusedError, UnavailableError
 from tradeflow_operator.metrics import OperatorMetrics
 
 
@@ -59,7 +59,11 @@ class FakeCluster:
             metadata["name"] = f"{metadata.pop('generateName')}{number}"
         parts = collection.split("/")
         if "namespaces" in parts[:-1]:
-            metadata.setdefault("namespace", parts[parts.index("namespaces") + 1])
+            namespace = parts[parts.index("namespaces") + 1]
+            metadata.setdefault("namespace", namespace)
+            if self.objects.get(f"/api/v1/namespaces/{namespace}", {}).get("metadata", {}).get("deletionTimestamp"):
+                message = f"The Kubernetes API refuses it: POST {collection}: 403 {namespace} is being terminated"
+                raise RefusedError(message, reason="KubernetesRefused")
         path = f"{collection}/{metadata['name']}"
         if path in self.objects:
             raise AlreadyExistsError(f"POST {collection}: 409 {metadata['name']} exists")

@@ -19,6 +19,9 @@ _log = structlog.get_logger(__name__)
 _BAD = frozenset({("Ready", "False"), ("Stalled", "True"), ("Drifted", "True")})
 """What becomes a warning."""
 
+_NO_NAMESPACE = "default"
+"""Where Kubernetes keeps the Events of what is in no namespace."""
+
 
 class StatusWriter:
     """Compares before it writes: what is there already isn't written again."""
@@ -68,29 +71,52 @@ class StatusWriter:
         self, kind: Kind[Any, Any], resource: Resource[Any], *, warning: bool, reason: str, message: str
     ) -> None:
         """Tell people by an Event; one that can't be written is only logged, since the status says the same."""
-        now = text_of(datetime.now(UTC))
-        event = {
-            "metadata": {"generateName": f"{resource.name[:200]}.", "namespace": resource.namespace},
-            "type": "Warning" if warning else "Normal",
-            "reason": reason,
-            "message": message,
-            "involvedObject": {
-                "apiVersion": f"{GROUP}/{VERSION}",
-                "kind": kind.name,
-                "namespace": resource.namespace,
-                "name": resource.name,
-                "uid": resource.uid,
-            },
-            "source": {"component": FIELD_MANAGER},
-            "reportingComponent": FIELD_MANAGER,
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
+        about = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": kind.name,
+            "namespace": resource.namespace,
+            "name": resource.name,
+            "uid": resource.uid,
         }
+        await self._post(resource, _event(about, resource.namespace, warning=warning, reason=reason, message=message))
+
+    async def post_farewell(self, kind: Kind[Any, Any], resource: Resource[Any], *, reason: str, message: str) -> None:
+        """Tell people of what is left undone for a resource that goes.
+
+        A namespace that goes takes no Event any more: then it is told of the namespace, among the Events of what has
+        none; and in the log, since an operator that serves some namespaces may not write there.
+        """
+        if not await self._kubernetes.is_terminating(resource.namespace):
+            await self.post_event(kind, resource, warning=True, reason=reason, message=message)
+            return
+        _log.warning("let_go", resource=str(resource.key), event_reason=reason, problem=message)
+        about = {"apiVersion": "v1", "kind": "Namespace", "name": resource.namespace}
+        message = f"{resource.key}: {message}"
+        await self._post(resource, _event(about, _NO_NAMESPACE, warning=True, reason=reason, message=message))
+
+    async def _post(self, resource: Resource[Any], event: Mapping[str, Any]) -> None:
         try:
-            await self._kubernetes.create(object_path("api/v1", "events", resource.namespace), event)
+            await self._kubernetes.create(object_path("api/v1", "events", event["metadata"]["namespace"]), event)
         except OperatorError as error:
-            _log.warning("event_not_posted", resource=str(resource.key), event_reason=reason, problem=error.message)
+            _log.warning(
+                "event_not_posted", resource=str(resource.key), event_reason=event["reason"], problem=error.message
+            )
+
+
+def _event(about: Mapping[str, Any], namespace: str, *, warning: bool, reason: str, message: str) -> dict[str, Any]:
+    now = text_of(datetime.now(UTC))
+    return {
+        "metadata": {"generateName": f"{about['name'][:200]}.", "namespace": namespace},
+        "type": "Warning" if warning else "Normal",
+        "reason": reason,
+        "message": message,
+        "involvedObject": dict(about),
+        "source": {"component": FIELD_MANAGER},
+        "reportingComponent": FIELD_MANAGER,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
 
 
 def _event_reason(condition: Mapping[str, Any]) -> str:

@@ -22,6 +22,12 @@ _log = structlog.get_logger(__name__)
 FAILURES_UNTOLD = 2
 """So many failures in a row of what was ready aren't written down: a broker that restarts is no news of its topics."""
 
+FAILURES_BEFORE_LETTING_GO = 4
+"""In a namespace that goes, so many failures in a row let a resource go: what it needs may have gone before it."""
+
+REFUSED_DELETION_SECONDS = 30.0
+"""How soon a deletion that something outside refused is tried again: its namespace may be going by then."""
+
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a visit ended."""
@@ -82,6 +88,8 @@ class Visitor:
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the other resources
             verdict = _verdict_on(error, resource)
             failed = not verdict.stalled
+            if resource.deleting:
+                return await self._fail_to_delete(kind, resource, body, verdict, failures_before)
             if failed and failures_before < FAILURES_UNTOLD and _was_ready(resource):
                 return Outcome(word="unavailable", failed=True, again_seconds=verdict.check_again_seconds)
             plan = Plan(verdict=verdict, keep_finalizer=resource.has_finalizer)
@@ -160,9 +168,7 @@ class Visitor:
     async def _tell(self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], plan: Plan) -> None:
         if resource.deleting and not plan.keep_finalizer:
             if plan.farewell:
-                await self._writer.post_event(
-                    kind, resource, warning=True, reason=plan.verdict.reason, message=plan.farewell
-                )
+                await self._writer.post_farewell(kind, resource, reason=plan.verdict.reason, message=plan.farewell)
             await self._writer.set_finalizer(kind, resource, body, wanted=False)
             return
         if resource.has_finalizer and not plan.keep_finalizer:
@@ -176,6 +182,30 @@ class Visitor:
         written = await self._writer.write_status(kind, resource, status)
         if written is not None:
             self._known.put_own(resource.key, written)
+
+    async def _fail_to_delete(
+        self,
+        kind: Kind[Any, Any],
+        resource: Resource[Any],
+        body: Mapping[str, Any],
+        verdict: Verdict,
+        failures_before: int,
+    ) -> Outcome:
+        """Say why it isn't deleted yet; in a namespace that goes, let it go with what it has outside left as it is.
+
+        There what it needs may be gone for good, such as its connection, and nothing can be made anew.
+        """
+        failed = not verdict.stalled
+        hopeless = not failed or failures_before >= FAILURES_BEFORE_LETTING_GO
+        if hopeless and await self._kubernetes.is_terminating(resource.namespace):
+            farewell = f"What it stands for outside stays, since its namespace must not hang: {verdict.message}"
+            await self._tell(kind, resource, body, Plan(verdict=refused("Retained", farewell), farewell=farewell))
+            return GONE
+        await self._tell(kind, resource, body, Plan(verdict=verdict, keep_finalizer=True))
+        if failed:
+            # At the pace of failures, whatever the error says of its own: the namespace may be waiting.
+            return Outcome(word="unavailable", failed=True)
+        return Outcome(word="refused", again_seconds=REFUSED_DELETION_SECONDS)
 
     async def _leave_alone(self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any]) -> Outcome:
         if resource.deleting:
