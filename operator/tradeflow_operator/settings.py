@@ -51,6 +51,12 @@ class OperatorSettings(BaseSettings):
     resync_seconds: Annotated[float, Field(gt=0)] = 300.0
     """How often a resource is looked at without a change, give or take a fifth: so fast drift is found."""
 
+    backoff_longest_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """How long at most to wait after failures in a row: below the resync, so that what fails is seen no less often."""
+
+    batch_size: Annotated[int, Field(ge=1, le=2000)] = 200
+    """Topics that Kafka is asked about in one request."""
+
     audit_seconds: Annotated[float, Field(gt=0)] = 120.0
     """How often the watches are compared with listings."""
 

@@ -66,7 +66,9 @@ MakeKinds = Callable[[World], Sequence[Kind[Any, Any]]]
 
 def serve_kinds(world: World) -> Sequence[Kind[Any, Any]]:
     """Make all kinds that are served."""
-    connections = Connections(world.kubernetes, world.known, world.fence, world.metrics)
+    connections = Connections(
+        world.kubernetes, world.known, world.fence, world.metrics, batch_size=world.settings.batch_size
+    )
     world.closers.append(connections.close)
     addresses, objects = ServiceAddresses(world.kubernetes), OwnedObjects(world.kubernetes)
     return (
@@ -172,7 +174,11 @@ def _build(settings: OperatorSettings, configuration: Configuration, make_kinds:
     )
     metrics.leading.set_function(lambda: float(leadership.leads))
     visitor = Visitor(known, kubernetes, StatusWriter(kubernetes))
-    limits = WorkLimits(workers=settings.workers, resync_seconds=settings.resync_seconds)
+    limits = WorkLimits(
+        workers=settings.workers,
+        resync_seconds=settings.resync_seconds,
+        backoff_longest_seconds=settings.backoff_longest_seconds,
+    )
     return _Parts(
         world=world,
         lease_client=lease_client,

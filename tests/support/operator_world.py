@@ -34,7 +34,7 @@ class FakeConnections(Connections):
     """Finds connections as the real ones do, and gives out the fakes."""
 
     def __init__(self, world: "OperatorWorld", known: KnownResources, fence: Fence, fuse: Fuse) -> None:
-        super().__init__(FakeKubernetes(world.cluster, fence), known, fence, OperatorMetrics())
+        super().__init__(FakeKubernetes(world.cluster, fence), known, fence, OperatorMetrics(), batch_size=200)
         self._fakes = Clients(
             kafka=FakeKafkaAdmin(world.kafka, fence, fuse.pass_point),
             registry=FakeRegistryClient(world.registry, fence, fuse.pass_point),

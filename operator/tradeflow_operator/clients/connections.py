@@ -43,9 +43,16 @@ class Connections:
     """The clients of all connections, made when they are first needed."""
 
     def __init__(
-        self, kubernetes: KubernetesClient, known: KnownBodies, fence: Fence, metrics: OperatorMetrics
+        self,
+        kubernetes: KubernetesClient,
+        known: KnownBodies,
+        fence: Fence,
+        metrics: OperatorMetrics,
+        *,
+        batch_size: int,
     ) -> None:
-        """Prepare."""
+        """Prepare; `batch_size` is how many topics a Kafka is asked about at a time."""
+        self._batch_size = batch_size
         self._kubernetes = kubernetes
         self._known = known
         self._fence = fence
@@ -106,7 +113,7 @@ class Connections:
         if clients is not None and clients.registry is not None:
             await clients.registry.close()
         registry = RegistryClient(spec.registry_url, secret, self._fence, self._metrics) if spec.registry_url else None
-        kafka = KafkaAdmin(kafka_config(spec, secret), self._fence, self._metrics)
+        kafka = KafkaAdmin(kafka_config(spec, secret), self._fence, self._metrics, batch_size=self._batch_size)
         self._clients[connection.key] = Clients(kafka=kafka, registry=registry, made_from=made_from)
         return self._clients[connection.key]
 

@@ -9,16 +9,16 @@ Answer = TypeVar("Answer")
 GATHER_SECONDS = 0.01
 """How long the first question waits for others."""
 
-QUESTIONS_MAX = 200
-"""In one request."""
-
 
 class Gatherer(Generic[Answer]):
     """Gathers questions by name; an answer is a value, or an exception of that question alone."""
 
-    def __init__(self, ask: Callable[[Sequence[str]], Awaitable[dict[str, Answer | Exception]]]) -> None:
-        """Ask by this."""
+    def __init__(
+        self, ask: Callable[[Sequence[str]], Awaitable[dict[str, Answer | Exception]]], *, questions_max: int
+    ) -> None:
+        """Ask by this, so many questions in one request."""
         self._ask = ask
+        self._questions_max = questions_max
         self._waiting: dict[str, list[asyncio.Future[Answer]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_gathering = False
@@ -38,7 +38,8 @@ class Gatherer(Generic[Answer]):
         await asyncio.sleep(GATHER_SECONDS)
         questions, self._waiting, self._is_gathering = self._waiting, {}, False
         names = list(questions)
-        chunks = [names[start : start + QUESTIONS_MAX] for start in range(0, len(names), QUESTIONS_MAX)]
+        size = self._questions_max
+        chunks = [names[start : start + size] for start in range(0, len(names), size)]
         await asyncio.gather(*(self._answer_chunk(chunk, questions) for chunk in chunks))
 
     async def _answer_chunk(self, names: Sequence[str], questions: dict[str, list[asyncio.Future[Answer]]]) -> None:

@@ -60,12 +60,12 @@ class KafkaAdmin:
         RefusedError: `KafkaForbidden` or `KafkaRefused`; the message is the broker's.
     """
 
-    def __init__(self, config: Mapping[str, Any], fence: Fence, metrics: OperatorMetrics) -> None:
-        """Take librdkafka's settings; nothing is asked yet."""
+    def __init__(self, config: Mapping[str, Any], fence: Fence, metrics: OperatorMetrics, *, batch_size: int) -> None:
+        """Take librdkafka's settings, and how many topics are asked about at a time; nothing is asked yet."""
         self._admin = AdminClient({"log_level": 0, "socket.timeout.ms": 10_000, **config})
         self._fence = fence
         self._metrics = metrics
-        self._topics: Gatherer[TopicSight | None] = Gatherer(self._describe_topics)
+        self._topics: Gatherer[TopicSight | None] = Gatherer(self._describe_topics, questions_max=batch_size)
         self._down_until = 0.0
 
     @property

@@ -5,14 +5,11 @@ import random
 FIRST_SECONDS = 0.5
 """After the first failure."""
 
-LONGEST_SECONDS = 120.0
-"""What no wait exceeds; below the resync, so what fails is never seen less often than what works."""
-
 RESYNC_JITTER = 0.2
 """A resync comes up to this part earlier or later, so that resources made together part."""
 
 
-def backoff_seconds(failures: int, *, longest_seconds: float = LONGEST_SECONDS) -> float:
+def backoff_seconds(failures: int, *, longest_seconds: float) -> float:
     """Wait between half and all of an exponential step; `failures` counts from 1."""
     step: float = min(longest_seconds, FIRST_SECONDS * 2.0 ** min(failures - 1, 30))
     return step * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load, it guards nothing

@@ -31,6 +31,8 @@ class WorkLimits:
     """Resources that are worked on at a time."""
     resync_seconds: float
     """How often a resource is looked at without a change."""
+    backoff_longest_seconds: float
+    """How long at most to wait after failures in a row."""
 
 
 class Workers:
@@ -111,7 +113,7 @@ class Workers:
             return
         if outcome.failed:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            seconds = backoff_seconds(failures)
+            seconds = backoff_seconds(failures, longest_seconds=self._limits.backoff_longest_seconds)
             if outcome.again_seconds is not None and failures == 1:
                 seconds = outcome.again_seconds
             self._queue.add_later(key, seconds)
