@@ -21,7 +21,7 @@ HARMLESS_KEYS = frozenset({"secret_name", "key_id", "kid"})
 SECRET_IN_TEXT = re.compile(
     r"(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
     r"|\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
-    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+    r"|(?<=://)[^/\s:@]*:[^\s@]+(?=@)"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
     r"|(?i:\bpassword\s*[=:]\s*)\S+"
 )
@@ -81,6 +81,15 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 def without_secrets(text: str) -> str:
     """Take out of a sentence what looks like a secret: for what comes from outside and goes into a status."""
     return SECRET_IN_TEXT.sub(REDACTED, text)
+
+
+def without_secrets_within(value: Any) -> Any:
+    """Take out of all texts of a structure what looks like a secret: whatever is told of a resource passes here."""
+    if isinstance(value, Mapping):
+        return {name: without_secrets_within(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secrets_within(inner) for inner in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _redacted(name: str, value: object) -> object:

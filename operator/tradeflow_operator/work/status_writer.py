@@ -11,6 +11,7 @@ from tradeflow_operator.clients.kubernetes import FIELD_MANAGER, KubernetesClien
 from tradeflow_operator.conditions import transitions
 from tradeflow_operator.errors import OperatorError
 from tradeflow_operator.kinds import Kind
+from tradeflow_operator.log import without_secrets, without_secrets_within
 from tradeflow_operator.reconcile.status import patch_of
 from tradeflow_operator.resources import FINALIZER, Resource, text_of
 
@@ -34,6 +35,7 @@ class StatusWriter:
         self, kind: Kind[Any, Any], resource: Resource[Any], status: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:
         """Make the status so; None when it was so, or the resource is gone, else the resource as it is now."""
+        status = without_secrets_within(status)
         patch = patch_of(resource.status, status)
         if not patch:
             return None
@@ -109,7 +111,7 @@ def _event(about: Mapping[str, Any], namespace: str, *, warning: bool, reason: s
         "metadata": {"generateName": f"{about['name'][:200]}.", "namespace": namespace},
         "type": "Warning" if warning else "Normal",
         "reason": reason,
-        "message": message,
+        "message": without_secrets(message),
         "involvedObject": dict(about),
         "source": {"component": FIELD_MANAGER},
         "reportingComponent": FIELD_MANAGER,

@@ -11,6 +11,7 @@ from tradeflow_operator.clients.kubernetes import KubernetesClient, resource_pat
 from tradeflow_operator.conditions import RESOURCE_CONFLICT
 from tradeflow_operator.errors import NotLeaderError, RefusedError, UnavailableError
 from tradeflow_operator.kinds import Kind
+from tradeflow_operator.log import without_secrets_within
 from tradeflow_operator.reconcile.plan import NoteInStatus, Plan, Verdict, refused, unknown
 from tradeflow_operator.reconcile.status import paused_status_of, status_of
 from tradeflow_operator.resources import ObjectKey, Resource, parse_resource
@@ -154,7 +155,7 @@ class Visitor:
         self, kind: Kind[Any, Any], resource: Resource[Any], step: NoteInStatus
     ) -> tuple[Resource[Any], Mapping[str, Any]]:
         path = resource_path(kind.plural, resource.namespace, resource.name, subresource="status")
-        patch = {"metadata": {"uid": resource.uid}, "status": dict(step.fields)}
+        patch = {"metadata": {"uid": resource.uid}, "status": without_secrets_within(step.fields)}
         written = await self._kubernetes.patch(path, patch)
         if written is None:
             raise _GoneError
