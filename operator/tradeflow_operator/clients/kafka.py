@@ -216,10 +216,15 @@ class KafkaAdmin:
         """Ask for several at once; an answer that is an error belongs to that one alone."""
         self._check_up()
         futures = question(READ_SECONDS_MAX)
-        answers = await asyncio.wait_for(
-            asyncio.gather(*(asyncio.wrap_future(future) for future in futures.values()), return_exceptions=True),
-            READ_SECONDS_MAX + 1.0,
-        )
+        try:
+            answers = await asyncio.wait_for(
+                asyncio.gather(*(asyncio.wrap_future(future) for future in futures.values()), return_exceptions=True),
+                READ_SECONDS_MAX + 1.0,
+            )
+        except TimeoutError as error:
+            self._note_down()
+            message = f"Kafka doesn't answer in {READ_SECONDS_MAX:g} s."
+            raise UnavailableError(message, reason="KafkaUnreachable") from error
         if answers and all(isinstance(answer, KafkaException) and is_silence(answer) for answer in answers):
             self._note_down()
         return dict(zip(futures, answers, strict=True))
