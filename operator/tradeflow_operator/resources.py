@@ -37,6 +37,8 @@ class Resource(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
 
     key: ObjectKey
     uid: str
+    version: str
+    """Its resourceVersion: a write of its status fits only this one."""
     generation: int
     created_at: datetime
     annotations: Mapping[str, str]
@@ -94,6 +96,7 @@ def parse_resource(kind: str, body: Mapping[str, Any], spec_type: type[S]) -> Re
     return Resource(
         key=key_of(kind, body),
         uid=metadata.get("uid", ""),
+        version=metadata.get("resourceVersion", ""),
         generation=metadata.get("generation", 1),
         created_at=instant_of(metadata.get("creationTimestamp")) or datetime.fromtimestamp(0, UTC),
         annotations=metadata.get("annotations") or {},

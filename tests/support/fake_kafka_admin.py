@@ -1,6 +1,7 @@
 """Kafka's admin API in memory, as far as the operator asks it; tests/contract holds it and a real one to the same."""
 
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,9 @@ from tradeflow_operator.reconcile.event_topic import TopicSight
 
 BROKER_CONFIG = {"retention.ms": "604800000", "cleanup.policy": "delete"}
 """What a topic has where nobody set it."""
+
+_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+"""What Kafka takes as a topic's name."""
 
 
 @dataclass
@@ -58,17 +62,23 @@ class FakeKafkaAdmin(KafkaAdmin):
         topic = self.cluster_of_test.topics.get(name)
         if topic is None:
             return None
-        config = BROKER_CONFIG | topic.config
-        return TopicSight(id=topic.id, partitions=topic.partitions, replicas=topic.replicas, config=config)
+        return TopicSight(
+            id=topic.id,
+            partitions=topic.partitions,
+            replicas=topic.replicas,
+            config=BROKER_CONFIG | topic.config,
+            internal=name.startswith("__"),
+        )
 
     async def records(self, name: str, partitions: int) -> int:
         del partitions
         self._look()
-        return self.cluster_of_test.topics[name].records
+        return self._there(name).records
 
     async def active_groups(self, name: str) -> tuple[str, ...]:
         self._look()
-        return self.cluster_of_test.topics[name].groups
+        topic = self.cluster_of_test.topics.get(name)
+        return topic.groups if topic is not None else ()
 
     async def create_topic(
         self, name: str, *, partitions: int, replicas: int | None, config: Mapping[str, str]
@@ -76,6 +86,9 @@ class FakeKafkaAdmin(KafkaAdmin):
         def create() -> None:
             if replicas is not None and replicas > 1:
                 raise RefusedError("Kafka refuses: it has one broker", reason="KafkaRefused")
+            if not _NAME.fullmatch(name):
+                raise RefusedError("Kafka refuses: it is no name", reason="KafkaRefused")
+            _check_config(config)
             topics = self.cluster_of_test.topics
             topics.setdefault(name, FakeTopic(self.cluster_of_test.new_id(), partitions, replicas or 1, dict(config)))
 
@@ -83,17 +96,29 @@ class FakeKafkaAdmin(KafkaAdmin):
 
     async def add_partitions(self, name: str, *, partitions: int) -> None:
         def grow() -> None:
-            if partitions <= self.cluster_of_test.topics[name].partitions:
+            topic = self._there(name)
+            if partitions <= topic.partitions:
                 raise RefusedError("Kafka refuses: it has as many", reason="KafkaRefused")
-            self.cluster_of_test.topics[name].partitions = partitions
+            topic.partitions = partitions
 
         self._write(f"grow {name} to {partitions}", grow)
 
     async def set_config(self, name: str, config: Mapping[str, str]) -> None:
-        self._write(f"configure {name}", lambda: self.cluster_of_test.topics[name].config.update(config))
+        def configure() -> None:
+            topic = self._there(name)
+            _check_config(config)
+            topic.config.update(config)
+
+        self._write(f"configure {name}", configure)
 
     async def delete_topic(self, name: str) -> None:
         self._write(f"delete {name}", lambda: self.cluster_of_test.topics.pop(name, None))
+
+    def _there(self, name: str) -> FakeTopic:
+        topic = self.cluster_of_test.topics.get(name)
+        if topic is None:
+            raise UnavailableError("Kafka can't do it now: unknown topic", reason="KafkaUnreachable")
+        return topic
 
     def _look(self) -> None:
         if self.cluster_of_test.is_away:
@@ -106,3 +131,8 @@ class FakeKafkaAdmin(KafkaAdmin):
         effect()
         self.cluster_of_test.writes.append(what)
         self._point(f"after {what}")
+
+
+def _check_config(config: Mapping[str, str]) -> None:
+    if not config.get("retention.ms", "0").removeprefix("-").isdigit():
+        raise RefusedError("Kafka refuses: retention.ms is a number", reason="KafkaRefused")

@@ -1,8 +1,10 @@
 """A schema registry in memory, behind the operator's client; tests/contract holds it and a real one to the same.
 
-Its rule is that of Protobuf fields: a field that is gone, or has another type, breaks every level but NONE.
+Its rule is that of Protobuf fields: a field that is gone, or has another type, breaks every level but NONE. Levels that
+aren't transitive ask the newest version only.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 
@@ -20,6 +22,7 @@ class FakeSubjects:
     def __init__(self) -> None:
         self.versions: dict[str, list[str]] = {}
         self.levels: dict[str, str] = {}
+        self.ids: dict[str, int] = {}
         self.is_away = False
         self.checks_only_when_registering = False
         self.writes: list[str] = []
@@ -48,7 +51,7 @@ class FakeRegistryClient(RegistryClient):
         if text.schema not in versions:
             return None
         number = versions.index(text.schema) + 1
-        return RegisteredSchema(subject=subject, version=number, id=100 + number, schema=text.schema)
+        return RegisteredSchema(subject=subject, version=number, id=self._id_of(text), schema=text.schema)
 
     async def versions(self, subject: str) -> tuple[int, ...]:
         self._look()
@@ -59,12 +62,12 @@ class FakeRegistryClient(RegistryClient):
         return self.subjects.levels.get(subject)
 
     async def incompatibilities(self, subject: str, text: SchemaText, versions: Sequence[int]) -> tuple[str, ...]:
-        del versions
         self._look()
-        self._parse(text)
+        if versions:
+            self._parse(text)
         if self.subjects.checks_only_when_registering:
             return ()
-        return tuple(self._broken(subject, text))
+        return tuple(self._broken(subject, text, versions))
 
     async def set_level(self, subject: str, level: str) -> None:
         self._change(f"set {subject} to {level}", lambda: self.subjects.levels.update({subject: level}))
@@ -73,12 +76,15 @@ class FakeRegistryClient(RegistryClient):
         self._change(f"forget the level of {subject}", lambda: self.subjects.levels.pop(subject, None))
 
     async def register(self, subject: str, text: SchemaText) -> int:
+        self._look()
         self._parse(text)
-        broken = self._broken(subject, text)
+        there = len(self.subjects.versions.get(subject, []))
+        is_transitive = self.subjects.levels.get(subject, "").endswith("_TRANSITIVE")
+        broken = self._broken(subject, text, range(1 if is_transitive else there, there + 1))
         if broken:
             raise IncompatibleError(f"The registry refuses the schema: {broken[0]}")
         self._change(f"register {subject}", lambda: self._add(subject, text.schema))
-        return len(self.subjects.versions[subject]) + 100
+        return self._id_of(text)
 
     async def soft_delete(self, subject: str) -> None:
         self._change(f"soft-delete {subject}", lambda: self.subjects.versions.pop(subject, None))
@@ -88,16 +94,25 @@ class FakeRegistryClient(RegistryClient):
         if schema not in versions:
             versions.append(schema)
 
-    def _broken(self, subject: str, text: SchemaText) -> list[str]:
+    def _id_of(self, text: SchemaText) -> int:
+        """Number a schema, the same in all subjects."""
+        return self.subjects.ids.setdefault(text.schema, 101 + len(self.subjects.ids))
+
+    def _broken(self, subject: str, text: SchemaText, versions: Sequence[int]) -> list[str]:
         if self.subjects.levels.get(subject, "NONE") == "NONE":
             return []
         new = set(_FIELD.findall(text.schema))
-        versions = enumerate(self.subjects.versions.get(subject, []), 1)
-        return [f"version {number}: a field is gone" for number, old in versions if set(_FIELD.findall(old)) - new]
+        there = [(number, self.subjects.versions[subject][number - 1]) for number in versions if number > 0]
+        return [f"version {number}: a field is gone" for number, old in there if set(_FIELD.findall(old)) - new]
 
     def _parse(self, text: SchemaText) -> None:
-        if not text.schema.startswith("syntax"):
-            raise RefusedError("The registry can't read the schema: no syntax", reason="SchemaInvalid")
+        try:
+            is_readable = text.schema.startswith("syntax") if text.type == "PROTOBUF" else bool(json.loads(text.schema))
+        except ValueError:
+            is_readable = False
+        known = self.subjects.versions
+        if not is_readable or any(len(known.get(each.subject, [])) < each.version for each in text.references):
+            raise RefusedError("The registry can't read the schema", reason="SchemaInvalid")
 
     def _look(self) -> None:
         if self.subjects.is_away:

@@ -115,9 +115,12 @@ class KubernetesClient:
         """Replace an object as a whole; with a `metadata.resourceVersion` only if nobody wrote since.
 
         Raises:
-            ApiConflictError: Somebody wrote.
+            ApiConflictError: Somebody wrote, or deleted it.
         """
-        return await self._write("PUT", path, body=body) or {}
+        written = await self._write("PUT", path, body=body, missing_is_none=True)
+        if written is None:
+            raise ApiConflictError(f"PUT {path}: it is gone")
+        return written
 
     async def apply(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create or change the fields that are named, by server-side apply."""
@@ -171,9 +174,18 @@ class KubernetesClient:
         return decoded
 
 
+class _Cause(msgspec.Struct, frozen=True):
+    field: str = ""
+
+
+class _Details(msgspec.Struct, frozen=True):
+    causes: list[_Cause] = []
+
+
 class _Status(msgspec.Struct, frozen=True):
     message: str = ""
     reason: str = ""
+    details: _Details = _Details()
 
 
 def _error_of(code: int, content: bytes, method: str, path: str) -> Exception:
@@ -184,6 +196,9 @@ def _error_of(code: int, content: bytes, method: str, path: str) -> Exception:
     sentence = f"{method} {path}: {code} {told.message or told.reason}".rstrip()
     if code == HTTPStatus.CONFLICT:
         return AlreadyExistsError(sentence) if told.reason == "AlreadyExists" else ApiConflictError(sentence)
+    if code == HTTPStatus.UNPROCESSABLE_ENTITY and any(cause.field == "metadata.uid" for cause in told.details.causes):
+        # To the API server a patch with another uid is one that changes the uid.
+        return ApiConflictError(sentence)
     if code in _TRY_AGAIN:
         return UnavailableError(f"The Kubernetes API can't do it now: {sentence}", reason="KubernetesUnavailable")
     return RefusedError(f"The Kubernetes API refuses it: {sentence}", reason="KubernetesRefused")

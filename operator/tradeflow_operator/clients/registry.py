@@ -25,8 +25,8 @@ READ_SECONDS_MAX = 5.0
 WRITE_SECONDS_MAX = 5.0
 """How long a write may take; less when the lease has less left."""
 
-_NOT_FOUND_CODES = frozenset({40401, 40402, 40403, 40408})
-"""The registry's own codes: no such subject, version, schema, or level of a subject."""
+_NOT_FOUND_CODES = frozenset({40401, 40402, 40403, 40404, 40406, 40408})
+"""The registry's own codes: no such subject, version, schema, or level of a subject; one that is hidden is none."""
 
 _CONTENT_TYPE = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
 
@@ -100,7 +100,10 @@ class RegistryClient:
         return tuple(sorted(msgspec.json.decode(answer, type=list[int]))) if answer is not None else ()
 
     async def level(self, subject: str) -> str | None:
-        """Read the subject's own compatibility level; None when it follows the registry's."""
+        """Read the subject's own compatibility level; None when it follows the registry's, where the registry tells.
+
+        Apicurio gives the registry's level for a subject that has none of its own.
+        """
         answer = await self._ask("GET", f"/config/{_quoted(subject)}", seconds=READ_SECONDS_MAX)
         if answer is None:
             return None

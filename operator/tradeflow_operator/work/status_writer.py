@@ -7,7 +7,13 @@ from typing import Any
 import structlog
 
 from tradeflow_operator import GROUP, VERSION
-from tradeflow_operator.clients.kubernetes import FIELD_MANAGER, KubernetesClient, object_path, resource_path
+from tradeflow_operator.clients.kubernetes import (
+    FIELD_MANAGER,
+    ApiConflictError,
+    KubernetesClient,
+    object_path,
+    resource_path,
+)
 from tradeflow_operator.conditions import transitions
 from tradeflow_operator.errors import OperatorError
 from tradeflow_operator.kinds import Kind
@@ -19,6 +25,9 @@ _log = structlog.get_logger(__name__)
 
 _BAD = frozenset({("Ready", "False"), ("Stalled", "True"), ("Drifted", "True")})
 """What becomes a warning."""
+
+_CONFLICTS_MAX = 3
+"""So often in a row a resource may be changed by others between a look and a write of its status."""
 
 _NO_NAMESPACE = "default"
 """Where Kubernetes keeps the Events of what is in no namespace."""
@@ -39,9 +48,7 @@ class StatusWriter:
         patch = patch_of(resource.status, status)
         if not patch:
             return None
-        path = resource_path(kind.plural, resource.namespace, resource.name, subresource="status")
-        # With its uid, so that a namesake that was made meanwhile isn't told of another's life.
-        written = await self._kubernetes.patch(path, {"metadata": {"uid": resource.uid}, "status": patch})
+        written = await self.patch_status(kind, resource, patch)
         if written is not None:
             before = resource.status.get("conditions") or ()
             for condition in transitions(before, status["conditions"]):
@@ -53,6 +60,26 @@ class StatusWriter:
                     message=condition["message"] or f"{condition['type']} is {condition['status']}",
                 )
         return written
+
+    async def patch_status(
+        self, kind: Kind[Any, Any], resource: Resource[Any], patch: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """Change fields of the status; None when the resource is gone, else the resource as it is now.
+
+        A namesake that was made meanwhile must not be told of another's life. The API server compares no uid where a
+        status is written, but it does compare the version; so one that was changed is read again, and told if it is it.
+        """
+        path = resource_path(kind.plural, resource.namespace, resource.name, subresource="status")
+        version = resource.version
+        for _ in range(_CONFLICTS_MAX):
+            try:
+                return await self._kubernetes.patch(path, {"metadata": {"resourceVersion": version}, "status": patch})
+            except ApiConflictError:
+                there = await self._kubernetes.read(resource_path(kind.plural, resource.namespace, resource.name))
+                if there is None or there["metadata"]["uid"] != resource.uid:
+                    return None
+                version = there["metadata"]["resourceVersion"]
+        raise ApiConflictError(f"{resource.key} is changed all the time.")
 
     async def set_finalizer(
         self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], *, wanted: bool

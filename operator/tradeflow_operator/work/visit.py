@@ -154,9 +154,7 @@ class Visitor:
     async def _note(
         self, kind: Kind[Any, Any], resource: Resource[Any], step: NoteInStatus
     ) -> tuple[Resource[Any], Mapping[str, Any]]:
-        path = resource_path(kind.plural, resource.namespace, resource.name, subresource="status")
-        patch = {"metadata": {"uid": resource.uid}, "status": without_secrets_within(step.fields)}
-        written = await self._kubernetes.patch(path, patch)
+        written = await self._writer.patch_status(kind, resource, without_secrets_within(step.fields))
         if written is None:
             raise _GoneError
         return self._noted(kind, written)

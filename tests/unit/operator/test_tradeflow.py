@@ -108,7 +108,10 @@ class PlatformWorld:
         collection = f"/apis/tradeflow.dev/v1alpha1/namespaces/{NAMESPACE}/databasemigrations"
         condition = {"type": "Ready", "status": str(ready), "message": "2 migrations wait.", "observedGeneration": 1}
         self.bench.cluster.objects.pop(f"{collection}/shop-ledger", None)
-        body = {"metadata": {"name": "shop-ledger"}, "status": {"conditions": [condition]}}
+        body = {
+            "metadata": {"name": "shop-ledger", "labels": {"app.kubernetes.io/instance": "shop"}},
+            "status": {"conditions": [condition]},
+        }
         self.bench.cluster.put(collection, body)
 
     async def visit(self) -> tuple[str, str]:
