@@ -132,7 +132,7 @@ async def running(settings: OperatorSettings, make_kinds: MakeKinds = serve_kind
     health.add_ready(lambda: [] if watches_began.is_set() else ["the watches haven't begun"])
     watches = kopf.operator(
         registry=watching(parts.kinds, parts.intake, configuration),
-        settings=watch_settings(),
+        settings=watch_settings(settings.namespaces),
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,

@@ -18,7 +18,7 @@ EXAMPLES = ROOT / "charts" / "tradeflow-operator" / "examples"
 
 A_SCHEMA = 'syntax = "proto3";\npackage shop;\nmessage Order { string id = 1; }\n'
 
-GONE_SECONDS_MAX = 90
+GONE_SECONDS_MAX = 120.0
 """Seconds alone, and for ever if a finalizer hung."""
 
 Start = Callable[..., Operator]
@@ -50,7 +50,7 @@ def test_rule_1_a_namespace_with_all_kinds_goes_and_what_holds_records_stays(
     for kind in kinds:
         wait_until(lambda kind=kind: was_seen(shop, kind), f"the operator says nothing of {kind}")  # type: ignore[misc]
 
-    shop.namespace.kubectl("delete", "namespace", shop.namespace.name, f"--timeout={GONE_SECONDS_MAX}s")
+    delete_namespace(shop)
 
     assert (shop.partitions("orders"), shop.partitions("bills")) == (3, 3)
 
@@ -63,12 +63,31 @@ def test_rule_1_a_namespace_goes_whose_connection_went_first(shop: OperatorShop,
     shop.wait_for(SCHEMA, "orders", "True", "InSync")
 
     shop.namespace.kubectl("delete", "kafkaconnection", "kafka")
-    shop.namespace.kubectl("delete", "namespace", shop.namespace.name, f"--timeout={GONE_SECONDS_MAX}s")
+    delete_namespace(shop)
 
     assert shop.partitions("empty") == 3
     assert shop.versions() == [1]
     told = {event["message"].split(":")[0] for event in events_of_namespace(shop)}
     assert told == {f"EventTopic {shop.namespace.name}/empty", f"EventSchema {shop.namespace.name}/orders"}
+
+
+def delete_namespace(shop: OperatorShop) -> None:
+    """Delete it and wait; if it hangs, say what it waits for."""
+    name = shop.namespace.name
+    shop.namespace.server.kubectl("delete", "namespace", name, "--wait=false")
+    words = ("get", "namespace", name, "--ignore-not-found", "--output", "json")
+    waits_for: list[str] = []
+
+    def is_gone() -> bool:
+        found = shop.namespace.server.kubectl(*words)
+        conditions = json.loads(found)["status"].get("conditions", []) if found else []
+        waits_for[:] = [each["message"] for each in conditions if each["status"] == "True"]
+        return not found
+
+    try:
+        wait_until(is_gone, f"the namespace {name} hangs", seconds_max=GONE_SECONDS_MAX)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {waits_for}") from error
 
 
 def examples(shop: OperatorShop) -> list[dict[str, Any]]:

@@ -46,9 +46,12 @@ def watching(kinds: Kinds, intake: Intake, configuration: Configuration) -> kopf
     return registry
 
 
-def watch_settings() -> kopf.OperatorSettings:
+def watch_settings(namespaces: tuple[str, ...]) -> kopf.OperatorSettings:
     """Leave to kopf only the watching: no Events, no peering, no annotations of its own."""
     settings = kopf.OperatorSettings()
+    # kopf stops to watch a namespace that goes once it seems empty, which it may before our finalizers are gone. Named
+    # ones are watched whether they are there or not.
+    settings.scanning.disabled = bool(namespaces)
     settings.posting.enabled = False
     settings.watching.inactivity_timeout = INACTIVE_SECONDS_MAX
     settings.watching.chunk_size = CHUNK
