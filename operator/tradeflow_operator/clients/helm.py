@@ -1,7 +1,9 @@
 """The helm program, and the records that it keeps as Secrets."""
 
 import asyncio
+import gzip
 import os
+from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +15,8 @@ from tradeflow_operator.clients.fence import Fence
 from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path
 from tradeflow_operator.errors import RefusedError, UnavailableError
 
-UPGRADE_SECONDS_MAX = 60.0
-"""helm renders and writes; it doesn't wait for Pods. Less when the lease has less left."""
+HELM_SECONDS_MAX = 60.0
+"""helm renders and writes; it doesn't wait for Pods. Less when the lease isn't renewed."""
 
 HISTORY_MAX = 20
 """Revisions that helm keeps: four a roll-out."""
@@ -23,18 +25,24 @@ SAID_CHARACTERS_MAX = 600
 """Of what helm says when it fails."""
 
 
+RECORDS_MAX = 500
+"""Far more than helm keeps of a release."""
+
+
 class HelmRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One revision of a release, without its content, which may hold secrets."""
+    """One revision of a release."""
 
     secret: str
     revision: int
     status: str
     labels: Mapping[str, str]
     created_at: str
+    values: Mapping[str, Any] = {}
+    """What it was made with; they may hold secrets."""
 
 
 class Helm:
-    """Installs, and reads what was installed."""
+    """Installs, uninstalls, and reads what was installed."""
 
     def __init__(
         self, kubernetes: KubernetesClient, fence: Fence, *, program: str, chart: Path, kubeconfig: Path | None
@@ -52,10 +60,15 @@ class Helm:
         Raises:
             UnavailableError: The Kubernetes API doesn't answer.
         """
-        selector = f"owner=helm,name={release}"
-        found = await self._kubernetes.read(object_path("api/v1", "secrets", namespace), {"labelSelector": selector})
-        records = [_record_of(secret["metadata"]) for secret in (found or {}).get("items") or ()]
-        return max(records, key=lambda record: record.revision, default=None)
+        path = object_path("api/v1", "secrets", namespace)
+        # Each record holds the whole chart: of all but the newest one the labels are enough.
+        found = await self._kubernetes.list_metadata(path, limit=RECORDS_MAX, selector=f"owner=helm,name={release}")
+        records = [_record_of(secret["metadata"]) for secret in found.get("items") or ()]
+        newest = max(records, key=lambda record: record.revision, default=None)
+        if newest is None:
+            return None
+        secret = await self._kubernetes.read(object_path("api/v1", "secrets", namespace, newest.secret))
+        return msgspec.structs.replace(newest, values=_values_of(secret or {}))
 
     async def forget(self, namespace: str, release: str, revision: int) -> None:
         """Remove the record of one revision."""
@@ -82,8 +95,17 @@ class Helm:
         ]
         await self._run(words, msgspec.json.encode(values))
 
+    async def uninstall(self, namespace: str, release: str) -> None:
+        """Remove a release with all of its objects and records, if it is there; Pods end afterwards.
+
+        Raises:
+            RefusedError: helm can't; the message is helm's.
+            UnavailableError: It took longer than this process may write.
+        """
+        await self._run(["uninstall", release, "--namespace", namespace, "--ignore-not-found"], b"")
+
     async def _run(self, words: list[str], stdin: bytes) -> None:
-        seconds = self._fence.write_seconds(UPGRADE_SECONDS_MAX)
+        self._fence.write_seconds(HELM_SECONDS_MAX)
         environment = {**os.environ, "HELM_DRIVER": "secret"}
         if self._kubeconfig is not None:
             environment["KUBECONFIG"] = str(self._kubeconfig)
@@ -98,12 +120,11 @@ class Helm:
             )
         except OSError as error:
             raise RefusedError(f"helm can't be run: {error.strerror}", reason="NoHelm") from error
+        talk = asyncio.ensure_future(process.communicate(stdin))
         try:
-            async with asyncio.timeout(seconds):
-                _, said = await process.communicate(stdin)
-        except TimeoutError as error:
-            raise UnavailableError("helm took longer than the lease holds.", reason="HelmTooSlow") from error
+            _, said = await self._while_leading(talk)
         finally:
+            talk.cancel()
             # No write may go on that nobody waits for.
             with suppress(ProcessLookupError):
                 process.kill()
@@ -111,6 +132,21 @@ class Helm:
         if process.returncode != 0:
             message = " ".join(said.decode(errors="replace").split())[-SAID_CHARACTERS_MAX:]
             raise RefusedError(f"helm refuses it: {message}", reason="HelmRefused")
+
+    async def _while_leading(self, talk: "asyncio.Future[tuple[bytes, bytes]]") -> tuple[bytes, bytes]:
+        """Wait for what helm says, for as long as the lease is renewed: one renewal is too short for a roll-out.
+
+        Raises:
+            UnavailableError: This process leads no more, or it takes too long.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + HELM_SECONDS_MAX
+        while not talk.done():
+            seconds = min(self._fence.seconds_left(), deadline - clock())
+            if seconds <= 0:
+                raise UnavailableError("helm took longer than this process may write.", reason="HelmTooSlow")
+            await asyncio.wait([talk], timeout=seconds)
+        return talk.result()
 
 
 def _record_of(metadata: Mapping[str, Any]) -> HelmRecord:
@@ -122,3 +158,22 @@ def _record_of(metadata: Mapping[str, Any]) -> HelmRecord:
         labels=labels,
         created_at=metadata["creationTimestamp"],
     )
+
+
+class _Stored(msgspec.Struct):
+    """What helm keeps of a revision, as far as it is read here."""
+
+    config: dict[str, Any] | None = None
+
+
+def _values_of(secret: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read the values of a record: JSON, compressed, and encoded once by helm and once by Kubernetes."""
+    stored = (secret.get("data") or {}).get("release")
+    if not stored:
+        return {}
+    try:
+        return msgspec.json.decode(gzip.decompress(b64decode(b64decode(stored))), type=_Stored).config or {}
+    except (ValueError, OSError, EOFError, msgspec.MsgspecError) as error:
+        raise RefusedError(
+            f"helm's record {secret['metadata']['name']} can't be read.", reason="UnreadableRecord"
+        ) from error

@@ -83,9 +83,10 @@ class KubernetesClient:
         """Read an object or a list; None when there is none."""
         return await self._ask("GET", path, seconds=READ_SECONDS_MAX, query=query, missing_is_none=True)
 
-    async def list_metadata(self, path: str, *, limit: int, token: str = "") -> dict[str, Any]:
+    async def list_metadata(self, path: str, *, limit: int, token: str = "", selector: str = "") -> dict[str, Any]:
         """Read one chunk of a listing, without specs and statuses; `metadata.continue` is the next chunk's token."""
-        query = {"limit": str(limit), **({"continue": token} if token else {})}
+        query = {"limit": str(limit), "continue": token, "labelSelector": selector}
+        query = {name: value for name, value in query.items() if value}
         return await self._ask("GET", path, seconds=READ_SECONDS_MAX, query=query, accept=METADATA_LIST) or {}
 
     async def is_terminating(self, namespace: str) -> bool:

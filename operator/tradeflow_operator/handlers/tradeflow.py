@@ -6,10 +6,10 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from tradeflow_operator.clients.helm import Helm, HelmRecord
+from tradeflow_operator.clients.helm import Helm
 from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path, resource_path
 from tradeflow_operator.clients.service_addresses import ServiceAddresses, samples_of
-from tradeflow_operator.conditions import ready_of
+from tradeflow_operator.conditions import condition_of, ready_of
 from tradeflow_operator.kinds import Kind
 from tradeflow_operator.reconcile.plan import Plan, Step
 from tradeflow_operator.reconcile.platform_health import (
@@ -20,15 +20,15 @@ from tradeflow_operator.reconcile.platform_health import (
     OwnResource,
     component_of,
 )
-from tradeflow_operator.reconcile.tradeflow import (
+from tradeflow_operator.reconcile.platform_release import (
     ForgetPending,
-    PlatformSeen,
     Release,
     TradeFlowSpec,
+    UninstallRelease,
     UpgradeRelease,
-    plan_platform,
     release_name_of,
 )
+from tradeflow_operator.reconcile.tradeflow import PlatformSeen, plan_platform
 from tradeflow_operator.resources import Resource
 
 _INVARIANT = "tradeflow_ledger_invariant_holds"
@@ -65,19 +65,15 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
     async def observe(self, resource: Resource[TradeFlowSpec]) -> PlatformSeen:
         """Look at helm's record, the Deployments, the resources of our kinds, and what the ledger says of its money."""
         namespace, release = resource.namespace, release_name_of(resource)
-        record, components, resources, (invariants, answers) = await asyncio.gather(
-            self._record(resource),
+        newest, components, resources, (invariants, answers) = await asyncio.gather(
+            self._release(resource),
             self._components(namespace, release),
             self._resources(namespace, release),
             self._invariants(namespace, release),
         )
-        newest = None
-        if record is not None:
-            newest = Release(
-                revision=record.revision, status=record.status, labels=record.labels, since=record.created_at
-            )
         health = Health(components=components, resources=resources, invariants=invariants, ledger_answers=answers)
-        return PlatformSeen(release=newest, health=health)
+        terminating = resource.deleting and await self._kubernetes.is_terminating(namespace)
+        return PlatformSeen(release=newest, health=health, namespace_terminating=terminating)
 
     def plan(self, resource: Resource[TradeFlowSpec], observed: PlatformSeen, now: datetime) -> Plan:
         """Decide."""
@@ -89,12 +85,23 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
             await self._helm.upgrade(resource.namespace, step.release, step.values, step.labels)
         elif isinstance(step, ForgetPending):
             await self._helm.forget(resource.namespace, step.release, step.revision)
+        elif isinstance(step, UninstallRelease):
+            await self._helm.uninstall(resource.namespace, step.release)
 
-    async def _record(self, resource: Resource[TradeFlowSpec]) -> HelmRecord | None:
+    async def _release(self, resource: Resource[TradeFlowSpec]) -> Release | None:
         """Read helm's record; who only observes needs no right to list Secrets."""
         if resource.spec.management == "Observe":
             return None
-        return await self._helm.newest(resource.namespace, release_name_of(resource))
+        record = await self._helm.newest(resource.namespace, release_name_of(resource))
+        if record is None:
+            return None
+        return Release(
+            revision=record.revision,
+            status=record.status,
+            labels=record.labels,
+            since=record.created_at,
+            values=record.values,
+        )
 
     async def _components(self, namespace: str, release: str) -> tuple[Component, ...]:
         paths = [object_path("apis/apps/v1", "deployments", namespace, f"{release}-{name}") for name in COMPONENTS]
@@ -129,12 +136,15 @@ def _items(found: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
 
 
 def _own_resource(kind: str, body: Mapping[str, Any]) -> OwnResource:
-    ready = ready_of(body.get("status") or {}) or {}
+    status = body.get("status") or {}
+    ready, stalled = ready_of(status) or {}, condition_of(status, "Stalled") or {}
     current = ready.get("observedGeneration", 0) >= body["metadata"].get("generation", 1)
     truths = {"True": True, "False": False}
     return OwnResource(
         kind=kind,
         name=body["metadata"]["name"],
         ready=truths.get(str(ready.get("status"))) if current else None,
+        reason=str(ready.get("reason") or ""),
         message=str(ready.get("message") or "The operator hasn't seen it yet."),
+        stalled=current and stalled.get("status") == "True",
     )

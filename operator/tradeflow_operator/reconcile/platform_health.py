@@ -48,7 +48,10 @@ class OwnResource(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     name: str
     ready: bool | None
+    reason: str = ""
     message: str = ""
+    stalled: bool = False
+    """Whether nothing will change before a person acts."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,58 +4,40 @@ A roll-out is one helm release, upgraded step by step: ledger, orders, gateway, 
 out. New Pods of a service wait for its DatabaseMigration (the chart sees to that), so its migrations come before it.
 Helm's own record says how far it is: the release's labels name the step and the digest of what was asked for. So a
 process that dies goes on where helm is, and a step that fails leaves the old version running: a Deployment's old Pods
-serve until new ones are ready.
+serve until new ones are ready. Once all is rolled out, Pods that come and go are health, and no step that fails.
 """
 
-import copy
-import hashlib
-import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
-from tradeflow_operator import GROUP
-from tradeflow_operator.reconcile.durations import PATTERN, seconds_of
-from tradeflow_operator.reconcile.plan import Plan, Step, Verdict, refused
-from tradeflow_operator.reconcile.platform_health import COMPONENTS, Health, components_told, health_conditions
-from tradeflow_operator.resources import FORCE_ANNOTATION, Resource, instant_of
-
-STEPS = COMPONENTS
-"""In this order: nobody calls what isn't there yet."""
-
-OWNER_LABEL, DIGEST_LABEL, STEP_LABEL = f"{GROUP}/owner", f"{GROUP}/digest", f"{GROUP}/step"
-"""Labels of our helm releases, which helm keeps beside its own."""
+from tradeflow_operator.reconcile.durations import seconds_of
+from tradeflow_operator.reconcile.plan import Plan, Verdict, refused, waiting
+from tradeflow_operator.reconcile.platform_health import Health, components_told, health_conditions
+from tradeflow_operator.reconcile.platform_release import (
+    DIGEST_LABEL,
+    OWNER_LABEL,
+    STEP_LABEL,
+    STEPS,
+    ForgetPending,
+    Release,
+    TradeFlowSpec,
+    UninstallRelease,
+    UpgradeRelease,
+    digest_of,
+    labels_of,
+    release_name_of,
+    values_of,
+    wanted_tag,
+)
+from tradeflow_operator.resources import Resource, instant_of
 
 LOOK_AGAIN_SECONDS = 3.0
 """While a step is under way."""
 
-
-class TradeFlowSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What a person asks for."""
-
-    management: Literal["Operator", "Observe"] = "Operator"
-    version: str | None = None
-    release_name: str | None = None
-    values: Mapping[str, Any] = {}
-    suspend: bool = False
-    step_timeout: Annotated[str, msgspec.Meta(pattern=PATTERN, min_length=2)] = "10m"
-
-
-class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest revision of the helm release."""
-
-    revision: int
-    status: str
-    labels: Mapping[str, str]
-    since: str
-    """When it was made."""
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether a helm process is at it, or died at it."""
-        return self.status.startswith("pending-")
+ASKS_A_PERSON = "AwaitingApproval"
+"""The reason of a DatabaseMigration that waits for somebody's word."""
 
 
 class PlatformSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,70 +45,73 @@ class PlatformSeen(msgspec.Struct, frozen=True, kw_only=True):
 
     release: Release | None
     health: Health
+    namespace_terminating: bool = False
+    """Only looked at before a deletion."""
 
 
-class UpgradeRelease(Step, frozen=True, kw_only=True):
-    """Let helm install or upgrade the release."""
+class Hindrance(msgspec.Struct, frozen=True):
+    """What a step still waits for."""
 
-    release: str
-    step: str
-    values: Mapping[str, Any]
-    labels: Mapping[str, str]
-
-    def sentence(self) -> str:
-        """Say it."""
-        return f"Upgrade the release {self.release}: {self.step}"
-
-
-class ForgetPending(Step, frozen=True, kw_only=True):
-    """Remove the record of a helm process that died; what it made stays, and the next upgrade goes on with it."""
-
-    release: str
-    revision: int
-
-    def sentence(self) -> str:
-        """Say it."""
-        return f"Forget revision {self.revision} of the release {self.release}, at which helm was stopped"
-
-
-def release_name_of(resource: Resource[TradeFlowSpec]) -> str:
-    """Name the helm release."""
-    return resource.spec.release_name or resource.name
-
-
-def digest_of(resource: Resource[TradeFlowSpec]) -> str:
-    """Name what is asked for; a new value of the force annotation asks for it anew."""
-    spec = resource.spec
-    told = [spec.version, spec.values, resource.annotations.get(FORCE_ANNOTATION)]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    message: str
+    is_final: bool = False
+    """Whether nothing will change before a person acts."""
+    is_patient: bool = False
+    """Whether a person was asked, who may take as long as it takes."""
 
 
 def plan_platform(resource: Resource[TradeFlowSpec], seen: PlatformSeen, now: datetime) -> Plan:
     """Decide."""
     spec = resource.spec
-    if spec.management == "Observe" or spec.suspend:
-        reason = "Suspended" if spec.suspend and spec.management == "Operator" else "Observed"
+    if resource.deleting:
+        return _plan_deletion(resource, seen)
+    if not spec.manages:
+        reason = "Suspended" if spec.management == "Operator" else "Observed"
         return Plan(verdict=_summary(resource, seen, reason=reason, message=""))
-    if objection := _objection(resource, seen):
-        return Plan(verdict=_told(resource, seen, objection))
+    if spec.version is None:
+        return Plan(verdict=_told(resource, seen, refused("InvalidSpec", "management: Operator needs spec.version.")))
+    if foreign := _foreign(resource, seen):
+        return Plan(verdict=_told(resource, seen, refused("ForeignRelease", foreign)))
+    return msgspec.structs.replace(_plan_release(resource, seen, now), keep_finalizer=spec.uninstalls)
+
+
+def _plan_deletion(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> Plan:
+    """Take away what is ours; in a namespace that ends, Kubernetes does so, and must not wait for us."""
     release = seen.release
+    if not resource.spec.uninstalls or seen.namespace_terminating or release is None or not _is_ours(resource, release):
+        return Plan(verdict=waiting("Deleted", "Nothing is left to be done."))
+    step = UninstallRelease(release=release_name_of(resource))
+    verdict = waiting("Uninstalling", "The platform is being removed; its data stays.")
+    return Plan(steps=(step,), verdict=_told(resource, seen, verdict), keep_finalizer=True)
+
+
+def _plan_release(resource: Resource[TradeFlowSpec], seen: PlatformSeen, now: datetime) -> Plan:
+    """Bring the release to what is asked for."""
+    name, release = release_name_of(resource), seen.release
+    if failed := _failed_before(resource, seen.health):
+        return Plan(verdict=_told(resource, seen, _step_failed(failed)))
     if release is not None and release.is_pending:
-        step = ForgetPending(release=release_name_of(resource), revision=release.revision)
+        # Without its record nobody would know whose the objects of a first installation are.
+        again = UninstallRelease(release=name)
+        step = again if release.is_first else ForgetPending(release=name, revision=release.revision)
         return Plan(steps=(step,), verdict=_under_way(resource, seen, "A helm process was stopped."))
     if release is None or release.labels.get(DIGEST_LABEL) != digest_of(resource) or release.status == "failed":
         return _upgrade(resource, seen, STEPS[0])
+    if _is_rolled_out(resource):
+        return _stay(resource, seen)
     return _go_on(resource, seen, release, now)
 
 
-def _objection(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> Verdict | None:
-    """Say why nothing may be deployed."""
-    if resource.spec.version is None:
-        return refused("InvalidSpec", "management: Operator needs spec.version.")
-    if foreign := _foreign(resource, seen):
-        return refused("ForeignRelease", foreign)
-    if failed := _failed_before(resource):
-        return refused("StepFailed", failed)
-    return None
+def _is_rolled_out(resource: Resource[TradeFlowSpec]) -> bool:
+    """Tell whether all steps were taken of what is asked for."""
+    return bool(resource.status.get("rolledOut") == digest_of(resource))
+
+
+def _stay(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> Plan:
+    """Sum up what was rolled out; a Deployment that somebody deleted is made again."""
+    if any(seen.health.component(name) is None for name in STEPS):
+        return _upgrade(resource, seen, STEPS[-1])
+    message = f"Version {resource.spec.version} runs."
+    return Plan(verdict=_summary(resource, seen, reason="Deployed", message=message, rolledOut=digest_of(resource)))
 
 
 def _go_on(resource: Resource[TradeFlowSpec], seen: PlatformSeen, release: Release, now: datetime) -> Plan:
@@ -135,67 +120,51 @@ def _go_on(resource: Resource[TradeFlowSpec], seen: PlatformSeen, release: Relea
     hindrance = _hindrance(resource, seen.health, step)
     if hindrance is None:
         following = STEPS[STEPS.index(step) + 1 :] if step in STEPS else STEPS
-        if following:
-            return _upgrade(resource, seen, following[0])
-        message = f"Version {resource.spec.version} runs."
-        return Plan(verdict=_summary(resource, seen, reason="Deployed", message=message))
-    component = seen.health.component(step)
-    given_up = component.given_up if component else ""
+        return _upgrade(resource, seen, following[0]) if following else _stay(resource, seen)
     began_at = instant_of(release.since) or now
-    if given_up or now - began_at > timedelta(seconds=seconds_of(resource.spec.step_timeout)):
-        message = f"The step {step} failed, and later ones wait: {given_up or hindrance} What ran before runs on."
+    is_late = now - began_at > timedelta(seconds=seconds_of(resource.spec.step_timeout))
+    if hindrance.is_final or (is_late and not hindrance.is_patient):
+        message = f"The step {step} failed, and later ones wait: {hindrance.message} What ran before runs on."
         failed = {"step": step, "digest": digest_of(resource), "message": message}
-        return Plan(verdict=_told(resource, seen, refused("StepFailed", message), failedStep=failed))
-    return Plan(verdict=_under_way(resource, seen, f"{step}: {hindrance}", step=step))
+        return Plan(verdict=_told(resource, seen, _step_failed(message), failedStep=failed))
+    return Plan(verdict=_under_way(resource, seen, f"{step}: {hindrance.message}", step=step))
 
 
-def _hindrance(resource: Resource[TradeFlowSpec], health: Health, step: str) -> str | None:
+def _hindrance(resource: Resource[TradeFlowSpec], health: Health, step: str) -> Hindrance | None:
     """Say what a step still waits for."""
     migration = f"{release_name_of(resource)}-{step}"
     for each in health.resources:
         if each.kind == "DatabaseMigration" and each.name == migration and each.ready is not True:
-            return f"its migrations: {each.message}"
+            asks = each.reason == ASKS_A_PERSON
+            return Hindrance(f"its migrations: {each.message}", is_final=each.stalled and not asks, is_patient=asks)
     component = health.component(step)
     if component is None:
-        return "it isn't there yet."
-    if component.tag != resource.spec.version or not component.rolled_out:
-        return "it isn't rolled out yet."
+        return Hindrance("it isn't there yet.")
+    if component.given_up:
+        return Hindrance(component.given_up, is_final=True)
+    if component.tag != wanted_tag(resource.spec, step) or not component.rolled_out:
+        return Hindrance("it isn't rolled out yet.")
     return None
 
 
 def _upgrade(resource: Resource[TradeFlowSpec], seen: PlatformSeen, step: str) -> Plan:
+    before = seen.release.values if seen.release else {}
     upgrade = UpgradeRelease(
         release=release_name_of(resource),
         step=step,
-        values=values_of(resource.spec, seen.health, step),
-        labels={OWNER_LABEL: resource.name, DIGEST_LABEL: digest_of(resource), STEP_LABEL: step},
+        values=values_of(resource.spec, seen.health, step, before=before),
+        labels=labels_of(resource, step),
     )
     return Plan(steps=(upgrade,), verdict=_under_way(resource, seen, f"The step {step} begins.", step=step))
 
 
-def values_of(spec: TradeFlowSpec, health: Health, step: str) -> dict[str, Any]:
-    """Write the umbrella's values for a step: services up to it are of the new version, others stay as they are."""
-    values: dict[str, Any] = copy.deepcopy(dict(spec.values))
-    image = values.setdefault("global", {}).setdefault("tradeflow", {}).setdefault("image", {})
-    image["tag"] = spec.version
-    install = values.setdefault("install", {})
-    for name in COMPONENTS:
-        if STEPS.index(name) <= STEPS.index(step):
-            continue
-        found = health.component(name)
-        if found is None:
-            install[name] = False
-        else:
-            of_component = values.setdefault(name, {}).setdefault("image", {})
-            of_component["digest" if found.tag.startswith("sha256:") else "tag"] = found.tag
-    # The umbrella makes one that observes, for those who install by helm: here that would be a second one.
-    values.setdefault("observe", {})["create"] = False
-    return values
+def _is_ours(resource: Resource[TradeFlowSpec], release: Release) -> bool:
+    return release.labels.get(OWNER_LABEL) == resource.name
 
 
 def _foreign(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> str | None:
     name, release = release_name_of(resource), seen.release
-    if release is not None and release.labels.get(OWNER_LABEL) != resource.name:
+    if release is not None and not _is_ours(resource, release):
         return f"The helm release {name} is somebody else's. Use management: Observe, or another releaseName."
     for component in seen.health.components:
         if component.release != name or release is None:
@@ -204,10 +173,17 @@ def _foreign(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> str | Non
     return None
 
 
-def _failed_before(resource: Resource[TradeFlowSpec]) -> str | None:
-    """A failed step isn't tried again before something is asked for that is new."""
+def _failed_before(resource: Resource[TradeFlowSpec], health: Health) -> str | None:
+    """Say why a step failed that isn't tried again: nothing new is asked for, and what hindered it still does."""
     failed = resource.status.get("failedStep") or {}
-    return str(failed.get("message", "")) if failed.get("digest") == digest_of(resource) else None
+    if failed.get("digest") != digest_of(resource) or _hindrance(resource, health, failed.get("step", "")) is None:
+        return None
+    return str(failed.get("message", ""))
+
+
+def _step_failed(message: str) -> Verdict:
+    """Say that a person has to act, and look whether one did: where it was put right, the step needs nothing new."""
+    return refused("StepFailed", message, check_again_seconds=10 * LOOK_AGAIN_SECONDS)
 
 
 def _under_way(
@@ -219,7 +195,9 @@ def _under_way(
     return _told(resource, seen, verdict, step=step)
 
 
-def _summary(resource: Resource[TradeFlowSpec], seen: PlatformSeen, *, reason: str, message: str) -> Verdict:
+def _summary(
+    resource: Resource[TradeFlowSpec], seen: PlatformSeen, *, reason: str, message: str, **more: Any
+) -> Verdict:
     """Be ready when the components are, and nothing that is known of the rest is wrong."""
     conditions = {condition.type: condition for condition in health_conditions(seen.health)}
     wrong = [condition for condition in conditions.values() if condition.status == "False"]
@@ -232,7 +210,7 @@ def _summary(resource: Resource[TradeFlowSpec], seen: PlatformSeen, *, reason: s
         message=wrong[0].message if wrong else (message or "The platform is as it should be."),
         check_again_seconds=LOOK_AGAIN_SECONDS * (2 if wrong else 10),
     )
-    return _told(resource, seen, verdict)
+    return _told(resource, seen, verdict, **more)
 
 
 def _told(resource: Resource[TradeFlowSpec], seen: PlatformSeen, verdict: Verdict, **more: Any) -> Verdict:
@@ -244,7 +222,8 @@ def _told(resource: Resource[TradeFlowSpec], seen: PlatformSeen, verdict: Verdic
         "components": components_told(seen.health.components),
         "release": release
         and {"name": release_name_of(resource), "revision": release.revision, "status": release.status},
-        "failedStep": resource.status.get("failedStep") if _failed_before(resource) else None,
+        "failedStep": resource.status.get("failedStep") if _failed_before(resource, seen.health) else None,
+        "rolledOut": resource.status.get("rolledOut") if _is_rolled_out(resource) else None,
         **more,
     }
     return msgspec.structs.replace(verdict, conditions=health_conditions(seen.health), status=status)

@@ -1,133 +1,15 @@
 """TradeFlow on a cluster in memory: the steps of a roll-out, what stops it, and what is only observed."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.kind_bench import NAMESPACE, KindBench
-from tradeflow_operator.clients.fence import open_fence
-from tradeflow_operator.clients.helm import Helm
-from tradeflow_operator.clients.kubernetes import KubernetesClient
-from tradeflow_operator.clients.service_addresses import Address, Answer, ServiceAddresses
-from tradeflow_operator.handlers.tradeflow import TradeFlowKind
+from tests.support.kind_bench import NAMESPACE
+from tests.support.platform_world import COMPONENTS, PlatformWorld
 from tradeflow_operator.resources import FORCE_ANNOTATION
 
-COMPONENTS = ("ledger", "orders", "gateway")
 
-DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
-SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
-
-
-class Ledgers(ServiceAddresses):
-    """Ledgers whose audit says what the test wants; none answers while there is no ledger."""
-
-    def __init__(self, kubernetes: KubernetesClient, world: "PlatformWorld") -> None:
-        super().__init__(kubernetes)
-        self._world = world
-
-    async def ask(self, namespace: str, service: str, port: str | int, path: str) -> list[Answer]:
-        assert (namespace, service, port, path) == (NAMESPACE, "shop-ledger", "http", "/metrics")
-        page = f'tradeflow_ledger_invariant_holds{{invariant="sum_zero"}} {int(self._world.money_is_right)}\n'
-        answer = Answer(address=Address(host="10.0.0.1", port=8082, ready=True), status=200, text=page)
-        return [answer] if self._world.deployment("ledger") else []
-
-
-class HelmInMemory(Helm):
-    """Keeps records as helm does, and changes the Deployments that the values name."""
-
-    def __init__(self, kubernetes: KubernetesClient, world: "PlatformWorld") -> None:
-        super().__init__(kubernetes, open_fence(), program="helm", chart=Path("/nowhere"), kubeconfig=None)
-        self._world = world
-
-    async def upgrade(self, namespace: str, release: str, values: Mapping[str, Any], labels: Mapping[str, str]) -> None:
-        assert (namespace, release) == (NAMESPACE, "shop")
-        self._world.upgrades.append((labels["tradeflow.dev/step"], values))
-        self._world.record("deployed", labels)
-        for name in COMPONENTS:
-            if values.get("install", {}).get(name, True):
-                tag = values.get(name, {}).get("image", {}).get("tag") or values["global"]["tradeflow"]["image"]["tag"]
-                self._world.deploy(name, tag)
-
-
-class PlatformWorld:
-    """A namespace with a platform, or without."""
-
-    def __init__(self) -> None:
-        self.money_is_right = True
-        self.upgrades: list[tuple[str, Mapping[str, Any]]] = []
-        self.revision = 0
-        self.bench = KindBench(
-            lambda kubernetes: TradeFlowKind(kubernetes, Ledgers(kubernetes, self), HelmInMemory(kubernetes, self))
-        )
-
-    def record(self, status: str, labels: Mapping[str, str]) -> None:
-        self.revision += 1
-        told = {"owner": "helm", "name": "shop", "status": status, "version": str(self.revision), **labels}
-        name = f"sh.helm.release.v1.shop.v{self.revision}"
-        self.bench.cluster.put(SECRETS, {"metadata": {"name": name, "labels": told}})
-
-    def deployment(self, name: str) -> dict[str, Any] | None:
-        return self.bench.cluster.objects.get(f"{DEPLOYMENTS}/shop-{name}")
-
-    def deploy(self, name: str, tag: str, *, release: str | None = "shop") -> None:
-        template = {"spec": {"containers": [{"image": f"registry.example/tradeflow:{tag}"}]}}
-        found = self.deployment(name)
-        if found is None:
-            annotations = {"meta.helm.sh/release-name": release} if release else {}
-            body = {"metadata": {"name": f"shop-{name}", "annotations": annotations}}
-            self.bench.cluster.put(DEPLOYMENTS, {**body, "spec": {"replicas": 2, "template": template}, "status": {}})
-        elif found["spec"]["template"] != template:
-            self.bench.cluster.request("PATCH", f"{DEPLOYMENTS}/shop-{name}", {"spec": {"template": template}})
-
-    def roll_out(self, name: str, *, given_up: str = "") -> None:
-        found = self.deployment(name)
-        assert found is not None
-        found["status"] = {
-            "observedGeneration": found["metadata"]["generation"],
-            "replicas": 3 if given_up else 2,
-            "updatedReplicas": 1 if given_up else 2,
-            "availableReplicas": 2,
-            "conditions": [
-                {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": given_up}
-            ]
-            if given_up
-            else [],
-        }
-
-    def tags(self) -> dict[str, str]:
-        found = {name: self.deployment(name) for name in COMPONENTS}
-        return {
-            name: body["spec"]["template"]["spec"]["containers"][0]["image"].rpartition(":")[2]
-            for name, body in found.items()
-            if body
-        }
-
-    def migration(self, *, ready: bool) -> None:
-        collection = f"/apis/tradeflow.dev/v1alpha1/namespaces/{NAMESPACE}/databasemigrations"
-        condition = {"type": "Ready", "status": str(ready), "message": "2 migrations wait.", "observedGeneration": 1}
-        self.bench.cluster.objects.pop(f"{collection}/shop-ledger", None)
-        body = {
-            "metadata": {"name": "shop-ledger", "labels": {"app.kubernetes.io/instance": "shop"}},
-            "status": {"conditions": [condition]},
-        }
-        self.bench.cluster.put(collection, body)
-
-    async def visit(self) -> tuple[str, str]:
-        await self.bench.visit("shop")
-        return self.bench.condition("shop", "Ready")
-
-    async def installed(self, version: str = "1") -> None:
-        self.bench.create("shop", version=version)
-        await self.visit()
-        for name in COMPONENTS:
-            await self.visit()
-            self.roll_out(name)
-        assert await self.visit() == ("True", "Deployed")
-
-
-async def test_a_platform_is_installed_service_by_service_each_once_the_one_before_is_there() -> None:
+async def test_a_platform_is_installed_ledger_first_and_orders_with_the_gateway_whose_keys_it_needs() -> None:
     world = PlatformWorld()
     world.bench.create("shop", version="1")
 
@@ -139,7 +21,7 @@ async def test_a_platform_is_installed_service_by_service_each_once_the_one_befo
     await world.visit()
 
     assert first == waiting == {"ledger": "1"}
-    assert world.tags() == {"ledger": "1", "orders": "1"}
+    assert world.tags() == {"ledger": "1", "orders": "1", "gateway": "1"}
     assert world.bench.condition("shop", "Ready") == ("False", "RollingOut")
 
 
@@ -281,3 +163,165 @@ async def test_an_operator_without_a_version_is_refused() -> None:
     world.bench.create("shop")
 
     assert await world.visit() == ("False", "InvalidSpec")
+
+
+async def test_values_of_a_service_change_in_its_turn() -> None:
+    world = PlatformWorld()
+    await world.installed(values={"gateway": {"replicaCount": 2, "podLabels": {"team": "old"}}})
+    world.upgrades.clear()
+    world.bench.change("shop", spec={"values": {"gateway": {"replicaCount": 3, "podLabels": None}}})
+
+    for name in COMPONENTS:
+        await world.visit()
+        world.roll_out(name)
+
+    gateways = [values["gateway"] for _, values in world.upgrades]
+    assert [gateway["replicaCount"] for gateway in gateways] == [2, 2, 3]
+    assert [gateway.get("podLabels") for gateway in gateways] == [{"team": "old"}, {"team": "old"}, None]
+
+
+async def test_an_image_that_is_pinned_by_its_digest_rolls_out_service_by_service() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    digest = f"sha256:{'a' * 64}"
+    world.bench.change("shop", spec={"values": {"global": {"tradeflow": {"image": {"digest": digest}}}}})
+
+    await world.visit()
+    first = world.tags()
+    for name in COMPONENTS:
+        world.roll_out(name)
+        await world.visit()
+
+    assert first == {"ledger": digest, "orders": "1", "gateway": "1"}
+    assert set(world.tags().values()) == {digest}
+    assert world.bench.condition("shop", "Ready") == ("True", "Deployed")
+
+
+async def test_a_migration_that_failed_ends_its_step_at_once_and_goes_on_when_it_is_put_right() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.migration(ready=False, reason="MigrationFailed", stalled=True)
+    world.bench.change("shop", spec={"version": "2"})
+    await world.visit()
+
+    failed = await world.visit()
+    world.migration(ready=True)
+    still = await world.visit()
+    world.roll_out("ledger")
+    await world.visit()
+
+    assert failed == still == ("False", "StepFailed")
+    assert world.tags() == {"ledger": "2", "orders": "2", "gateway": "1"}
+    assert "failedStep" not in world.bench.status("shop")
+
+
+async def test_a_migration_that_waits_for_a_person_may_wait_longer_than_a_step() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.migration(ready=False, reason="AwaitingApproval", stalled=True)
+    world.bench.change("shop", spec={"version": "2"})
+    await world.visit()
+    world.let_time_pass()
+
+    assert await world.visit() == ("False", "RollingOut")
+
+
+async def test_a_step_that_takes_too_long_has_failed() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.bench.change("shop", spec={"version": "2"})
+    await world.visit()
+    world.let_time_pass()
+
+    assert await world.visit() == ("False", "StepFailed")
+
+
+async def test_a_pod_that_is_away_long_after_the_roll_out_is_no_failed_step() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.let_time_pass()
+    world.upgrades.clear()
+
+    world.roll_out("gateway", available=1)
+    away = await world.visit()
+    world.roll_out("gateway")
+
+    assert away == ("False", "RollingOut")
+    assert await world.visit() == ("True", "Deployed")
+    assert world.upgrades == []
+
+
+async def test_a_deployment_that_somebody_deleted_is_made_again() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    del world.bench.cluster.objects[f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/shop-orders"]
+
+    await world.visit()
+
+    assert world.tags() == {"ledger": "1", "orders": "1", "gateway": "1"}
+
+
+async def test_a_first_installation_that_was_stopped_is_begun_anew() -> None:
+    world = PlatformWorld()
+    world.deploy("ledger", "1")
+    labels = {"tradeflow.dev/owner": "shop", "tradeflow.dev/digest": "any", "tradeflow.dev/step": "ledger"}
+    world.record("pending-install", labels)
+    world.bench.create("shop", version="1")
+
+    await world.visit()
+    await world.visit()
+
+    assert world.uninstalls == 1
+    assert world.tags() == {"ledger": "1"}
+    assert world.bench.condition("shop", "Ready") == ("False", "RollingOut")
+
+
+async def test_who_deletes_the_resource_removes_the_platform() -> None:
+    world = PlatformWorld()
+    await world.installed()
+
+    world.delete()
+    await world.look()
+
+    assert world.uninstalls == 1
+    assert world.tags() == {}
+    assert not world.exists()
+
+
+@pytest.mark.parametrize("spec", [{"deletionPolicy": "Retain"}, {"suspend": True}])
+async def test_a_platform_stays_where_its_resource_says_so(spec: dict[str, Any]) -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.bench.change("shop", spec=spec)
+    await world.visit()
+
+    world.delete()
+
+    assert not world.exists()
+    assert (world.uninstalls, len(world.tags())) == (0, 3)
+
+
+async def test_a_resource_takes_nothing_with_it_that_is_somebody_elses() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.record("deployed", {"tradeflow.dev/owner": "another"})
+
+    world.delete()
+    await world.look()
+
+    assert not world.exists()
+    assert (world.uninstalls, len(world.tags())) == (0, 3)
+
+
+async def test_a_namespace_that_ends_does_not_wait_for_helm() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.bench.cluster.objects[f"/api/v1/namespaces/{NAMESPACE}"]["metadata"]["deletionTimestamp"] = (
+        "2026-01-01T00:00:00Z"
+    )
+
+    world.delete()
+    await world.look()
+
+    assert not world.exists()
+    assert world.uninstalls == 0

@@ -1,0 +1,166 @@
+"""A namespace on a cluster in memory with a platform, a helm that changes its Deployments, and a TradeFlow to visit."""
+
+import gzip
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.support.kind_bench import NAMESPACE, KindBench
+from tradeflow_operator.clients.fence import open_fence
+from tradeflow_operator.clients.helm import Helm
+from tradeflow_operator.clients.kubernetes import KubernetesClient
+from tradeflow_operator.clients.service_addresses import Address, Answer, ServiceAddresses
+from tradeflow_operator.handlers.tradeflow import TradeFlowKind
+from tradeflow_operator.work.visit import Outcome
+
+COMPONENTS = ("ledger", "orders", "gateway")
+
+LONG_AGO = "2020-01-01T00:00:00Z"
+
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+MIGRATIONS = f"/apis/tradeflow.dev/v1alpha1/namespaces/{NAMESPACE}/databasemigrations"
+
+
+class Ledgers(ServiceAddresses):
+    """Ledgers whose audit says what the test wants; none answers while there is no ledger."""
+
+    def __init__(self, kubernetes: KubernetesClient, world: "PlatformWorld") -> None:
+        super().__init__(kubernetes)
+        self._world = world
+
+    async def ask(self, namespace: str, service: str, port: str | int, path: str) -> list[Answer]:
+        assert (namespace, service, port, path) == (NAMESPACE, "shop-ledger", "http", "/metrics")
+        page = f'tradeflow_ledger_invariant_holds{{invariant="sum_zero"}} {int(self._world.money_is_right)}\n'
+        answer = Answer(address=Address(host="10.0.0.1", port=8082, ready=True), status=200, text=page)
+        return [answer] if self._world.deployment("ledger") else []
+
+
+class HelmInMemory(Helm):
+    """Keeps records as helm does, and changes the Deployments that the values name."""
+
+    def __init__(self, kubernetes: KubernetesClient, world: "PlatformWorld") -> None:
+        super().__init__(kubernetes, open_fence(), program="helm", chart=Path("/nowhere"), kubeconfig=None)
+        self._world = world
+
+    async def upgrade(self, namespace: str, release: str, values: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+        assert (namespace, release) == (NAMESPACE, "shop")
+        self._world.upgrades.append((labels["tradeflow.dev/step"], values))
+        self._world.record("deployed", labels, values=values)
+        for_all = values["global"]["tradeflow"]["image"]
+        for name in COMPONENTS:
+            if values.get("install", {}).get(name, True):
+                image = {**for_all, **{key: value for key, value in _image_of(values, name).items() if value}}
+                self._world.deploy(name, image.get("digest") or image["tag"])
+
+    async def uninstall(self, namespace: str, release: str) -> None:
+        assert (namespace, release) == (NAMESPACE, "shop")
+        self._world.uninstalls += 1
+        objects = self._world.bench.cluster.objects
+        for path in [path for path in objects if path.startswith((f"{SECRETS}/sh.helm.", DEPLOYMENTS))]:
+            del objects[path]
+        self._world.revision = 0
+
+
+class PlatformWorld:
+    """A namespace with a platform, or without."""
+
+    def __init__(self) -> None:
+        self.money_is_right = True
+        self.upgrades: list[tuple[str, Mapping[str, Any]]] = []
+        self.uninstalls = 0
+        self.revision = 0
+        self.bench = KindBench(
+            lambda kubernetes: TradeFlowKind(kubernetes, Ledgers(kubernetes, self), HelmInMemory(kubernetes, self))
+        )
+        self.bench.cluster.put("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+
+    def record(self, status: str, labels: Mapping[str, str], *, values: Mapping[str, Any] | None = None) -> None:
+        self.revision += 1
+        told = {"owner": "helm", "name": "shop", "status": status, "version": str(self.revision), **labels}
+        name = f"sh.helm.release.v1.shop.v{self.revision}"
+        stored = b64encode(b64encode(gzip.compress(msgspec.json.encode({"config": values})))).decode()
+        self.bench.cluster.put(SECRETS, {"metadata": {"name": name, "labels": told}, "data": {"release": stored}})
+
+    def let_time_pass(self) -> None:
+        """Let the newest step have begun longer ago than a step may take."""
+        path = f"{SECRETS}/sh.helm.release.v1.shop.v{self.revision}"
+        self.bench.cluster.objects[path]["metadata"]["creationTimestamp"] = LONG_AGO
+
+    def deployment(self, name: str) -> dict[str, Any] | None:
+        return self.bench.cluster.objects.get(f"{DEPLOYMENTS}/shop-{name}")
+
+    def deploy(self, name: str, tag: str, *, release: str | None = "shop") -> None:
+        at = "@" if tag.startswith("sha256:") else ":"
+        template = {"spec": {"containers": [{"image": f"registry.example/tradeflow{at}{tag}"}]}}
+        found = self.deployment(name)
+        if found is None:
+            annotations = {"meta.helm.sh/release-name": release} if release else {}
+            body = {"metadata": {"name": f"shop-{name}", "annotations": annotations}}
+            self.bench.cluster.put(DEPLOYMENTS, {**body, "spec": {"replicas": 2, "template": template}, "status": {}})
+        elif found["spec"]["template"] != template:
+            self.bench.cluster.request("PATCH", f"{DEPLOYMENTS}/shop-{name}", {"spec": {"template": template}})
+
+    def roll_out(self, name: str, *, given_up: str = "", available: int = 2) -> None:
+        found = self.deployment(name)
+        assert found is not None
+        found["status"] = {
+            "observedGeneration": found["metadata"]["generation"],
+            "replicas": 3 if given_up else 2,
+            "updatedReplicas": 1 if given_up else 2,
+            "availableReplicas": available,
+            "conditions": [
+                {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": given_up}
+            ]
+            if given_up
+            else [],
+        }
+
+    def tags(self) -> dict[str, str]:
+        found = {name: self.deployment(name) for name in COMPONENTS}
+        return {
+            name: body["spec"]["template"]["spec"]["containers"][0]["image"].rpartition("tradeflow")[2][1:]
+            for name, body in found.items()
+            if body
+        }
+
+    def migration(self, *, ready: bool, reason: str = "Applying", stalled: bool = False) -> None:
+        conditions = [
+            {"type": "Ready", "status": str(ready), "reason": reason, "message": "2 migrations wait."},
+            {"type": "Stalled", "status": str(stalled)},
+        ]
+        told = [{**condition, "observedGeneration": 1} for condition in conditions]
+        self.bench.cluster.objects.pop(f"{MIGRATIONS}/shop-ledger", None)
+        metadata = {"name": "shop-ledger", "labels": {"app.kubernetes.io/instance": "shop"}}
+        self.bench.cluster.put(MIGRATIONS, {"metadata": metadata, "status": {"conditions": told}})
+
+    def delete(self) -> None:
+        self.bench.cluster.request(
+            "DELETE", f"/apis/tradeflow.dev/v1alpha1/namespaces/{NAMESPACE}/tradeflows/shop", None
+        )
+
+    def exists(self) -> bool:
+        return self.bench.found("tradeflows", "shop", api="apis/tradeflow.dev/v1alpha1") is not None
+
+    async def look(self) -> Outcome:
+        return await self.bench.visit("shop")
+
+    async def visit(self) -> tuple[str, str]:
+        await self.look()
+        return self.bench.condition("shop", "Ready")
+
+    async def installed(self, version: str = "1", **spec: Any) -> None:
+        self.bench.create("shop", version=version, **spec)
+        await self.visit()
+        for name in COMPONENTS:
+            await self.visit()
+            self.roll_out(name)
+        assert await self.visit() == ("True", "Deployed")
+
+
+def _image_of(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    image: Mapping[str, Any] = values.get(name, {}).get("image", {})
+    return image

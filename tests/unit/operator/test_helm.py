@@ -1,0 +1,76 @@
+"""The helm program, stood in for by a script: how long it may run, and what is read of its records."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_kubernetes import FakeCluster, FakeKubernetes
+from tests.support.kind_bench import NAMESPACE
+from tests.support.platform_world import PlatformWorld
+from tradeflow_operator.clients.fence import MARGIN_SECONDS, Fence, open_fence
+from tradeflow_operator.clients.helm import Helm
+from tradeflow_operator.errors import RefusedError, UnavailableError
+
+LEASE_SECONDS = MARGIN_SECONDS + 0.3
+"""What is left of it for a write is shorter than the script takes."""
+
+
+def a_helm(folder: Path, script: str, fence: Fence | None = None, cluster: FakeCluster | None = None) -> Helm:
+    (folder / "Chart.yaml").write_text("name: tradeflow\n")
+    program = folder / "helm"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    fence = fence or open_fence()
+    kubernetes = FakeKubernetes(cluster or FakeCluster(), fence)
+    return Helm(kubernetes, fence, program=str(program), chart=folder, kubeconfig=None)
+
+
+async def test_helm_may_take_longer_than_one_lease_while_the_lease_is_renewed(tmp_path: Path) -> None:
+    fence = Fence()
+    fence.open_until(time.monotonic() + LEASE_SECONDS)
+    helm = a_helm(tmp_path, f"sleep 1; echo done > {tmp_path}/done", fence)
+
+    async def renew() -> None:
+        while True:
+            fence.open_until(time.monotonic() + LEASE_SECONDS)
+            await asyncio.sleep(0.05)
+
+    renewing = asyncio.create_task(renew())
+    await helm.upgrade(NAMESPACE, "shop", {}, {})
+    renewing.cancel()
+
+    assert (tmp_path / "done").exists()
+
+
+async def test_helm_is_killed_when_the_lease_is_not_renewed(tmp_path: Path) -> None:
+    fence = Fence()
+    fence.open_until(time.monotonic() + LEASE_SECONDS)
+    helm = a_helm(tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep 60", fence)
+
+    with pytest.raises(UnavailableError, match="longer than this process may write"):
+        await helm.upgrade(NAMESPACE, "shop", {}, {})
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+async def test_what_helm_says_is_the_refusal(tmp_path: Path) -> None:
+    helm = a_helm(tmp_path, "echo 'no such value' >&2; exit 1")
+
+    with pytest.raises(RefusedError, match="no such value"):
+        await helm.uninstall(NAMESPACE, "shop")
+
+
+async def test_the_newest_record_tells_its_step_and_its_values(tmp_path: Path) -> None:
+    world = PlatformWorld()
+    for number in range(11):
+        world.record("superseded", {"tradeflow.dev/step": "ledger"}, values={"number": number})
+    helm = a_helm(tmp_path, "", cluster=world.bench.cluster)
+
+    newest = await helm.newest(NAMESPACE, "shop")
+
+    assert newest is not None
+    assert (newest.revision, newest.values, newest.labels["tradeflow.dev/step"]) == (11, {"number": 10}, "ledger")
