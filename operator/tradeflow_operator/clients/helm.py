@@ -19,7 +19,7 @@ HELM_SECONDS_MAX = 60.0
 """helm renders and writes; it doesn't wait for Pods. Less when the lease isn't renewed."""
 
 HISTORY_MAX = 20
-"""Revisions that helm keeps: four a roll-out."""
+"""Revisions that helm keeps: three a roll-out."""
 
 SAID_CHARACTERS_MAX = 600
 """Of what helm says when it fails."""
