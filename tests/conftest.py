@@ -24,6 +24,7 @@ from tests.parts.plugin import (
     pytest_runtest_makereport,
     pytest_terminal_summary,
     pytest_unconfigure,
+    pytest_xdist_make_scheduler,
     run_of,
 )
 from tests.parts.prometheus import CONFIG_FLAG, PROMTOOL, prometheus_config
@@ -42,6 +43,7 @@ __all__ = [
     "pytest_runtest_makereport",
     "pytest_terminal_summary",
     "pytest_unconfigure",
+    "pytest_xdist_make_scheduler",
     "real_platform",
     "run_platform",
     "shared_parts",

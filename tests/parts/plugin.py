@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.parts.go_programs import PROGRAMS
 from tests.parts.opening import PARTS, install
 from tests.parts.run import PartsOfRun
+from tests.parts.scheduling import OneClusterScheduling
 from tests.parts.server import PartUnavailableError
 
 _RUN = pytest.StashKey[PartsOfRun]()
@@ -46,6 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker which run it belongs to."""
     node.workerinput[_WORKER_INPUT] = str(run_of(node.config).folder)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Give out files whole, and all of the one cluster to one worker."""
+    return OneClusterScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(tryfirst=True)

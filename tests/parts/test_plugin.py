@@ -50,6 +50,15 @@ def test_on_mysql(mysql_server, worker_id, example):
         seen.write(f"{worker_id} {mysql_server.url} {mysql_server.log_file}\\n")
 """
 
+CLUSTER = """
+import pytest
+
+@pytest.mark.parametrize("example", range(4))
+def test_on_the_cluster(worker_id, example):
+    with open("seen", "a") as seen:
+        seen.write(f"{worker_id}\\n")
+"""
+
 DIES = """
 import os, signal
 
@@ -159,6 +168,19 @@ def test_the_workers_of_a_run_share_a_server_that_ends_with_the_run(folder: Path
     assert server.url == url
     assert not server.is_running()
     assert Path(log_file).exists()
+
+
+@pytest.mark.ci
+def test_the_one_cluster_is_one_workers(folder: Path) -> None:
+    (folder / "tests" / "cluster").mkdir(parents=True)
+    for name in ("first", "second"):
+        (folder / "tests" / "cluster" / f"test_{name}.py").write_text(CLUSTER)
+
+    ended = run(folder, "def test_alone(): pass", "-n", "2", "--dist", "loadfile")
+
+    assert ended.returncode == 0, ended.stdout
+    seen = (folder / "seen").read_text().split()
+    assert (len(seen), len(set(seen))) == (8, 1)
 
 
 @pytest.mark.part("mysql")
