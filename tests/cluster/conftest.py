@@ -47,6 +47,7 @@ def installation(
     make_topics(parts.broker_url, sorted({*LEDGER_TOPICS, *ORDERS_TOPICS}), partitions=4)
     installation = Installation(cluster=cluster, parts=parts, data=tmp_path_factory.mktemp("data"))
     installation.prepare()
+    installation.prepare_keys()
     installation.install(values_of(parts))
     yield installation
     installation.uninstall()

@@ -17,7 +17,7 @@ from tests.support.helm import CHARTS, helm
 
 IMAGE_TAG = "test"
 
-NAMESPACE, RELEASE = "shop", "tradeflow"
+RELEASE = "tradeflow"
 
 SERVICES = ("ledger", "orders", "gateway")
 
@@ -40,29 +40,34 @@ class Installation:
     cluster: OneNodeCluster
     parts: PodParts
     data: Path
+    namespace: str = "shop"
     labels: Mapping[str, str] = field(default_factory=lambda: dict(RESTRICTED))
 
     def prepare(self) -> None:
-        """Make the namespace, and the Secrets that a team brings along."""
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": self.labels}}
-        self._apply(namespace)
+        """Make the namespace, and the Secrets that a team brings along: addresses, and who may do what."""
+        self.make_namespace(self.namespace)
         secrets = DataFolder(self.data).secrets()
         users = [
             {"email": TREASURY_EMAIL, "password": secrets.treasury_password, "roles": ["treasury"]},
             {"email": OPERATOR_EMAIL, "password": secrets.operator_password, "roles": ["operator"]},
         ]
-        digest = sha256(secrets.orders_client_secret.encode()).hexdigest()
         self.secret("ledger-database", url=self.parts.ledger_url)
         self.secret("orders-database", url=self.parts.orders_url)
         self.secret("users", **{"bootstrap-users": json.dumps(users)})
-        self.secret(
-            "clients",
-            **{"client-secret": secrets.orders_client_secret, "clients": json.dumps({"orders": digest})},
-        )
+
+    def prepare_keys(self) -> None:
+        """Make the Secrets that a team without the operator brings along too."""
+        secret = DataFolder(self.data).secrets().orders_client_secret
+        digest = sha256(secret.encode()).hexdigest()
+        self.secret("clients", **{"client-secret": secret, "clients": json.dumps({"orders": digest})})
         with TemporaryDirectory() as folder:
             ensure_keys(Path(folder))
             keys = {file.name: file.read_text() for file in Path(folder).glob("*.json")}
         self.secret("signing-keys", **keys)
+
+    def make_namespace(self, name: str) -> None:
+        """Make a namespace that takes restricted pods only."""
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": self.labels}})
 
     def install(self, values: Mapping[str, Any]) -> None:
         """Install the umbrella, or upgrade it, and wait until everything is ready.
@@ -72,7 +77,7 @@ class Installation:
         """
         helm(
             *("upgrade", "--install", RELEASE, str(CHARTS / "tradeflow")),
-            *("--namespace", NAMESPACE, "--values", "-", "--wait", "--timeout", f"{INSTALL_SECONDS_MAX}s"),
+            *("--namespace", self.namespace, "--values", "-", "--wait", "--timeout", f"{INSTALL_SECONDS_MAX}s"),
             stdin=json.dumps(values),
             kubeconfig=self.cluster.kubeconfig,
             seconds_max=INSTALL_SECONDS_MAX + 30,
@@ -84,16 +89,16 @@ class Installation:
 
     def helm(self, *words: str) -> str:
         """Run helm in the namespace."""
-        return helm(*words, "--namespace", NAMESPACE, kubeconfig=self.cluster.kubeconfig, seconds_max=300)
+        return helm(*words, "--namespace", self.namespace, kubeconfig=self.cluster.kubeconfig, seconds_max=300)
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """Run kubectl in the namespace."""
-        return self.cluster.kubectl("--namespace", NAMESPACE, *words, stdin=stdin)
+        return self.cluster.kubectl("--namespace", self.namespace, *words, stdin=stdin)
 
     def secret(self, name: str, **values: str) -> None:
         """Make a Secret."""
-        metadata = {"name": name, "namespace": NAMESPACE}
-        self._apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values})
+        metadata = {"name": name, "namespace": self.namespace}
+        self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values})
 
     def gateway_url(self) -> str:
         """Say where the gateway's Service is, as the node reaches it."""
@@ -101,9 +106,15 @@ class Installation:
         return f"http://{service['spec']['clusterIP']}:8080"
 
     def pods(self, service: str) -> list[str]:
-        """Name the pods of a service."""
+        """Name the pods of a service that aren't ending, oldest first."""
+        return [f"pod/{pod['metadata']['name']}" for pod in self.pod_bodies(service)]
+
+    def pod_bodies(self, service: str) -> list[dict[str, Any]]:
+        """Read the pods of a service that aren't ending, oldest first."""
         selector = f"app.kubernetes.io/name={service},app.kubernetes.io/instance={RELEASE}"
-        return self.kubectl("get", "pods", "--selector", selector, "--output", "name").split()
+        found = json.loads(self.kubectl("get", "pods", "--selector", selector, "--output", "json"))["items"]
+        living = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return sorted(living, key=lambda pod: pod["metadata"]["creationTimestamp"])
 
     def wait_for_rollout(self, service: str) -> None:
         """Wait until a service's pods are all new and ready."""
@@ -122,8 +133,12 @@ class Installation:
     def evict(self, pod: str) -> None:
         """Ask a pod to leave as a drain of its node does; budgets may hold that back."""
         name = pod.removeprefix("pod/")
-        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": NAMESPACE}}
-        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/eviction"
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": self.namespace},
+        }
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{name}/eviction"
         deadline = time.monotonic() + INSTALL_SECONDS_MAX
         while True:
             try:
@@ -135,7 +150,8 @@ class Installation:
             else:
                 return
 
-    def _apply(self, *manifests: Mapping[str, Any]) -> None:
+    def apply(self, *manifests: Mapping[str, Any]) -> None:
+        """Create objects, or change them to this."""
         items: Sequence[Mapping[str, Any]] = manifests
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         self.cluster.kubectl("apply", "--filename", "-", stdin=text)

@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from tests.cluster.installation import RELEASE, SERVICES, Installation, values_of
+from tests.cluster.ordering import while_people_order
 from tests.parts.cluster import PROGRAMS
-from tests.support.public_load import a_load, stop_load
 from tests.support.public_shop import PASSWORD, PublicShop, next_events, public_shop, until_state
 
 PARTS = ("mysql", "kafka", "redis", "kubernetes", "helm", *PROGRAMS)
@@ -55,19 +54,6 @@ def test_the_namespace_refuses_a_pod_with_more_rights(installation: Installation
         installation.kubectl("create", "--filename", "-", stdin=json.dumps(pod))
 
 
-async def while_people_order(shop: PublicShop, *disturbances: Callable[[], None]) -> None:
-    """Let buyers order without pause while each thing happens, and check that every answer they got was kept."""
-    load = await a_load(shop, buyers=2)
-    ordering = asyncio.create_task(load.run())
-    await load.until_answered(3)
-    for disturb in disturbances:
-        await asyncio.to_thread(disturb)
-        await load.until_answered(len(load.answered) + 3)
-    await stop_load(ordering)
-
-    await load.assert_every_answer_was_kept()
-
-
 async def test_a_rolling_restart_of_each_service_loses_no_answer(shop: PublicShop, installation: Installation) -> None:
     def restart(service: str) -> None:
         installation.kubectl("rollout", "restart", f"deployment/{RELEASE}-{service}")
@@ -76,12 +62,14 @@ async def test_a_rolling_restart_of_each_service_loses_no_answer(shop: PublicSho
     await while_people_order(shop, *(partial(restart, service) for service in SERVICES))
 
 
-async def test_a_pod_that_is_killed_takes_no_answer_with_it(shop: PublicShop, installation: Installation) -> None:
-    def kill(service: str) -> None:
+async def test_whichever_pod_is_killed_takes_no_answer_with_it(shop: PublicShop, installation: Installation) -> None:
+    def kill_the_oldest(service: str) -> None:
         installation.kubectl("delete", installation.pods(service)[0], "--grace-period=0", "--force")
         installation.wait_for_rollout(service)
 
-    await while_people_order(shop, *(partial(kill, service) for service in SERVICES))
+    each_pod = [service for service in SERVICES for _ in installation.pods(service)]
+    assert len(each_pod) == 6
+    await while_people_order(shop, *(partial(kill_the_oldest, service) for service in each_pod))
 
 
 async def test_a_pod_that_is_evicted_takes_no_answer_with_it(shop: PublicShop, installation: Installation) -> None:

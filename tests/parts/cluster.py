@@ -35,6 +35,9 @@ PROGRAMS = ("kube-scheduler", "kubelet", "kube-proxy", "coredns")
 LOAD_SECONDS_MAX = 300
 """For an image of some hundred MB, on a busy disk."""
 
+DOCKER_HUB = "docker.io/library"
+"""What a name of an image without a registry stands for."""
+
 _PROCESSES = ("names", "kubelet", "proxy", "scheduler", "containerd")
 """In the order in which they end."""
 
@@ -83,6 +86,11 @@ class OneNodeCluster(ControlPlane):
     def load(self, archive: Path) -> None:
         """Make the image of an archive known to the node."""
         words = self._files.ctr("images", "import", str(archive))
+        subprocess.run(words, check=True, capture_output=True, timeout=LOAD_SECONDS_MAX)
+
+    def tag(self, image: str, other: str) -> None:
+        """Make an image known to the node by another name too, such as `tradeflow:next`."""
+        words = self._files.ctr("images", "tag", "--force", *(f"{DOCKER_HUB}/{name}" for name in (image, other)))
         subprocess.run(words, check=True, capture_output=True, timeout=LOAD_SECONDS_MAX)
 
     def kill(self) -> None:

@@ -3,8 +3,12 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import httpx
 
 from services.embedded.client import TradeFlowClient
+from services.embedded.http_caller import new_pool
 from services.embedded.public_api import Order
 from services.runtime.errors import TradeFlowError
 from tests.support.public_shop import PASSWORD, Person, PublicShop, until
@@ -37,6 +41,8 @@ class Load:
     seller: Person
     sku: str
     answered: list[Order] = field(default_factory=list)
+    unauthorized: list[str] = field(default_factory=list)
+    """What was said to a buyer with a good token or password whose word wasn't taken (401)."""
     pause_seconds: float = PAUSE_SECONDS
 
     async def run(self) -> None:
@@ -71,7 +77,9 @@ class Load:
                 return ended, sum(spent_minor)
 
     async def _order_on(self, buyer: Person) -> None:
-        async with TradeFlowClient(self.shop.root.base_url, attempts_max=1) as impatient:
+        async with new_pool() as http:
+            http.event_hooks = {"response": [self._note_unauthorized]}
+            impatient = TradeFlowClient(self.shop.root.base_url, http=http, attempts_max=1)
             signed_in = False
             while True:
                 try:
@@ -82,6 +90,11 @@ class Load:
                     self.answered.append(await impatient.place_order({self.sku: 1}))
                 except TradeFlowError:
                     await asyncio.sleep(self.pause_seconds)
+
+    async def _note_unauthorized(self, response: httpx.Response) -> None:
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            await response.aread()
+            self.unauthorized.append(f"{response.request.method} {response.request.url.path}: {response.text}")
 
     async def _count(self) -> int:
         return len(self.answered)
