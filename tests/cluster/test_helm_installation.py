@@ -72,6 +72,7 @@ async def test_whichever_pod_is_killed_takes_no_answer_with_it(shop: PublicShop,
     await while_people_order(shop, *(partial(kill_the_oldest, service) for service in each_pod))
 
 
+@pytest.mark.soak  # two minutes; a rolling restart ends pods in the same way
 async def test_a_pod_that_is_evicted_takes_no_answer_with_it(shop: PublicShop, installation: Installation) -> None:
     def evict(service: str) -> None:
         installation.evict(installation.pods(service)[0])
