@@ -1,5 +1,6 @@
 """What the operator relies on of a schema registry: on the fake that its other tests use, and on a real one."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
@@ -294,3 +295,15 @@ async def test_a_registry_that_does_not_answer_is_said_to_be_unreachable(place: 
             await call()
         assert unavailable.value.reason == "RegistryUnreachable"
     await away.close()
+
+
+async def test_of_two_who_set_the_first_level_at_once_one_may_be_told_to_try_again(
+    registry: RegistryClient, subject: str
+) -> None:
+    await registry.register(subject, FIRST)
+
+    answers = await asyncio.gather(*(registry.set_level(subject, "FULL") for _ in range(6)), return_exceptions=True)
+
+    assert {answer.reason for answer in answers if isinstance(answer, UnavailableError)} <= {"RegistryBusy"}
+    assert [answer for answer in answers if answer is not None and not isinstance(answer, UnavailableError)] == []
+    assert await registry.level(subject) == "FULL"

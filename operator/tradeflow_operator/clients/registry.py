@@ -62,7 +62,7 @@ class RegistryClient:
     """Asks and changes one registry. Subjects are soft-deleted only: there is no call for more.
 
     All calls raise:
-        UnavailableError: `RegistryUnreachable`; try again.
+        UnavailableError: `RegistryUnreachable`, `RegistryBusy`; try again.
         RefusedError: `RegistryForbidden`, or `SchemaInvalid`: the registry can't read the schema.
     """
 
@@ -126,7 +126,11 @@ class RegistryClient:
     async def set_level(self, subject: str, level: str) -> None:
         """Set the subject's own level."""
         body = msgspec.json.encode({"compatibility": level})
-        await self._write("set_level", "PUT", f"/config/{_quoted(subject)}", body)
+        try:
+            await self._write("set_level", "PUT", f"/config/{_quoted(subject)}", body)
+        except IncompatibleError as error:
+            # Apicurio's answer to the second of two who set the first level at once.
+            raise UnavailableError("Somebody else sets the level at this moment.", reason="RegistryBusy") from error
 
     async def forget_level(self, subject: str) -> None:
         """Let the subject follow the registry's level again."""
