@@ -17,7 +17,7 @@ from xdist.scheduler import LoadFileScheduling
 from tests.parts.go_programs import PROGRAMS
 from tests.parts.opening import PARTS, install
 from tests.parts.run import PartsOfRun
-from tests.parts.scheduling import OneClusterScheduling
+from tests.parts.scheduling import OneNetworkScheduling
 from tests.parts.server import PartUnavailableError
 
 _RUN = pytest.StashKey[PartsOfRun]()
@@ -53,8 +53,8 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
-    """Give out files whole, and all of the one cluster to one worker."""
-    return OneClusterScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+    """Give out files whole, and all that needs the one network to one worker."""
+    return OneNetworkScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(tryfirst=True)

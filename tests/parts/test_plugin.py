@@ -171,10 +171,10 @@ def test_the_workers_of_a_run_share_a_server_that_ends_with_the_run(folder: Path
 
 
 @pytest.mark.ci
-def test_the_one_cluster_is_one_workers(folder: Path) -> None:
-    (folder / "tests" / "cluster").mkdir(parents=True)
-    for name in ("first", "second"):
-        (folder / "tests" / "cluster" / f"test_{name}.py").write_text(CLUSTER)
+def test_the_one_cluster_and_the_browser_are_one_workers(folder: Path) -> None:
+    for name in ("cluster", "browser"):
+        (folder / "tests" / name).mkdir(parents=True)
+        (folder / "tests" / name / f"test_{name}.py").write_text(CLUSTER)
 
     ended = run(folder, "def test_alone(): pass", "-n", "2", "--dist", "loadfile")
 
