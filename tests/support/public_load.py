@@ -28,8 +28,8 @@ ENDED_SECONDS_MAX = 150.0
 """Seconds as a rule. An order that the reconciler looked at in vain many times is looked at again after 64 times its
 patience, which is a second in tests."""
 
-PAUSE_SECONDS = 0.02
-"""After a call that failed: the platform may be away for a while."""
+PAUSE_SECONDS = 0.25
+"""After a call that failed: the platform may be away for a while, and each call may be an order that has to expire."""
 
 
 @dataclass
