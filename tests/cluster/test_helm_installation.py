@@ -62,6 +62,7 @@ async def test_a_rolling_restart_of_each_service_loses_no_answer(shop: PublicSho
     await while_people_order(shop, *(partial(restart, service) for service in SERVICES))
 
 
+@pytest.mark.soak  # three minutes; faults and kills of single services are continuous integration's on processes
 async def test_whichever_pod_is_killed_takes_no_answer_with_it(shop: PublicShop, installation: Installation) -> None:
     def kill_the_oldest(service: str) -> None:
         installation.kubectl("delete", installation.pods(service)[0], "--grace-period=0", "--force")
