@@ -25,10 +25,9 @@ WRITE_SECONDS_MAX = 5.0
 """How long one write may take; less when the lease has less left."""
 
 FIELD_MANAGER = "tradeflow-operator"
-"""Who wrote a field, for server-side apply."""
+"""Who acts, as requests and Events say it."""
 
 MERGE_PATCH = "application/merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """Asks for a listing without specs and statuses."""
@@ -122,11 +121,6 @@ class KubernetesClient:
         if written is None:
             raise ApiConflictError(f"PUT {path}: it is gone")
         return written
-
-    async def apply(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create or change the fields that are named, by server-side apply."""
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return await self._write("PATCH", path, body=body, content_type=APPLY_PATCH, query=query) or {}
 
     async def delete(self, path: str, *, uid: str | None = None) -> None:
         """Delete an object if it is there, and if it is the one with this uid."""
