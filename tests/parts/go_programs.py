@@ -1,7 +1,7 @@
 """Programs compiled from Go modules, once per machine: what no package of Debian has in the version that we need.
 
-`PROGRAMS` names them all. A program that needs a `go.mod` of ours (Kubernetes replaces its own modules) has a folder
-under `go/`, whose `go.sum` pins every byte; any other is `package@version`, which Go's checksum database vouches for.
+`PROGRAMS` names them all. One module, `go/`, builds them: its `go.sum` pins every byte, and a library that several of
+them are made of is compiled once, which is most of a first build.
 """
 
 import os
@@ -16,14 +16,13 @@ from tests.parts.apt import end_of
 from tests.parts.home import locked, parts_home
 from tests.parts.server import PartUnavailableError
 
-MODULES = Path(__file__).parent / "go"
-"""A folder per module of ours."""
+MODULE = Path(__file__).parent / "go"
 
 BUILD_SECONDS_MAX = 3600
-"""For one program: kube-apiserver takes four minutes of two idle cores, and the machine may be busy."""
+"""For one program: kube-apiserver takes up to eight minutes of two idle cores, and the machine may be busy."""
 
-KUBERNETES = "v1.35.4"
-"""As in `go/kubernetes/go.mod`."""
+KUBERNETES = "v1.37.2"
+"""As in `go/go.mod`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +33,7 @@ class GoProgram:
     package: str
     version: str
     cpu_minutes: float
-    """Of a build with empty caches; a machine with several cores waits less."""
-    module: str | None = None
-    """The folder under `go/` whose module builds it."""
+    """Of a build in the order of the names, with empty caches; a machine with several cores waits less."""
     stamp: bool = False
     """Whether the linker writes Kubernetes' version into it: an API server without one calls itself v0.0.0."""
 
@@ -47,33 +44,26 @@ class GoProgram:
 
 
 def _kubernetes(name: str, cpu_minutes: float) -> GoProgram:
-    return GoProgram(
-        name=name,
-        package=f"k8s.io/kubernetes/cmd/{name}",
-        version=KUBERNETES,
-        cpu_minutes=cpu_minutes,
-        module="kubernetes",
-        stamp=True,
-    )
+    package = f"k8s.io/kubernetes/cmd/{name}"
+    return GoProgram(name=name, package=package, version=KUBERNETES, cpu_minutes=cpu_minutes, stamp=True)
 
 
 _ALL = (
-    GoProgram(name="etcd", package="go.etcd.io/etcd/server/v3", version="v3.6.5", cpu_minutes=1.5, module="kubernetes"),
-    _kubernetes("kube-apiserver", 6.5),
-    _kubernetes("kube-controller-manager", 2),
-    _kubernetes("kubectl", 1),
-    _kubernetes("kube-scheduler", 0.5),
-    _kubernetes("kubelet", 1),
-    _kubernetes("kube-proxy", 0.5),
-    GoProgram(name="coredns", package="github.com/coredns/coredns", version="v1.15.0", cpu_minutes=4),
-    GoProgram(name="helm", package="helm.sh/helm/v4/cmd/helm", version="v4.3.1", cpu_minutes=4),
+    GoProgram(name="coredns", package="./coredns", version="v1.15.0", cpu_minutes=4),
+    GoProgram(name="etcd", package="go.etcd.io/etcd/server/v3", version="v3.7.3", cpu_minutes=1.5),
+    GoProgram(name="helm", package="helm.sh/helm/v4/cmd/helm", version="v4.3.1", cpu_minutes=1.5),
     GoProgram(
         name="helm-unittest",
         package="github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
         version="v1.1.2",
-        cpu_minutes=1,
-        module="helm-unittest",
+        cpu_minutes=0.5,
     ),
+    _kubernetes("kube-apiserver", 9),
+    _kubernetes("kube-controller-manager", 4),
+    _kubernetes("kube-proxy", 0.5),
+    _kubernetes("kube-scheduler", 0.5),
+    _kubernetes("kubectl", 1),
+    _kubernetes("kubelet", 2),
 )
 
 PROGRAMS: dict[str, GoProgram] = {program.name: program for program in _ALL}
@@ -106,9 +96,9 @@ def _build(program: GoProgram, built: Path) -> None:
     draft.mkdir()
     with log_file.open("w") as log:
         ended = subprocess.run(
-            ["go", *_words(program, draft)],
-            cwd=MODULES / program.module if program.module else draft,
-            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOBIN": str(draft)},
+            ["go", *_words(program, draft / program.name)],
+            cwd=MODULE,
+            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -121,12 +111,9 @@ def _build(program: GoProgram, built: Path) -> None:
     draft.rmdir()
 
 
-def _words(program: GoProgram, draft: Path) -> Iterator[str]:
+def _words(program: GoProgram, target: Path) -> list[str]:
     flags = " ".join(("-s", "-w", *(_stamps() if program.stamp else ())))
-    if program.module is None:
-        yield from ("install", "-trimpath", f"-ldflags={flags}", f"{program.package}@{program.version}")
-    else:
-        yield from ("build", "-trimpath", f"-ldflags={flags}", "-o", str(draft / program.name), program.package)
+    return ["build", "-trimpath", f"-ldflags={flags}", "-o", str(target), program.package]
 
 
 def _stamps() -> Iterator[str]:

@@ -4,7 +4,9 @@
 package programs
 
 import (
+	_ "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"
 	_ "go.etcd.io/etcd/server/v3"
+	_ "helm.sh/helm/v4/cmd/helm"
 	_ "k8s.io/kubernetes/cmd/kube-apiserver"
 	_ "k8s.io/kubernetes/cmd/kube-controller-manager"
 	_ "k8s.io/kubernetes/cmd/kube-proxy"
