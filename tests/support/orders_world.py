@@ -139,11 +139,13 @@ class OrdersWorld:
         wanted = RefundOrder(actor=actor or self.operator, order_id=order_id, idempotency_key=key, lines=lines)
         return await refund_order(wanted, store=self.store, ledger=self.ledger, clock=self.clock, terms=TERMS)
 
-    async def finish(self, *, after_seconds: float = 10, passes: int = 1) -> None:
+    async def finish(self, *, after_seconds: float = 10, passes: int = 1, orders_at_once: int = 1) -> None:
         """Let time pass and the reconciler look."""
         for _ in range(passes):
             await self.clock.advance(after_seconds)
-            await finish_orders(store=self.store, ledger=self.ledger, clock=self.clock, terms=TERMS)
+            await finish_orders(
+                store=self.store, ledger=self.ledger, clock=self.clock, terms=TERMS, orders_at_once=orders_at_once
+            )
 
     async def reconcile(self, *, after_seconds: float = 11) -> list[Reconciled]:
         """Let time pass and compare all orders with the ledger, in a whole round."""

@@ -4,6 +4,7 @@ Orders tell by themselves when somebody should look (`due_at`). Asking the ledge
 follows from the order. What this never does is reserve, because only the buyer's own token can.
 """
 
+import asyncio
 from uuid import UUID
 
 import structlog
@@ -25,10 +26,15 @@ from services.runtime.errors import RefusedError, TradeFlowError
 ORDERS_A_PASS_MAX = 100
 """Orders taken at once: one short transaction, and little enough that a stop waits for few calls."""
 
+ORDERS_AT_ONCE = 5
+"""Orders worked on side by side: after an outage many are due, and customers need the other half of the connections."""
+
 logger = structlog.get_logger(__name__)
 
 
-async def finish_orders(*, store: Store, ledger: Ledger, clock: Clock, terms: Terms) -> int:
+async def finish_orders(
+    *, store: Store, ledger: Ledger, clock: Clock, terms: Terms, orders_at_once: int = ORDERS_AT_ONCE
+) -> int:
     """Look after the orders that are due; return how many were looked at.
 
     One order's trouble doesn't keep the others waiting: it comes again later. A ledger that is away is one line in the
@@ -36,14 +42,19 @@ async def finish_orders(*, store: Store, ledger: Ledger, clock: Clock, terms: Te
     """
     async with store.transaction() as rows:
         order_ids = await rows.orders.take_due(clock.now(), orders_max=ORDERS_A_PASS_MAX)
+    remaining = iter(order_ids)
     postponed: dict[str, list[UUID]] = {}
-    for order_id in order_ids:
-        try:
-            await finish_order(order_id, store=store, ledger=ledger, clock=clock, terms=terms)
-        except TradeFlowError as error:
-            postponed.setdefault(error.reason, []).append(order_id)
-        except Exception:  # the edge of the loop: any bug in one order must not stop the others
-            logger.exception("order_not_finished", order_id=str(order_id))
+
+    async def finish_remaining() -> None:
+        for order_id in remaining:
+            try:
+                await finish_order(order_id, store=store, ledger=ledger, clock=clock, terms=terms)
+            except TradeFlowError as error:
+                postponed.setdefault(error.reason, []).append(order_id)
+            except Exception:  # the edge of the loop: any bug in one order must not stop the others
+                logger.exception("order_not_finished", order_id=str(order_id))
+
+    await asyncio.gather(*(finish_remaining() for _ in range(orders_at_once)))
     for reason, waiting in postponed.items():
         logger.warning("orders_not_finished", reason=reason, count=len(waiting), first_order_id=str(waiting[0]))
     return len(order_ids)

@@ -91,7 +91,7 @@ class Story:
     async def look(self) -> None:
         """The reconciler comes by."""
         world = self.world
-        await finish_orders(store=world.store, ledger=world.ledger, clock=world.clock, terms=TERMS)
+        await finish_orders(store=world.store, ledger=world.ledger, clock=world.clock, terms=TERMS, orders_at_once=1)
 
     async def capture_and_tell(self) -> None:
         """The relay, the ledger and the consumer do their part."""

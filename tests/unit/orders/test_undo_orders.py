@@ -1,9 +1,10 @@
 import asyncio
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
-from services.orders.domain.hold import HoldState
+from services.orders.domain.hold import Hold, HoldState
 from services.orders.domain.order import CaptureMode
 from services.orders.domain.order_state import OrderState
 from services.orders.domain.user import Role
@@ -342,6 +343,24 @@ async def test_the_reconciler_settles_when_the_event_was_lost(world: OrdersWorld
     await world.finish()
 
     assert (await world.order(placed.order.order_id)).state is OrderState.SETTLED
+    await world.assert_agreed()
+
+
+async def test_an_order_whose_answer_is_slow_keeps_no_other_waiting(world: OrdersWorld) -> None:
+    orders = [(await world.place(key=key)).order.order_id for key in ("first", "second")]
+    await world.capture()
+    both_ask = asyncio.Barrier(2)
+
+    class Slow(MortalLedger):
+        async def find_hold(self, order_id: UUID) -> Hold | None:
+            await both_ask.wait()
+            return await super().find_hold(order_id)
+
+    world.ledger = Slow(world.bank, Fuse())
+    async with asyncio.timeout(10):
+        await world.finish(orders_at_once=2)
+
+    assert {(await world.order(order_id)).state for order_id in orders} == {OrderState.SETTLED}
     await world.assert_agreed()
 
 
