@@ -14,12 +14,9 @@ from uuid import UUID
 from services.orders.domain.hold import Hold
 from services.orders.domain.order import Order
 from services.orders.domain.order_state import OrderState
-from services.orders.domain.password_reset import IssuedReset
 from services.orders.domain.product import Product
 from services.orders.domain.refund import Refund
 from services.orders.domain.request_key import KeyRecord, RequestKey
-from services.orders.domain.session import RefreshToken, Session
-from services.orders.domain.user import User
 from services.orders.recovery_ports import ComparisonRows
 from services.orders.selling_ports import FeeRows
 from services.orders.webhook_ports import WebhookRows
@@ -117,6 +114,10 @@ class KeyRows(Protocol):
         """Write the key and return None, or lock and return what an earlier request left under it."""
         ...
 
+    async def knows(self, request: RequestKey) -> bool:
+        """Tell, without a lock, whether an earlier request came with this key."""
+        ...
+
     async def lease(self, request: RequestKey, lease_expires_at: datetime) -> None:
         """Begin a new lease of a key that is in flight, or end it by an instant that has passed."""
         ...
@@ -210,6 +211,14 @@ class Ledger(Protocol):
     All raise `UnavailableError` when nothing is known, and `RejectedError` when the ledger said no.
     """
 
+    def check_there(self) -> None:
+        """Let those pass whose command would be sent now.
+
+        Raises:
+            UnavailableError: `ledger_unavailable`: it hasn't answered for a while, and calls are held back.
+        """
+        ...
+
     async def reserve_funds(self, order: Order, *, buyer_token: str, expires_at: datetime) -> Hold:
         """Hold the order's total; with automatic capture the hold is permanent at once."""
         ...
@@ -228,159 +237,4 @@ class Ledger(Protocol):
 
     async def find_hold(self, order_id: UUID) -> Hold | None:
         """Tell the hold as it is now. None isn't final: void it to make it so."""
-        ...
-
-
-class UserRows(Protocol):
-    """Users."""
-
-    async def add(self, user: User, password_hash: str) -> None:
-        """Write a new user.
-
-        Raises:
-            EmailTakenError: Somebody has this address.
-        """
-        ...
-
-    async def find(self, user_id: UUID) -> User | None:
-        """Read a user."""
-        ...
-
-    async def find_by_email(self, email: str) -> User | None:
-        """Read a user by the normalised address."""
-        ...
-
-    async def password_hash_of(self, user_id: UUID) -> str:
-        """Read the hash of a user's password."""
-        ...
-
-    async def set_password_hash(self, user_id: UUID, password_hash: str) -> None:
-        """Replace the hash of a user's password."""
-        ...
-
-    async def renew_password_hash(self, user_id: UUID, password_hash: str, *, replaced: str) -> None:
-        """Replace the hash of a user's password, unless it is another one by now."""
-        ...
-
-    async def begin_generation(self, user_id: UUID) -> int | None:
-        """Count a user's generation up and return the new one, or None where there is no user."""
-        ...
-
-
-class SessionRows(Protocol):
-    """Sessions and their refresh tokens."""
-
-    async def add(self, session: Session) -> None:
-        """Write a new session."""
-        ...
-
-    async def save(self, session: Session) -> None:
-        """Write what changed of a session."""
-        ...
-
-    async def find_by_token(self, token_hash: bytes) -> tuple[Session, RefreshToken] | None:
-        """Lock and read a session by any of its tokens."""
-        ...
-
-    async def save_token(self, token: RefreshToken) -> None:
-        """Write a new token, or that it was used."""
-        ...
-
-    async def forget_expired(self, now: datetime, *, sessions_max: int) -> int:
-        """Delete sessions that ran out, with their tokens; return how many."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevokedToken:
-    """An access token, or all of a user's generation, that was revoked before it expired."""
-
-    token_id: str
-    """A token's `jti`, or what `tokens_of_generation` says."""
-    expires_at: datetime
-
-
-class RevocationRows(Protocol):
-    """Access tokens that were revoked before they expired."""
-
-    async def add(self, token: RevokedToken, now: datetime) -> None:
-        """Remember one; again is fine."""
-        ...
-
-    async def newest(self, now: datetime, *, tokens_max: int) -> list[RevokedToken]:
-        """Read those that have not expired, newest first."""
-        ...
-
-    async def forget_expired(self, now: datetime) -> int:
-        """Delete those that have expired; return how many."""
-        ...
-
-
-class ResetRows(Protocol):
-    """One-use tokens to set a new password with, by their hashes."""
-
-    async def add(self, token_hash: bytes, user_id: UUID, expires_at: datetime) -> None:
-        """Write a new token."""
-        ...
-
-    async def find(self, token_hash: bytes, now: datetime) -> UUID | None:
-        """Tell whose token it is, while it is good."""
-        ...
-
-    async def take(self, token_hash: bytes, now: datetime) -> bool:
-        """Use a token up, and say whether it was still there and good."""
-        ...
-
-    async def forget_of(self, user_id: UUID) -> None:
-        """Delete all of a user's."""
-        ...
-
-    async def forget_expired(self, now: datetime) -> int:
-        """Delete those that have expired; return how many."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdentityRows:
-    """What one transaction reads and writes of people."""
-
-    users: UserRows
-    sessions: SessionRows
-    revocations: RevocationRows
-    resets: ResetRows
-
-
-class IdentityStore(Protocol):
-    """The orders database, as the use cases of identity see it."""
-
-    def transaction(self) -> AbstractAsyncContextManager[IdentityRows]:
-        """Begin; commit at the end, roll back on any exception."""
-        ...
-
-
-class ResetDelivery(Protocol):
-    """The way by which a user gets a token to set a new password with, and nobody else does."""
-
-    async def deliver(self, issued: IssuedReset) -> None:
-        """Hand it over; again is fine.
-
-        Raises:
-            UnavailableError: It wasn't taken.
-        """
-        ...
-
-
-class Passwords(Protocol):
-    """Slow hashing, off the event loop, for a bounded number of callers."""
-
-    async def hash(self, password: str) -> str:
-        """Hash a new password."""
-        ...
-
-    async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Check a password; None does the same work and says no."""
-        ...
-
-    def is_outdated(self, password_hash: str) -> bool:
-        """Tell whether the hash was made with other parameters than today's."""
         ...

@@ -8,9 +8,9 @@ import pytest
 
 from services.orders.domain.session import SessionTimes
 from services.orders.domain.user import Role, User
+from services.orders.identity_ports import RevokedToken
 from services.orders.outbound.passwords import Argon2Passwords
 from services.orders.outbound.store import SqlIdentityStore
-from services.orders.ports import RevokedToken
 from services.orders.use_cases.authenticate import authenticate
 from services.orders.use_cases.end_all_sessions import end_all_sessions
 from services.orders.use_cases.forget_expired import forget_expired

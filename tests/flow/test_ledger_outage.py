@@ -27,11 +27,11 @@ LONG_OUTAGE_SECONDS = 30.0
 QUICK_CIRCUIT = {"TRADEFLOW_ORDERS_LEDGER_DEADLINE_SECONDS": "2", "TRADEFLOW_ORDERS_LEDGER_OPEN_SECONDS": "1"}
 """It opens and tries again within seconds."""
 
-PATIENT_ORDERS = {**QUICK_CIRCUIT, "TRADEFLOW_ORDERS_ORDER_LIFETIME_SECONDS": "20"}
-"""An order that is placed at the end of the outage outlives it, but on a machine that needs long for a start."""
+PATIENT_ORDERS = {**QUICK_CIRCUIT, "TRADEFLOW_ORDERS_ORDER_LIFETIME_SECONDS": "30"}
+"""An order that is placed at the beginning of the outage outlives it, but on a machine that needs long for a start."""
 
 PAUSE_SECONDS = 0.25
-"""Between two attempts of a buyer: each leaves an order behind that has to be finished."""
+"""Between two attempts of a buyer: those before the circuit opens leave orders behind that have to be finished."""
 
 SHORT_LIVED = {**QUICK_CIRCUIT, "TRADEFLOW_ORDERS_ORDER_LIFETIME_SECONDS": "5"}
 """An order ends during the outage, and so does its hold, which lives four times as long."""
@@ -85,6 +85,10 @@ async def until_circuit(processes: ServiceProcesses, state: int) -> None:
     await until(look, lambda seen: seen == state, f"the circuit's state {state}", seconds_max=60)
 
 
+async def pending_orders(client: TradeFlowClient) -> list[str]:
+    return [order.order_id for order in (await client.list_orders(state="PENDING")).items]
+
+
 async def times_opened(processes: ServiceProcesses) -> float:
     return await scraped(
         processes.http_url("orders"), "tradeflow_circuit_transitions_total", target="ledger", state="opened"
@@ -104,19 +108,21 @@ async def test_while_the_ledger_is_down_orders_are_put_off_politely_and_after_it
         ledger = processes.by_name["ledger"]
         async with impatient(processes, buyer) as client:
             down_until = time.monotonic() + OUTAGE_SECONDS
+            ledger.pause()
+            asking = asyncio.create_task(refusal_of(client, load.sku, key))
+            begun = await until(lambda: pending_orders(client), lambda orders: len(orders) == 1, "the order is begun")
             await asyncio.to_thread(ledger.kill)
+            await asking
             await until_circuit(processes, OPEN)
             while time.monotonic() < down_until:
                 assert (await refusal_of(client, load.sku)).retry_after_seconds >= 1
                 await client.list_orders(limit=1)
                 await asyncio.sleep(PAUSE_SECONDS)
-            await refusal_of(client, load.sku, key)
-            pending = (await client.list_orders(state="PENDING", limit=1)).items[0]
             await asyncio.to_thread(ledger.start)
             await until_circuit(processes, CLOSED)
 
             finished = await buyer.client.place_order({load.sku: 1}, idempotency_key=key)
-            assert finished.order_id == pending.order_id
+            assert [finished.order_id] == begun
             ended = await until_state(buyer, finished, "SETTLED", "EXPIRED")
             assert ended.state == "SETTLED" or finished.state == "EXPIRED"
         await load.until_answered(len(load.answered) + 10)

@@ -57,6 +57,9 @@ class MortalLedger:
         self._ledger = ledger
         self._fuse = fuse
 
+    def check_there(self) -> None:
+        self._ledger.check_there()
+
     async def reserve_funds(self, order: Order, *, buyer_token: str, expires_at: datetime) -> Hold:
         return await self._call(
             "reserve_funds", self._ledger.reserve_funds(order, buyer_token=buyer_token, expires_at=expires_at)

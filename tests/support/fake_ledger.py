@@ -25,9 +25,14 @@ class FakeLedger:
         self.refusals: dict[str, RefusedError] = {}
         self.done: set[str] = set()
         self.is_away = False
+        self.is_known_to_be_away = False
         self.poor_sellers: set[UUID] = set()
         self.tokens: list[str] = []
         self.records = 0
+
+    def check_there(self) -> None:
+        if self.is_known_to_be_away:
+            raise UnavailableError("The ledger is away.", reason="ledger_unavailable")
 
     async def reserve_funds(self, order: Order, *, buyer_token: str, expires_at: datetime) -> Hold:
         self._check_there()

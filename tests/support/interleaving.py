@@ -108,6 +108,9 @@ class GatedLedger:
         self._ledger = ledger
         self._gates = gates
 
+    def check_there(self) -> None:
+        self._ledger.check_there()
+
     async def reserve_funds(self, order: Order, *, buyer_token: str, expires_at: datetime) -> Hold:
         await self._gates.pass_gate("reserve_funds")
         return await self._answer(

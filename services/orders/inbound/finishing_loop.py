@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.orders.domain.terms import Terms
-from services.orders.ports import IdentityStore, Ledger, Store
+from services.orders.identity_ports import IdentityStore
+from services.orders.ports import Ledger, Store
 from services.orders.use_cases.finish_orders import ORDERS_A_PASS_MAX, finish_orders
 from services.orders.use_cases.forget_expired import SESSIONS_A_PASS_MAX, forget_expired
 from services.orders.use_cases.forget_keys import KEYS_A_PASS_MAX, forget_keys

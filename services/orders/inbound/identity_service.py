@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.orders.domain.password_reset import RESET_SECONDS
 from services.orders.domain.session import SessionTimes
 from services.orders.domain.user import Role, User
-from services.orders.ports import IdentityStore, Passwords, RevokedToken
+from services.orders.identity_ports import IdentityStore, Passwords, RevokedToken
 from services.orders.use_cases.authenticate import authenticate
 from services.orders.use_cases.end_all_sessions import end_all_sessions
 from services.orders.use_cases.end_session import end_session

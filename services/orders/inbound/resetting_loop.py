@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 
 from services.orders.domain.password_reset import IssuedReset
+from services.orders.identity_ports import IdentityStore, ResetDelivery
 from services.orders.metrics import ResetMetrics
-from services.orders.ports import IdentityStore, ResetDelivery
 from services.orders.use_cases.issue_password_reset import issue_password_reset
 from services.runtime.backoff import jittered_seconds
 from services.runtime.clock import Clock

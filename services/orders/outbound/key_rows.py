@@ -33,6 +33,8 @@ _LOCK: Final = """
     FROM idempotency_keys WHERE user_id = $1 AND idempotency_key = $2 FOR UPDATE
 """
 
+_KNOWS: Final = "SELECT 1 AS known FROM idempotency_keys WHERE user_id = $1 AND idempotency_key = $2"
+
 # Only while the request is under way: an answer stays.
 _LEASE: Final = """
     UPDATE idempotency_keys SET lease_expires_at = $1
@@ -108,6 +110,10 @@ class SqlKeyRows:
             to_micros(record.created_at),
         )
         return None if written else await self._lock(request)
+
+    async def knows(self, request: RequestKey) -> bool:
+        """Tell, without a lock, whether an earlier request came with this key."""
+        return bool(await self._connection.fetch(_KNOWS, request.user_id, request.key.encode()))
 
     async def lease(self, request: RequestKey, lease_expires_at: datetime) -> None:
         """Begin a new lease of a key that is in flight, or end it by an instant that has passed."""

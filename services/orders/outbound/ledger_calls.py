@@ -86,6 +86,14 @@ class LedgerCalls:
         self._guards = guards or LedgerGuards.make()
         self._gathering: Gathering[Command, Outcome] = Gathering(self._execute_batch, items_max=COMMANDS_OF_CALL_MAX)
 
+    def check_there(self) -> None:
+        """Let those pass whose command would be sent now.
+
+        Raises:
+            UnavailableError: `ledger_unavailable`: the circuit is open.
+        """
+        self._guards.circuit.check()
+
     async def execute(self, command: Command) -> Receipt:
         """Run a command, together with those of others.
 
@@ -96,7 +104,7 @@ class LedgerCalls:
                 doesn't answer (`ledger_unavailable`), too many wait for it (`ledger_busy`) or the caller's time is over
                 (`deadline_exceeded`); or it doesn't let this service in (`ledger_refuses_service`).
         """
-        self._guards.circuit.check()
+        self.check_there()
         with traced_call(f"ledger {command.WhichOneof('command')}"), self._guards.bulkhead.place():
             command.traceparent = current_traceparent()
             return await self._execute(command, self._seconds_left())

@@ -38,6 +38,10 @@ class GrpcLedger:
         """Speak over a channel, which its owner closes; `deadline_seconds` bounds a call with all its repetitions."""
         self._calls = LedgerCalls(channel, tokens, deadline_seconds=deadline_seconds, guards=guards)
 
+    def check_there(self) -> None:
+        """Let those pass whose command would be sent now."""
+        self._calls.check_there()
+
     async def reserve_funds(self, order: Order, *, buyer_token: str, expires_at: datetime) -> Hold:
         """Hold the order's total; with automatic capture the hold is permanent at once."""
         command = ReserveFunds(

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Final
 
 from services.orders.domain.session import RefreshToken, Session
+from services.orders.identity_ports import RevokedToken
 from services.orders.outbound.tables import Tables
-from services.orders.ports import RevokedToken
 from services.runtime.clock import from_micros, to_micros
 from services.runtime.database.port import Connection
 

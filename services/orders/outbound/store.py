@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from services.orders.domain.order import Order
 from services.orders.domain.order_state import OrderState
+from services.orders.identity_ports import IdentityRows
 from services.orders.outbound.comparison_rows import SqlComparisonRows
 from services.orders.outbound.fee_rows import SqlFeeRows
 from services.orders.outbound.key_rows import SqlKeyRows
@@ -21,7 +22,7 @@ from services.orders.outbound.tables import bind
 from services.orders.outbound.user_rows import PiccoloUserRows
 from services.orders.outbound.webhook_notices import write_notices
 from services.orders.outbound.webhook_rows import SqlWebhookRows
-from services.orders.ports import IdentityRows, Rows
+from services.orders.ports import Rows
 from services.runtime.clock import Clock
 from services.runtime.database.port import Connection, Database, DuplicateKeyError
 from services.runtime.errors import ConflictError

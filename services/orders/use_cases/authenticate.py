@@ -6,7 +6,7 @@ from services.orders.domain.user import (
     User,
     normalise_email,
 )
-from services.orders.ports import IdentityStore, Passwords
+from services.orders.identity_ports import IdentityStore, Passwords
 from services.runtime.errors import InvalidArgumentError
 
 

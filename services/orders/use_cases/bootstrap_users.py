@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from services.orders.domain.user import EmailTakenError, Role, User, check_password, normalise_email
-from services.orders.ports import IdentityStore, Passwords
+from services.orders.identity_ports import IdentityStore, Passwords
 from services.runtime.clock import Clock
 from services.runtime.ids import new_id
 

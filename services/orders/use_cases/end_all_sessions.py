@@ -10,7 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.orders.domain.user import tokens_of_generation
-from services.orders.ports import IdentityRows, IdentityStore, RevokedToken
+from services.orders.identity_ports import IdentityRows, IdentityStore, RevokedToken
 from services.runtime.clock import Clock
 from services.runtime.errors import NotFoundError
 

@@ -1,6 +1,6 @@
 """End a session."""
 
-from services.orders.ports import IdentityStore
+from services.orders.identity_ports import IdentityStore
 from services.orders.use_cases.refresh_token import hash_of
 from services.runtime.clock import Clock
 

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from services.orders.domain.user import User, normalise_email
-from services.orders.ports import IdentityStore
+from services.orders.identity_ports import IdentityStore
 from services.runtime.errors import NotFoundError
 
 

@@ -1,6 +1,6 @@
 """Forget sessions, revocations and password resets that time has ended anyway."""
 
-from services.orders.ports import IdentityStore
+from services.orders.identity_ports import IdentityStore
 from services.runtime.clock import Clock
 
 SESSIONS_A_PASS_MAX = 500

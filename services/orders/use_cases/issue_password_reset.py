@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from services.orders.domain.password_reset import RESET_SECONDS, IssuedReset
 from services.orders.domain.user import normalise_email
-from services.orders.ports import IdentityStore
+from services.orders.identity_ports import IdentityStore
 from services.orders.use_cases.refresh_token import TOKEN_BYTES, hash_of
 from services.runtime.clock import Clock
 from services.runtime.errors import NotFoundError

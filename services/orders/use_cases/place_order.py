@@ -12,7 +12,7 @@ from services.orders.ports import Ledger, Store
 from services.orders.use_cases.once import Answer, lease_given_back, refuse
 from services.orders.use_cases.placing import PlaceOrder, Placing
 from services.runtime.clock import Clock
-from services.runtime.errors import InvalidArgumentError, RefusedError
+from services.runtime.errors import InvalidArgumentError, RefusedError, UnavailableError
 
 
 async def place_order(wanted: PlaceOrder, *, placing: Placing, store: Store, ledger: Ledger, clock: Clock) -> Answer:
@@ -23,9 +23,11 @@ async def place_order(wanted: PlaceOrder, *, placing: Placing, store: Store, led
         RefusedError: `unknown_sku`, `out_of_stock`: there is no order; `insufficient_funds`: the order is REJECTED, and
             the details carry its `order_id`.
         ConflictError: `request_in_flight`; `idempotency_key_reused`.
-        UnavailableError: The ledger is away. The order stays PENDING, and the same key finishes it.
+        UnavailableError: The ledger is away. An order that was begun stays PENDING, and the same key finishes it; while
+            calls on the ledger are held back (`ledger_unavailable`), none is begun.
     """
     check_wishes(wanted.wishes)
+    await _check_can_begin(wanted, store=store, ledger=ledger)
     begun = await placing.begin(wanted)
     if begun.replayed:
         return begun
@@ -39,6 +41,20 @@ async def place_order(wanted: PlaceOrder, *, placing: Placing, store: Store, led
         except (RefusedError, InvalidArgumentError) as error:
             return await _reject(wanted, begun.order, _refusal(error, begun.order), store=store, clock=clock)
         return await placing.go_on(wanted, begun.order, hold)
+
+
+async def _check_can_begin(wanted: PlaceOrder, *, store: Store, ledger: Ledger) -> None:
+    """While the ledger is known to be away, begin nothing: it would keep stock from others until it expires.
+
+    What an earlier request began, or was answered, has its answer as always.
+    """
+    try:
+        ledger.check_there()
+    except UnavailableError:
+        async with store.transaction() as rows:
+            is_known = await rows.keys.knows(wanted.request)
+        if not is_known:
+            raise
 
 
 async def _reject(wanted: PlaceOrder, order: Order, refusal: RefusedError, *, store: Store, clock: Clock) -> Answer:

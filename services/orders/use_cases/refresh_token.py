@@ -7,7 +7,7 @@ from datetime import datetime
 
 from services.orders.domain.session import RefreshToken, Session
 from services.orders.domain.user import User
-from services.orders.ports import IdentityRows
+from services.orders.identity_ports import IdentityRows
 
 TOKEN_BYTES = 32
 """256 bits: nobody guesses one, so a plain SHA-256 hides it well enough."""

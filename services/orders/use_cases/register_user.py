@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.orders.domain.user import Role, User, check_password, check_registrable, normalise_email
-from services.orders.ports import IdentityStore, Passwords
+from services.orders.identity_ports import IdentityStore, Passwords
 from services.runtime.clock import Clock
 from services.runtime.ids import new_id
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from services.orders.domain.user import UnknownResetTokenError, check_password
-from services.orders.ports import IdentityStore, Passwords, RevokedToken
+from services.orders.identity_ports import IdentityStore, Passwords, RevokedToken
 from services.orders.use_cases.end_all_sessions import end_generation
 from services.orders.use_cases.refresh_token import hash_of
 from services.runtime.clock import Clock

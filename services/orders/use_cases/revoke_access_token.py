@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from services.orders.ports import IdentityStore, RevokedToken
+from services.orders.identity_ports import IdentityStore, RevokedToken
 from services.runtime.clock import Clock
 from services.runtime.errors import InvalidArgumentError
 

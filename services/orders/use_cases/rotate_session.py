@@ -5,7 +5,7 @@ from services.orders.domain.session import (
     SessionTimes,
     UnknownRefreshTokenError,
 )
-from services.orders.ports import IdentityStore
+from services.orders.identity_ports import IdentityStore
 from services.orders.use_cases.refresh_token import IssuedToken, hash_of, issue_token
 from services.runtime.clock import Clock
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from services.orders.domain.session import SessionTimes, begin_session
 from services.orders.domain.user import BadCredentialsError
-from services.orders.ports import IdentityStore
+from services.orders.identity_ports import IdentityStore
 from services.orders.use_cases.refresh_token import IssuedToken, issue_token
 from services.runtime.clock import Clock
 from services.runtime.errors import NotFoundError

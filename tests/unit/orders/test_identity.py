@@ -9,9 +9,9 @@ from argon2 import Parameters, PasswordHasher, extract_parameters
 
 from services.orders.domain.session import SessionTimes
 from services.orders.domain.user import Role, User, normalise_email
+from services.orders.identity_ports import RevokedToken
 from services.orders.outbound.passwords import Argon2Passwords
 from services.orders.outbound.store import SqlIdentityStore
-from services.orders.ports import RevokedToken
 from services.orders.use_cases.authenticate import authenticate
 from services.orders.use_cases.bootstrap_users import BootstrapUser, bootstrap_users
 from services.orders.use_cases.end_all_sessions import end_all_sessions

@@ -203,6 +203,27 @@ async def test_while_the_ledger_is_away_the_order_waits_and_the_same_key_finishe
     assert not answer.replayed
 
 
+async def test_while_the_ledger_is_known_to_be_away_no_order_is_begun(world: OrdersWorld) -> None:
+    world.bank.is_known_to_be_away = True
+
+    with pytest.raises(UnavailableError) as away:
+        await world.place()
+
+    assert away.value.reason == "ledger_unavailable"
+    assert await world.all_orders() == []
+    assert await world.stock() == STOCK
+
+
+async def test_while_the_ledger_is_known_to_be_away_an_earlier_answer_is_given_again(world: OrdersWorld) -> None:
+    placed = await world.place()
+    world.bank.is_known_to_be_away = True
+
+    answer = await world.place()
+
+    assert answer.replayed
+    assert answer.order.order_id == placed.order.order_id
+
+
 async def test_a_crash_frees_the_key_when_its_lease_runs_out(world: OrdersWorld) -> None:
     world.ledger = MortalLedger(world.bank, Fuse(dies_at=0))
     with pytest.raises(ProcessDied):
