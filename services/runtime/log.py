@@ -50,7 +50,7 @@ DEPTH_MAX = 6
 SECRET_IN_TEXT = re.compile(
     r"(?i:\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"  # an Authorization header's value
     r"|\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"  # a JWT
-    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # a URL's user and password
+    r"|(?<=://)[^/\s:@]*:(?!\d{1,5}/)[^\s@]+(?=@)"  # a URL's user and password, and not a port and a path
 )
 """What looks like a secret inside a sentence."""
 

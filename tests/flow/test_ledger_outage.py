@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -85,7 +86,7 @@ async def until_circuit(processes: ServiceProcesses, state: int) -> None:
     await until(look, lambda seen: seen == state, f"the circuit's state {state}", seconds_max=60)
 
 
-async def pending_orders(client: TradeFlowClient) -> list[str]:
+async def pending_orders(client: TradeFlowClient) -> list[UUID]:
     return [order.order_id for order in (await client.list_orders(state="PENDING")).items]
 
 

@@ -132,6 +132,7 @@ def test_what_only_sounds_like_a_secret_stays(key: str) -> None:
         (f"got {JWT}", f"got {REDACTED}"),
         ("mysql://app:hunter2@db:3306/ledger", f"mysql://{REDACTED}@db:3306/ledger"),
         ("redis://:hunter2@redis:6379", f"redis://{REDACTED}@redis:6379"),
+        ("mysql://app:hun/ter2@db:3306/ledger", f"mysql://{REDACTED}@db:3306/ledger"),
         ("http://127.0.0.1:8080/path@x", "http://127.0.0.1:8080/path@x"),
         ("a bearer of news", "a bearer of news"),
     ],
