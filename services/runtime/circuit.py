@@ -3,19 +3,17 @@
     closed ──failures in a row──> open ──after a while──> half open ──the probe is answered──> closed
                                     ^────────────the probe fails──────────┘
 
-purgatory is the state machine. Added here: one probe at a time, calls of an earlier state that come back late and say
-nothing any more, calls that say nothing at all (their caller left), the metrics and the log.
+One probe at a time. Calls of an earlier state that come back late say nothing any more, and some calls say nothing at
+all: their caller left.
 """
 
 import time
 from collections.abc import Awaitable, Callable
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 from typing import Final, NoReturn, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from purgatory.domain.model import CLOSED, HALF_OPENED, OPENED, Context, OpenedState
-from purgatory.typing import StateName
 
 from services.runtime.errors import UnavailableError
 
@@ -30,10 +28,24 @@ OPEN_SECONDS: Final = 5.0
 PROBE_SECONDS: Final = 1.0
 """The hint while a probe is under way: by then it has most likely been answered."""
 
-STATE_NUMBERS: Final[dict[StateName, int]] = {CLOSED: 0, HALF_OPENED: 1, OPENED: 2}
-"""How the gauge shows a state."""
-
 Reply = TypeVar("Reply")
+
+
+class State(StrEnum):
+    """What becomes of the next call."""
+
+    CLOSED = "closed"
+    """It is made."""
+
+    HALF_OPENED = "half-opened"
+    """It is the probe."""
+
+    OPENED = "opened"
+    """It is refused."""
+
+
+STATE_NUMBERS: Final = {State.CLOSED: 0, State.HALF_OPENED: 1, State.OPENED: 2}
+"""How the gauge shows a state."""
 
 
 class Verdict(Enum):
@@ -87,7 +99,12 @@ class Circuit:
             open_seconds: How long it then stays open.
             metrics: Where its state is shown.
         """
-        self._context = Context(target, failures_max, open_seconds)
+        self._target = target
+        self._failures_max = failures_max
+        self._open_seconds = open_seconds
+        self._state = State.CLOSED
+        self._failures = 0
+        self._opened_at_seconds = 0.0
         self._generation = 0
         self._is_probing = False
         self._metrics = metrics or CircuitMetrics(CollectorRegistry())
@@ -95,9 +112,9 @@ class Circuit:
         self._metrics.state.labels(target).set_function(lambda: STATE_NUMBERS[self.state])
 
     @property
-    def state(self) -> StateName:
-        """Tell `closed`, `opened`, or `half-opened`: the next call, if there is one, is the probe."""
-        return HALF_OPENED if self._context.state == OPENED and self._seconds_open() < 0 else self._context.state
+    def state(self) -> State:
+        """Tell what becomes of a call that comes now."""
+        return State.HALF_OPENED if self._state is State.OPENED and self._seconds_open() <= 0 else self._state
 
     def check(self) -> None:
         """Refuse at once what `run` would refuse now.
@@ -105,7 +122,7 @@ class Circuit:
         Raises:
             UnavailableError: `{target}_unavailable`, with the time until the next probe.
         """
-        if self.state == OPENED:
+        if self.state is State.OPENED:
             self._refuse(self._seconds_open())
         if self._is_probing:
             self._refuse(PROBE_SECONDS)
@@ -123,8 +140,9 @@ class Circuit:
             UnavailableError: As `check`.
         """
         self.check()
-        self._half_open_when_due()
-        is_probe, generation = self._context.state == HALF_OPENED, self._generation
+        if self._state is not self.state:
+            self._become(self.state)
+        is_probe, generation = self._state is State.HALF_OPENED, self._generation
         self._is_probing = is_probe
         try:
             reply = await call()
@@ -142,42 +160,33 @@ class Circuit:
         """Count what failed although its calls were answered, such as work that was put off again and again."""
         self._learn(Verdict.FAILED, self._generation)
 
-    def _half_open_when_due(self) -> None:
-        if self._context.state != OPENED:
-            return
-        try:
-            self._context.handle_new_request()
-        except OpenedState:  # the machine's clock was set back meanwhile
-            self._refuse(self._seconds_open())
-        self._note_change()
-
     def _learn(self, verdict: Verdict, generation: int) -> None:
-        if generation != self._generation or verdict is Verdict.UNKNOWN:
+        if generation != self._generation or verdict is Verdict.UNKNOWN or self._state is State.OPENED:
             return  # what began before the last change says nothing of now
-        before = self._context.state
-        if verdict is Verdict.FAILED:
-            self._context.handle_exception(UnavailableError("The call failed."))
-        else:
-            self._context.handle_end_request()
-        if self._context.state != before:
-            self._note_change()
-        self._context.messages.clear()  # they are for stores that several processes share
+        if verdict is Verdict.ANSWERED:
+            self._failures = 0
+            if self._state is State.HALF_OPENED:
+                self._become(State.CLOSED)
+            return
+        self._failures += 1
+        if self._state is State.HALF_OPENED or self._failures >= self._failures_max:
+            self._opened_at_seconds = time.monotonic()
+            self._become(State.OPENED)
 
-    def _note_change(self) -> None:
+    def _become(self, state: State) -> None:
+        self._state = state
         self._generation += 1
-        target, state = self._context.name, self._context.state
-        self._metrics.transitions.labels(target, state).inc()
-        log = logger.warning if state == OPENED else logger.info
-        log("circuit_changed", target=target, state=state)
+        self._metrics.transitions.labels(self._target, state).inc()
+        log = logger.warning if state is State.OPENED else logger.info
+        log("circuit_changed", target=self._target, state=state)
 
     def _seconds_open(self) -> float:
-        opened_at = self._context.opened_at
-        return 0.0 if opened_at is None else opened_at + self._context.ttl - time.time()
+        return self._opened_at_seconds + self._open_seconds - time.monotonic()
 
     def _refuse(self, seconds: float) -> NoReturn:
         self._refused.inc()
         raise UnavailableError(
-            f"The {self._context.name} doesn't answer; calls are held back until it does.",
-            reason=f"{self._context.name}_unavailable",
+            f"The {self._target} doesn't answer; calls are held back until it does.",
+            reason=f"{self._target}_unavailable",
             retry_after_seconds=seconds,
         )

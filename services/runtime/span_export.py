@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from opentelemetry import trace as otel
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.exporter.zipkin.json import ZipkinExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -72,12 +70,17 @@ def recording_spans(
 
 
 def _exporter(traces_url: str) -> SpanExporter:
+    """Load the one exporter that is asked for: each brings a library for HTTP, which every start would pay for."""
     scheme, _, transport = urlsplit(traces_url).scheme.partition("+")
     endpoint = traces_url.removeprefix(f"{scheme}+")
     if transport in {"http", "https"}:
         if scheme == "zipkin":
+            from opentelemetry.exporter.zipkin.json import ZipkinExporter  # noqa: PLC0415 - see above
+
             return ZipkinExporter(endpoint=endpoint, timeout=SEND_SECONDS_MAX)
         if scheme == "otlp":
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - see above
+
             return OTLPSpanExporter(endpoint=endpoint, timeout=SEND_SECONDS_MAX)
     raise InvalidArgumentError(
         "a traces URL is zipkin+http://host:9411/api/v2/spans or otlp+http://host:4318/v1/traces",
