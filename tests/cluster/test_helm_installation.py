@@ -54,6 +54,7 @@ def test_the_namespace_refuses_a_pod_with_more_rights(installation: Installation
         installation.kubectl("create", "--filename", "-", stdin=json.dumps(pod))
 
 
+@pytest.mark.soak  # three minutes; an upgrade restarts each service in the same way
 async def test_a_rolling_restart_of_each_service_loses_no_answer(shop: PublicShop, installation: Installation) -> None:
     def restart(service: str) -> None:
         installation.kubectl("rollout", "restart", f"deployment/{RELEASE}-{service}")
@@ -73,7 +74,7 @@ async def test_whichever_pod_is_killed_takes_no_answer_with_it(shop: PublicShop,
     await while_people_order(shop, *(partial(kill_the_oldest, service) for service in each_pod))
 
 
-@pytest.mark.soak  # two minutes; a rolling restart ends pods in the same way
+@pytest.mark.soak  # two minutes; an upgrade ends pods in the same way
 async def test_a_pod_that_is_evicted_takes_no_answer_with_it(shop: PublicShop, installation: Installation) -> None:
     def evict(service: str) -> None:
         installation.evict(installation.pods(service)[0])

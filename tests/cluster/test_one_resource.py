@@ -65,6 +65,7 @@ async def test_one_resource_is_a_platform_on_which_an_order_settles(shop: Public
         assert told[of_type] == "True", of_type
 
 
+@pytest.mark.soak  # two minutes
 async def test_a_change_reaches_one_service_after_the_other_and_loses_no_answer(
     shop: PublicShop, resource: OneResource
 ) -> None:
@@ -80,6 +81,7 @@ async def test_a_change_reaches_one_service_after_the_other_and_loses_no_answer(
         assert before.ready_at <= after.made_at
 
 
+@pytest.mark.soak  # three minutes
 async def test_a_failed_migration_leaves_the_old_version_serving_until_the_resource_is_put_right(
     shop: PublicShop, resource: OneResource
 ) -> None:
