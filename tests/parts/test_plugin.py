@@ -99,12 +99,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+PLUGINS = ("-p", "xdist", "-p", "pytest_timeout", "-p", "no:cacheprovider")
+"""Those alone: the others that are installed here take seconds to load, in each process."""
+
+
 def run(folder: Path, test: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_example.py").write_text(test)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, "."],
+        [sys.executable, "-m", "pytest", *PLUGINS, *options, "."],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment},
         capture_output=True,
         text=True,
         check=False,
