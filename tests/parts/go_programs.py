@@ -113,7 +113,9 @@ def _build(program: GoProgram, built: Path) -> None:
 
 def _words(program: GoProgram, target: Path) -> list[str]:
     flags = " ".join(("-s", "-w", *(_stamps() if program.stamp else ())))
-    return ["build", "-trimpath", f"-ldflags={flags}", "-o", str(target), program.package]
+    # What the linker leaves out needs not be compiled, which is a tenth of the time.
+    compiler_flags = "-gcflags=all=-dwarf=false"
+    return ["build", "-trimpath", compiler_flags, f"-ldflags={flags}", "-o", str(target), program.package]
 
 
 def _stamps() -> Iterator[str]:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -38,6 +38,12 @@ NO_RATE_LIMITS = {
 
 REPOSITORY = Path(__file__).parents[2]
 """Where `python -m services…` works."""
+
+
+class Killable(Protocol):
+    """A process, however it was started."""
+
+    def kill(self) -> None: ...
 
 
 class PlatformProcess:
@@ -75,7 +81,7 @@ class PlatformProcess:
                 cwd=REPOSITORY,
                 start_new_session=True,
             )
-        with _alarm(self._process, START_SECONDS_MAX):
+        with alarm(self._process, START_SECONDS_MAX):
             line = self._stdout().readline()
         assert line, f"the platform did not start: {self.errors_file.read_text()}"
         self.addresses = json.loads(line)
@@ -108,7 +114,7 @@ class PlatformProcess:
 
     def _ended(self) -> int:
         process = self._running()
-        with _alarm(process, STOP_SECONDS_MAX):
+        with alarm(process, STOP_SECONDS_MAX):
             exit_code = process.wait()
         self._stdout().close()
         self._process = None
@@ -170,7 +176,7 @@ def _free_ports(gateway_port: str) -> list[str]:
 
 
 @contextmanager
-def _alarm(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
+def alarm(process: Killable, seconds: float) -> Iterator[None]:
     """Kill a process that takes too long, so that who reads from it goes on."""
     watchdog = threading.Timer(seconds, process.kill)
     watchdog.start()

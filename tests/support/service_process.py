@@ -4,11 +4,18 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.platform import REPOSITORY, START_SECONDS_MAX, STOP_SECONDS_MAX
+from tests.support.forked_process import ForkedProcess, import_for_all
+from tests.support.platform import REPOSITORY, START_SECONDS_MAX, STOP_SECONDS_MAX, alarm
+
+import_for_all(
+    [
+        *(f"services.{service}.wiring" for service in ("ledger", "orders", "gateway")),
+        "services.embedded.commands.verify",
+    ]
+)
 
 
 class ServiceProcess:
@@ -22,7 +29,7 @@ class ServiceProcess:
         self._environment = {**os.environ, **environment}
         self.code = REPOSITORY
         """The folder of the code that the next start runs."""
-        self._process: subprocess.Popen[str] | None = None
+        self._process: ForkedProcess | subprocess.Popen[str] | None = None
 
     @property
     def process_id(self) -> int:
@@ -32,9 +39,15 @@ class ServiceProcess:
 
     def begin(self) -> None:
         """Start it, without waiting for it."""
+        module = f"services.{self.service}"
+        if self.code == REPOSITORY:
+            self._process = ForkedProcess(
+                module, environment=self._environment, errors_file=self.errors_file, folder=self.code
+            )
+            return
         with self.errors_file.open("a") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{self.service}"],
+                [sys.executable, "-m", module],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -47,11 +60,8 @@ class ServiceProcess:
         """Wait until it says where it listens."""
         assert self._process is not None
         assert self._process.stdout is not None
-        watchdog = threading.Timer(START_SECONDS_MAX, self._process.kill)
-        watchdog.start()
-        line = self._process.stdout.readline()
-        watchdog.cancel()
-        watchdog.join()
+        with alarm(self._process, START_SECONDS_MAX):
+            line = self._process.stdout.readline()
         assert line.startswith(self.service), f"{self.name} did not start: {self.errors_file.read_text()}"
 
     def start(self) -> None:
@@ -104,7 +114,7 @@ class ServiceProcess:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def _ended(self, process: "subprocess.Popen[str]") -> int:
+    def _ended(self, process: "ForkedProcess | subprocess.Popen[str]") -> int:
         exit_code = process.wait()
         if process.stdout is not None:
             process.stdout.close()
