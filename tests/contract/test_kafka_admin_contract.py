@@ -14,6 +14,7 @@ from tests.support.fake_kafka_admin import FakeCluster, FakeKafkaAdmin
 from tests.support.waiting import eventually
 from tradeflow_operator.clients.fence import Fence, open_fence
 from tradeflow_operator.clients.kafka import KafkaAdmin
+from tradeflow_operator.clients.kafka_users import KafkaUsers
 from tradeflow_operator.errors import NotLeaderError, RefusedError, UnavailableError
 from tradeflow_operator.metrics import OperatorMetrics
 
@@ -322,3 +323,13 @@ async def test_a_broker_that_does_not_answer_is_said_to_be_unreachable(cluster: 
         with pytest.raises(UnavailableError) as unavailable:
             await call
         assert unavailable.value.reason == "KafkaUnreachable"
+
+
+@pytest.mark.part("kafka")
+async def test_a_kafka_that_keeps_no_rights_is_told_from_one_that_does_not_answer(kafka_url: str) -> None:
+    users = KafkaUsers(RealOne(kafka_url).client())
+
+    with pytest.raises(RefusedError, match=r"authorizer\.class\.name") as refused:
+        await users.rights("somebody")
+
+    assert refused.value.reason == "KafkaHasNoAuthorizer"

@@ -57,7 +57,7 @@ class KafkaAdmin:
 
     All calls raise:
         UnavailableError: `KafkaUnreachable`; try again.
-        RefusedError: `KafkaForbidden` or `KafkaRefused`; the message is the broker's.
+        RefusedError: `KafkaForbidden`, `KafkaRefused` or `KafkaHasNoAuthorizer`; the message is the broker's.
     """
 
     def __init__(self, config: Mapping[str, Any], fence: Fence, metrics: OperatorMetrics, *, batch_size: int) -> None:

@@ -63,6 +63,11 @@ def meaning_of(error: KafkaException, what: str) -> OperatorError:
     inner = error.args[0]
     told = without_secrets(inner.str() if isinstance(inner, KafkaError) else str(error))
     code = code_of(error)
+    if code == KafkaError.SECURITY_DISABLED:
+        return RefusedError(
+            f"Kafka can't {what}: it has no authorizer (its setting authorizer.class.name), so it keeps no rights.",
+            reason="KafkaHasNoAuthorizer",
+        )
     if code in _FORBIDDEN:
         return RefusedError(f"Kafka doesn't let this user {what}: {told}", reason="KafkaForbidden")
     if code in _REFUSED:

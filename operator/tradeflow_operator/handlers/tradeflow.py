@@ -13,7 +13,6 @@ from tradeflow_operator.conditions import condition_of, ready_of
 from tradeflow_operator.kinds import Kind
 from tradeflow_operator.reconcile.plan import Plan, Step
 from tradeflow_operator.reconcile.platform_health import (
-    COMPONENTS,
     SUMMED_UP,
     Component,
     Health,
@@ -27,6 +26,7 @@ from tradeflow_operator.reconcile.platform_release import (
     UninstallRelease,
     UpgradeRelease,
     release_name_of,
+    steps_of,
 )
 from tradeflow_operator.reconcile.tradeflow import PlatformSeen, plan_platform
 from tradeflow_operator.resources import Resource
@@ -65,13 +65,20 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
     async def observe(self, resource: Resource[TradeFlowSpec]) -> PlatformSeen:
         """Look at helm's record, the Deployments, the resources of our kinds, and what the ledger says of its money."""
         namespace, release = resource.namespace, release_name_of(resource)
+        wanted = steps_of(resource.spec)
         newest, components, resources, (invariants, answers) = await asyncio.gather(
             self._release(resource),
-            self._components(namespace, release),
+            self._components(namespace, release, wanted),
             self._resources(namespace, release),
             self._invariants(namespace, release),
         )
-        health = Health(components=components, resources=resources, invariants=invariants, ledger_answers=answers)
+        health = Health(
+            components=components,
+            resources=resources,
+            invariants=invariants,
+            ledger_answers=answers,
+            wanted=wanted,
+        )
         terminating = resource.deleting and await self._kubernetes.is_terminating(namespace)
         return PlatformSeen(release=newest, health=health, namespace_terminating=terminating)
 
@@ -103,10 +110,10 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
             values=record.values,
         )
 
-    async def _components(self, namespace: str, release: str) -> tuple[Component, ...]:
-        paths = [object_path("apis/apps/v1", "deployments", namespace, f"{release}-{name}") for name in COMPONENTS]
+    async def _components(self, namespace: str, release: str, wanted: Sequence[str]) -> tuple[Component, ...]:
+        paths = [object_path("apis/apps/v1", "deployments", namespace, f"{release}-{name}") for name in wanted]
         found = await asyncio.gather(*(self._kubernetes.read(path) for path in paths))
-        return tuple(component_of(name, body) for name, body in zip(COMPONENTS, found, strict=True) if body)
+        return tuple(component_of(name, body) for name, body in zip(wanted, found, strict=True) if body)
 
     async def _resources(self, namespace: str, release: str) -> tuple[OwnResource, ...]:
         kinds = [kind for kinds in SUMMED_UP.values() for kind in kinds]

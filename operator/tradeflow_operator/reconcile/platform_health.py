@@ -62,6 +62,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     invariants: Mapping[str, bool] = {}
     """What the ledger's audit says, by invariant; empty while none audits."""
     ledger_answers: bool = True
+    wanted: tuple[str, ...] = COMPONENTS
+    """The components that belong to this platform, in the order of a roll-out."""
 
     def component(self, name: str) -> Component | None:
         """Find a component."""
@@ -87,20 +89,20 @@ def component_of(name: str, deployment: Mapping[str, Any]) -> Component:
 def health_conditions(health: Health) -> tuple[Condition, ...]:
     """Sum up."""
     return (
-        _components_ready(health.components),
+        _components_ready(health),
         *(_resources_ready(of_type, kinds, health.resources) for of_type, kinds in SUMMED_UP.items()),
         _invariant_holds(health),
     )
 
 
-def components_told(components: Sequence[Component]) -> str:
+def components_told(health: Health) -> str:
     """Count what is rolled out, for a column."""
-    return f"{sum(component.rolled_out for component in components)}/{len(COMPONENTS)}"
+    return f"{sum(component.rolled_out for component in health.components)}/{len(health.wanted)}"
 
 
-def _components_ready(components: Sequence[Component]) -> Condition:
-    missing = [name for name in COMPONENTS if name not in {component.name for component in components}]
-    behind = [component.name for component in components if not component.rolled_out]
+def _components_ready(health: Health) -> Condition:
+    missing = [name for name in health.wanted if health.component(name) is None]
+    behind = [component.name for component in health.components if not component.rolled_out]
     if missing:
         message = f"Not there: {', '.join(missing)}."
     elif behind:

@@ -1,13 +1,13 @@
 """The helm release that a TradeFlow resource asks for: its steps, its labels, and the values of each step. Pure.
 
-Services come in the order of `STEPS`. Those that a step hasn't reached keep their image and their values, so that a
-change of any kind reaches one service after the other.
+Services come in the order of `COMPONENTS`: nobody calls what isn't there yet. Those that a step hasn't reached keep
+their image and their values, so that a change of any kind reaches one service after the other.
 """
 
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,9 +18,6 @@ from tradeflow_operator.reconcile.ownership import DeletionPolicy
 from tradeflow_operator.reconcile.plan import Step
 from tradeflow_operator.reconcile.platform_health import COMPONENTS, Component, Health
 from tradeflow_operator.resources import FORCE_ANNOTATION, Resource
-
-STEPS = COMPONENTS
-"""In this order: nobody calls what isn't there yet."""
 
 OWNER_LABEL, DIGEST_LABEL, STEP_LABEL = f"{GROUP}/owner", f"{GROUP}/digest", f"{GROUP}/step"
 """Labels of our helm releases, which helm keeps beside its own."""
@@ -107,6 +104,12 @@ class UninstallRelease(Step, frozen=True, kw_only=True):
         return f"Uninstall the release {self.release}"
 
 
+def steps_of(spec: TradeFlowSpec) -> tuple[str, ...]:
+    """Name the services that the release installs, in the order of its steps."""
+    installs = _found(spec.values, "install")
+    return tuple(name for name in COMPONENTS if installs.get(name) is not False)
+
+
 def release_name_of(resource: Resource[TradeFlowSpec]) -> str:
     """Name the helm release."""
     return resource.spec.release_name or resource.name
@@ -145,9 +148,10 @@ def values_of(spec: TradeFlowSpec, health: Health, step: str, *, before: Mapping
     image["tag"] = spec.version
     # A digest for all would win over the tags of services that stay behind: each gets it in its turn.
     digest = image.pop("digest", "")
-    for name in COMPONENTS:
+    steps = steps_of(spec)
+    for name in steps:
         component = health.component(name)
-        if _comes_with(name, step, is_there=component is not None):
+        if _comes_with(steps, name, step, is_there=component is not None):
             if digest:
                 own = _section(_section(values, name), "image")
                 own["digest"] = own.get("digest") or digest
@@ -160,12 +164,12 @@ def values_of(spec: TradeFlowSpec, health: Health, step: str, *, before: Mapping
     return values
 
 
-def _comes_with(name: str, step: str, *, is_there: bool) -> bool:
+def _comes_with(steps: Sequence[str], name: str, step: str, *, is_there: bool) -> bool:
     """Tell whether a step makes a service what is asked for.
 
     A gateway that isn't there yet comes with orders, which is ready once it has the public keys that a gateway shows.
     """
-    return STEPS.index(name) <= STEPS.index(step) or (not is_there and step != STEPS[0])
+    return steps.index(name) <= steps.index(step) or (not is_there and step != "ledger")
 
 
 def _as_it_is(component: Component, before: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from tradeflow_operator.reconcile.platform_release import (
     DIGEST_LABEL,
     OWNER_LABEL,
     STEP_LABEL,
-    STEPS,
     ForgetPending,
     Release,
     TradeFlowSpec,
@@ -28,6 +27,7 @@ from tradeflow_operator.reconcile.platform_release import (
     digest_of,
     labels_of,
     release_name_of,
+    steps_of,
     values_of,
     wanted_tag,
 )
@@ -69,6 +69,9 @@ def plan_platform(resource: Resource[TradeFlowSpec], seen: PlatformSeen, now: da
         return Plan(verdict=_summary(resource, seen, reason=reason, message=""))
     if spec.version is None:
         return Plan(verdict=_told(resource, seen, refused("InvalidSpec", "management: Operator needs spec.version.")))
+    if not steps_of(spec):
+        nothing = "spec.values.install leaves none of ledger, orders and gateway."
+        return Plan(verdict=_told(resource, seen, refused("InvalidSpec", nothing)))
     if foreign := _foreign(resource, seen):
         return Plan(verdict=_told(resource, seen, refused("ForeignRelease", foreign)))
     return msgspec.structs.replace(_plan_release(resource, seen, now), keep_finalizer=spec.uninstalls)
@@ -95,7 +98,7 @@ def _plan_release(resource: Resource[TradeFlowSpec], seen: PlatformSeen, now: da
         step = again if release.is_first else ForgetPending(release=name, revision=release.revision)
         return Plan(steps=(step,), verdict=_under_way(resource, seen, "A helm process was stopped."))
     if release is None or release.labels.get(DIGEST_LABEL) != digest_of(resource) or release.status == "failed":
-        return _upgrade(resource, seen, STEPS[0])
+        return _upgrade(resource, seen, steps_of(resource.spec)[0])
     if _is_rolled_out(resource):
         return _stay(resource, seen)
     return _go_on(resource, seen, release, now)
@@ -108,18 +111,20 @@ def _is_rolled_out(resource: Resource[TradeFlowSpec]) -> bool:
 
 def _stay(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> Plan:
     """Sum up what was rolled out; a Deployment that somebody deleted is made again."""
-    if any(seen.health.component(name) is None for name in STEPS):
-        return _upgrade(resource, seen, STEPS[-1])
+    steps = steps_of(resource.spec)
+    if any(seen.health.component(name) is None for name in steps):
+        return _upgrade(resource, seen, steps[-1])
     message = f"Version {resource.spec.version} runs."
     return Plan(verdict=_summary(resource, seen, reason="Deployed", message=message, rolledOut=digest_of(resource)))
 
 
 def _go_on(resource: Resource[TradeFlowSpec], seen: PlatformSeen, release: Release, now: datetime) -> Plan:
     """Wait for the step that helm has taken, or take the next one."""
-    step = release.labels.get(STEP_LABEL, STEPS[0])
+    steps = steps_of(resource.spec)
+    step = release.labels.get(STEP_LABEL, steps[0])
     hindrance = _hindrance(resource, seen.health, step)
     if hindrance is None:
-        following = STEPS[STEPS.index(step) + 1 :] if step in STEPS else STEPS
+        following = steps[steps.index(step) + 1 :] if step in steps else steps
         return _upgrade(resource, seen, following[0]) if following else _stay(resource, seen)
     began_at = instant_of(release.since) or now
     is_late = now - began_at > timedelta(seconds=seconds_of(resource.spec.step_timeout))
@@ -219,7 +224,7 @@ def _told(resource: Resource[TradeFlowSpec], seen: PlatformSeen, verdict: Verdic
     tags = {component.tag for component in seen.health.components}
     status = {
         "version": tags.pop() if len(tags) == 1 else None,
-        "components": components_told(seen.health.components),
+        "components": components_told(seen.health),
         "release": release
         and {"name": release_name_of(resource), "revision": release.revision, "status": release.status},
         "failedStep": resource.status.get("failedStep") if _failed_before(resource, seen.health) else None,

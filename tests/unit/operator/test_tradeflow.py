@@ -100,6 +100,39 @@ async def test_new_values_roll_out_too() -> None:
     assert world.upgrades[0][1]["ledger"]["replicaCount"] == 3
 
 
+@pytest.mark.parametrize("left_out", COMPONENTS)
+async def test_a_service_that_is_left_out_is_not_waited_for(left_out: str) -> None:
+    world = PlatformWorld()
+    world.bench.create("shop", version="1", values={"install": {left_out: False}})
+
+    for name in COMPONENTS:
+        await world.visit()
+        if name != left_out:
+            world.roll_out(name)
+
+    assert await world.visit() == ("True", "Deployed")
+    assert set(world.tags()) == {*COMPONENTS} - {left_out}
+    assert world.bench.status("shop")["components"] == "2/2"
+
+
+async def test_a_service_that_is_left_out_may_be_somebody_elses() -> None:
+    world = PlatformWorld()
+    world.deploy("ledger", "1", release="theirs")
+    world.bench.create("shop", version="2", values={"install": {"ledger": False}})
+
+    await world.visit()
+
+    assert world.tags() == {"ledger": "1", "orders": "2", "gateway": "2"}
+
+
+async def test_a_platform_without_any_service_is_refused() -> None:
+    world = PlatformWorld()
+    world.bench.create("shop", version="1", values={"install": dict.fromkeys(COMPONENTS, False)})
+
+    assert await world.visit() == ("False", "InvalidSpec")
+    assert world.upgrades == []
+
+
 @pytest.mark.parametrize("release", ["theirs", None])
 async def test_what_somebody_else_deployed_is_left_alone(release: str | None) -> None:
     world = PlatformWorld()
