@@ -36,7 +36,7 @@ def _section(definition: Mapping[str, Any]) -> str:
     ]
     lines += ["| field | type | what |", "|---|---|---|"]
     spec = schema["properties"]["spec"]
-    lines += [f"| `{path}` | {kind} | {text} |" for path, kind, text in _fields(spec, "spec")]
+    lines += [f"| `{path}` | {kind} | {text} |" for path, kind, text in fields(spec, "spec")]
     rules = [*_rules(schema), *_rules(spec)]
     if rules:
         lines += ["", "Refused by the API server:", "", *(f"- {rule}" for rule in rules)]
@@ -46,7 +46,8 @@ def _section(definition: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _fields(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+def fields(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    """List the path of each field, its type, and what is said of it."""
     required = set(schema.get("required", ()))
     for name, field in schema.get("properties", {}).items():
         inner, at = field, f"{path}.{name}"
@@ -58,7 +59,7 @@ def _fields(schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, st
         words = [_text(field), f"One of {', '.join(map(str, field['enum']))}." if "enum" in field else ""]
         yield at, f"{kind}{needed}", " ".join(word for word in words if word).replace("|", "\\|")
         if inner.get("type") == "object":
-            yield from _fields(inner, at)
+            yield from fields(inner, at)
 
 
 def _rules(schema: Mapping[str, Any]) -> list[str]:

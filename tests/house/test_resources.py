@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.house.resource_pages import EXAMPLES, PAGE, page
+from tests.house.resource_pages import EXAMPLES, PAGE, fields, page
 from tests.support.operator_crds import definitions
 
 DEFINITIONS = definitions()
@@ -40,6 +40,13 @@ def test_a_kind_sets_no_default_in_its_spec(definition: dict[str, Any]) -> None:
     assert "default" not in keys_in(
         definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     )
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=kind_of)
+def test_kubectl_explain_has_a_word_for_each_field(definition: dict[str, Any]) -> None:
+    spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+    assert [path for path, _, text in fields(spec, "spec") if not text] == []
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
