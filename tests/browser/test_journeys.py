@@ -277,6 +277,22 @@ async def test_the_session_outlives_a_reload_is_read_by_no_script_and_ends_in_ev
     assert "session" not in kept
 
 
+async def test_who_signs_out_everywhere_is_signed_out_on_every_machine(open_tab: OpenTab, shop: PublicShop) -> None:
+    here, elsewhere, person = await open_tab(), await open_tab(), await shop.person(funds_minor=100)
+    for tab in (here, elsewhere):
+        await tab.sign_in(person.email)
+
+    await here.page.get_by_role("link", name="Account of").click()
+    await here.shows("Account")
+    await here.page.get_by_role("button", name="Sign out everywhere").click()
+    await here.agree("Sign out everywhere")
+    await here.shows("Every cent has a journal entry.")
+    await elsewhere.page.reload()
+
+    await elsewhere.shows("Every cent has a journal entry.")
+    assert await cookies_of(here.page.context) == []
+
+
 async def test_a_chosen_theme_is_kept(open_tab: OpenTab) -> None:
     tab = await open_tab(theme="light")
     await tab.open("/sign-in")

@@ -74,6 +74,8 @@ async def test_pages_of_a_buyer(look: Look, shop: PublicShop) -> None:
     await tab.page.locator(".entry summary").first.click()
     await tab.page.get_by_text("Chained by its hash").wait_for()
     await look.at("wallet")
+    await tab.go("/account", "Account")
+    await look.at("account")
     await tab.go("/nowhere", "There is nothing here")
     await look.at("nowhere")
 

@@ -1,5 +1,6 @@
 /** @file All pages, by their addresses. */
 
+import { accountPage } from "./pages/account.js";
 import { cartPage } from "./pages/cart.js";
 import { homePage } from "./pages/home.js";
 import { lostPage } from "./pages/lost.js";
@@ -24,6 +25,7 @@ export const ROUTES = [
   { path: /^\/wallet$/, title: "Wallet", show: walletPage },
   { path: /^\/treasury$/, title: "Treasury", show: treasuryPage },
   { path: /^\/operations$/, title: "Operations", show: operationsPage },
+  { path: /^\/account$/, title: "Account", show: accountPage },
   { path: /.*/, title: "Not found", show: lostPage },
 ];
 

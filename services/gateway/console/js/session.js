@@ -55,6 +55,14 @@ class Session extends EventTarget {
     this.#tabs.postMessage("signed-out");
   }
 
+  /** Ends all sessions of the user, on every machine; the cookie opens nothing then, even where it can't be deleted. */
+  async signOutEverywhere() {
+    await ask("POST", "/auth/logout-everywhere", undefined, { Authorization: `Bearer ${await this.accessToken()}` });
+    await ask("DELETE", PATH).catch(() => undefined);
+    this.#end();
+    this.#tabs.postMessage("signed-out");
+  }
+
   /** Returns a token that is good for another while. */
   async accessToken() {
     if (Date.now() > this.#goodUntilMs - RENEW_BEFORE_MS) await this.#renew();

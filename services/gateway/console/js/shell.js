@@ -93,7 +93,8 @@ async function signOut() {
 
 function account() {
   return [
-    h("span", { class: "who", title: session.user?.email }, session.user?.email),
+    h("a", { class: "who", href: "#/account", title: session.user?.email, "aria-label": `Account of ${session.user?.email}` },
+      icon("person"), h("span", { class: "who-name" }, session.user?.email)),
     h("button", { class: "icon-button", type: "button", "aria-label": "Sign out", on: { click: signOut } }, icon("leave")),
   ];
 }
