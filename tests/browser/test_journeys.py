@@ -9,7 +9,7 @@ from playwright.async_api import BrowserContext, Route, expect
 
 from services.runtime.ids import new_id
 from tests.support.console_tab import ConsoleTab, OpenTab
-from tests.support.platform import PlatformProcess
+from tests.support.platform import PlatformProcess, run_command
 from tests.support.public_shop import PASSWORD, Person, PublicShop, eur, until, until_state
 
 pytestmark = [pytest.mark.part("chromium"), pytest.mark.timeout(600)]
@@ -291,6 +291,38 @@ async def test_who_signs_out_everywhere_is_signed_out_on_every_machine(open_tab:
 
     await elsewhere.shows("Every cent has a journal entry.")
     assert await cookies_of(here.page.context) == []
+
+
+async def test_who_forgot_the_password_gets_a_new_one(
+    open_tab: OpenTab, shop: PublicShop, running: PlatformProcess
+) -> None:
+    tab, person, new_password = await open_tab(), await shop.person(funds_minor=100), "another-long-one"
+    await tab.open("/sign-in")
+    await tab.page.get_by_role("link", name="Forgot your password?").click()
+    await tab.page.get_by_label("E-mail address").fill(person.email)
+    await tab.page.get_by_role("button", name="Send me a link").click()
+    await expect(tab.page.get_by_text("works once, for 30 minutes")).to_be_visible()
+
+    token = await asyncio.to_thread(printed_token, person.email, running)
+    await set_password(tab, token, new_password)
+    await expect(tab.page.get_by_role("button", name="Sign in")).to_be_visible()
+    await set_password(tab, token, "a-third-long-one")
+    await expect(tab.page.get_by_text("This link was used already")).to_be_visible()
+
+    await tab.sign_in(person.email, new_password)
+
+
+async def set_password(tab: ConsoleTab, token: str, password: str) -> None:
+    await tab.open(f"/new-password/{token}")
+    await tab.page.get_by_role("textbox", name="New password").fill(password)
+    await tab.page.get_by_role("button", name="Set the password").click()
+
+
+def printed_token(email: str, running: PlatformProcess) -> str:
+    """Ask for a token as an operator does for whom no mail is sent."""
+    ended = run_command("user", "reset-password", email, "--data", str(running.data))
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
 
 
 async def test_a_chosen_theme_is_kept(open_tab: OpenTab) -> None:

@@ -53,6 +53,13 @@ async def test_pages_of_who_is_not_signed_in(look: Look) -> None:
     await tab.page.get_by_label("I sell").check()
     await look.at("register")
 
+    await tab.go("/forgotten", "Every cent has a journal entry.")
+    await tab.page.get_by_role("button", name="Send me a link").click()
+    await look.at("forgotten")
+    await tab.open("/new-password/a-token")
+    await tab.page.get_by_role("button", name="Set the password").click()
+    await look.at("new-password")
+
 
 @in_all_looks
 async def test_pages_of_a_buyer(look: Look, shop: PublicShop) -> None:

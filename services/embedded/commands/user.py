@@ -42,8 +42,9 @@ def reset_password(
 ) -> None:
     """Print a token by which a user sets a new password: once, within half an hour. Hand it to nobody else.
 
-    The user sends it with the new password to POST /auth/password-reset/confirm; all of the user's sessions end then,
-    and not before. Only the token's hash is kept. Exit code 1 where there is no such user.
+    The user opens /#/new-password/TOKEN at the gateway, or sends it with the new password to POST
+    /auth/password-reset/confirm; all of the user's sessions end then, and not before. Only the token's hash is kept.
+    Exit code 1 where there is no such user.
 
     [bold]Examples[/bold]
 

@@ -9,6 +9,7 @@ import { here, showPage } from "./router.js";
 import { ROUTES, SIGNED_OUT_ROUTES } from "./routes.js";
 import { session } from "./session.js";
 import { startShell } from "./shell.js";
+import { WELCOME } from "./welcome.js";
 
 /** Where somebody wanted to go before signing in. */
 let wanted = "";
@@ -23,7 +24,7 @@ function userChanged() {
     location.hash = "/sign-in";
   } else {
     if (session.has("buyer") || session.has("merchant")) live.start();
-    if (/^\/(sign-in|register)?$/.test(here())) location.hash = wanted || "/";
+    if (WELCOME.test(here())) location.hash = wanted || "/";
     wanted = "";
   }
   show();
@@ -38,7 +39,7 @@ async function begin() {
       return;
     }
   }
-  if (session.user === null && !/^\/(sign-in|register)?$/.test(here())) wanted = here();
+  if (session.user === null && !WELCOME.test(here())) wanted = here();
   show();
 }
 

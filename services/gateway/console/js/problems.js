@@ -31,6 +31,7 @@ const SENTENCES = {
   email_taken: "There is an account with this address. Sign in, or take another one.",
   invalid_email: "That is no e-mail address.",
   invalid_password: "The password is too short: use at least 8 characters.",
+  reset_token_unknown: "This link was used already, or is too old. Ask for another one.",
   session_ended: "Your session has ended. Sign in again.",
   refresh_token_reused: "Your session was used in two places and has been ended. Sign in again.",
   insufficient_funds: "There isn't enough money in your wallet. Put some in, then try again.",

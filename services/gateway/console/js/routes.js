@@ -7,11 +7,15 @@ import { lostPage } from "./pages/lost.js";
 import { operationsPage } from "./pages/operations.js";
 import { orderPage } from "./pages/order.js";
 import { ordersPage, salesPage } from "./pages/orders.js";
+import { forgottenPage, newPasswordPage } from "./pages/password.js";
 import { productsPage } from "./pages/products.js";
 import { shopPage } from "./pages/shop.js";
 import { signInPage, registerPage } from "./pages/sign_in.js";
 import { treasuryPage } from "./pages/treasury.js";
 import { walletPage } from "./pages/wallet.js";
+
+/** For everybody: who follows the link may still be signed in here. */
+const NEW_PASSWORD = { path: /^\/new-password\/([\w-]+)$/, title: "New password", show: newPasswordPage };
 
 /** @type {import("./router.js").Route[]} */
 export const ROUTES = [
@@ -26,11 +30,14 @@ export const ROUTES = [
   { path: /^\/treasury$/, title: "Treasury", show: treasuryPage },
   { path: /^\/operations$/, title: "Operations", show: operationsPage },
   { path: /^\/account$/, title: "Account", show: accountPage },
+  NEW_PASSWORD,
   { path: /.*/, title: "Not found", show: lostPage },
 ];
 
 /** @type {import("./router.js").Route[]} */
 export const SIGNED_OUT_ROUTES = [
   { path: /^\/register$/, title: "Register", show: registerPage },
+  { path: /^\/forgotten$/, title: "Forgotten password", show: forgottenPage },
+  NEW_PASSWORD,
   { path: /.*/, title: "Sign in", show: signInPage },
 ];

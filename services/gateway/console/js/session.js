@@ -48,6 +48,17 @@ class Session extends EventTarget {
     await this.signIn(email, password);
   }
 
+  /** Has a link sent by mail, if the address has a user. @param {string} email @returns {Promise<number>} For how many seconds it works. */
+  async forgotPassword(email) {
+    return (await (await ask("POST", "/auth/password-reset", { email })).json()).expires_in;
+  }
+
+  /** Sets a new password, and ends all sessions of whose token it is. @param {string} token @param {string} password */
+  async setPassword(token, password) {
+    await ask("POST", "/auth/password-reset/confirm", { token, password });
+    if (this.user !== null) await this.#renew().catch(() => undefined);
+  }
+
   /** Ends the session. Without an answer it goes on: the cookie is still there, and nobody may think otherwise. */
   async signOut() {
     await ask("DELETE", PATH, undefined, { Authorization: `Bearer ${await this.accessToken()}` });
