@@ -277,6 +277,29 @@ async def test_the_session_outlives_a_reload_is_read_by_no_script_and_ends_in_ev
     assert "session" not in kept
 
 
+async def test_a_merchant_sees_what_was_sent_to_a_webhook_until_it_is_removed(
+    open_tab: OpenTab, shop: PublicShop
+) -> None:
+    tab, buyer, url = await open_tab(), await shop.person(funds_minor=5_000), "https://hooks.shop.example/tradeflow"
+    seller = await shop.person("merchant")
+    sku = await shop.product(seller, price_minor=1_250)
+    await tab.sign_in(seller.email)
+    await tab.go("/sales", "Sales")
+    await tab.page.get_by_role("link", name="Webhooks").click()
+    await tab.page.get_by_role("textbox", name="Address").fill(url)
+    await tab.page.get_by_role("button", name="Tell it").click()
+    await expect(tab.page.get_by_text("Keep this secret now")).to_be_visible()
+
+    await until_state(buyer, await buyer.client.place_order({sku: 1}), "SETTLED")
+    await tab.page.get_by_role("button", name="Deliveries").click()
+    await expect(tab.page.get_by_text("order.settled")).to_be_visible()
+    await tab.page.get_by_role("button", name="Remove").click()
+    await tab.agree("Remove it")
+
+    await expect(tab.page.get_by_text("Nobody is told yet")).to_be_visible()
+    await tab.assert_all_was_clean()
+
+
 async def test_who_signs_out_everywhere_is_signed_out_on_every_machine(open_tab: OpenTab, shop: PublicShop) -> None:
     here, elsewhere, person = await open_tab(), await open_tab(), await shop.person(funds_minor=100)
     for tab in (here, elsewhere):

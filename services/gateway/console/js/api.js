@@ -25,7 +25,7 @@ export async function read(path, query = {}, signal) {
 
 /**
  * Changes something that may be changed twice without harm.
- * @param {"POST"|"PATCH"} method
+ * @param {"POST"|"PATCH"|"DELETE"} method
  * @param {string} path
  * @param {unknown} [body]
  * @returns {Promise<any>}

@@ -48,6 +48,9 @@ const SENTENCES = {
   invalid_sku: "A code has up to 64 letters, digits and . _ @ : + -",
   invalid_title: "A title has 1 to 200 characters.",
   invalid_stock: "Stock is a whole number from 0.",
+  invalid_url: "That is no address that can be told: it begins with https:// and has no user.",
+  too_many_endpoints: "There are as many addresses as there may be. Remove one first.",
+  endpoint_not_found: "This address isn't told any more.",
   invalid_amount: "That is no amount of this currency.",
   unknown_asset: "The ledger doesn't know this currency.",
   user_not_found: "Nobody has this e-mail address.",
@@ -67,7 +70,7 @@ const SENTENCES = {
 /** The field of a form that a reason is about. */
 const FIELDS = {
   bad_credentials: "password", email_taken: "email", invalid_email: "email", invalid_password: "password",
-  user_not_found: "email", sku_taken: "sku", invalid_sku: "sku", invalid_title: "title", invalid_stock: "stock",
+  user_not_found: "email", sku_taken: "sku", invalid_sku: "sku", invalid_title: "title", invalid_stock: "stock", invalid_url: "url", too_many_endpoints: "url",
   invalid_amount: "amount", insufficient_funds: "amount", top_up_too_large: "amount", account_not_open: "amount",
 };
 

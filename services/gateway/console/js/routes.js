@@ -13,6 +13,7 @@ import { shopPage } from "./pages/shop.js";
 import { signInPage, registerPage } from "./pages/sign_in.js";
 import { treasuryPage } from "./pages/treasury.js";
 import { walletPage } from "./pages/wallet.js";
+import { webhooksPage } from "./pages/webhooks.js";
 
 /** For everybody: who follows the link may still be signed in here. */
 const NEW_PASSWORD = { path: /^\/new-password\/([\w-]+)$/, title: "New password", show: newPasswordPage };
@@ -26,6 +27,7 @@ export const ROUTES = [
   { path: /^\/orders\/([0-9a-f-]{36})$/, title: "Order", show: orderPage },
   { path: /^\/sales$/, title: "Sales", show: salesPage },
   { path: /^\/products$/, title: "Products", show: productsPage },
+  { path: /^\/webhooks$/, title: "Webhooks", show: webhooksPage },
   { path: /^\/wallet$/, title: "Wallet", show: walletPage },
   { path: /^\/treasury$/, title: "Treasury", show: treasuryPage },
   { path: /^\/operations$/, title: "Operations", show: operationsPage },

@@ -16,14 +16,14 @@ export const ordersPage = (visit) => list(visit, {
 });
 
 export const salesPage = (visit) => list(visit, {
-  path: "/sales", role: "seller", title: "Sales", lead: "Orders with your products, newest first. You see your own lines.",
+  path: "/sales", role: "seller", title: "Sales", more: linkButton("#/webhooks", "Webhooks", "plain"), lead: "Orders with your products, newest first. You see your own lines.",
   none: () => empty("No sales yet", "As soon as somebody orders one of your products, the order is here.", linkButton("#/products", "To your products")),
 });
 
-function list({ query, signal }, { path, role, title, lead, none }) {
+function list({ query, signal }, { path, role, title, lead, none, more }) {
   const state = query.get("state") ?? "";
   return h("div", {},
-    pageHead(title, lead, filter(path, state)),
+    pageHead(title, lead, h("div", { class: "row" }, filter(path, state), more)),
     pagedList({
       name: title, signal, item: orderItem,
       load: (cursor) => read("/api/v1/orders", { role, state, limit: PAGE, cursor }, signal),
