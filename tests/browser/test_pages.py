@@ -102,7 +102,9 @@ async def test_pages_of_a_merchant(look: Look, shop: PublicShop) -> None:
     await tab.go(f"/orders/{order.order_id}", re.compile("Order …"))
     await look.at("sale")
     await tab.go("/webhooks", "Webhooks")
-    await tab.page.get_by_role("textbox", name="Address").fill("https://hooks.shop.example/tradeflow?what=orders-of-this-shop")
+    await tab.page.get_by_role("textbox", name="Address").fill(
+        "https://hooks.shop.example/tradeflow?what=orders-of-this-shop"
+    )
     await tab.page.get_by_role("button", name="Tell it").click()
     await tab.page.get_by_text("Keep this secret now").wait_for()
     await tab.page.get_by_role("button", name="Deliveries").click()

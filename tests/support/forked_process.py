@@ -19,11 +19,15 @@ from typing import Final
 STDOUT, STDERR = 1, 2
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-
-
-def import_for_all(modules: Sequence[str]) -> None:
-    """Say what every process needs; counts until the first one is started."""
-    _CONTEXT.set_forkserver_preload(list(modules))
+_CONTEXT.set_forkserver_preload(
+    [
+        "services.ledger.wiring",
+        "services.orders.wiring",
+        "services.gateway.wiring",
+        "services.embedded.commands.up",
+        "services.embedded.commands.verify",
+    ]
+)
 
 
 class ForkedProcess:

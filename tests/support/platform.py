@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import pytest
 
@@ -23,6 +23,7 @@ from services.embedded.options import Platform, on_free_ports
 from services.embedded.platform import platform
 from services.embedded.verification.folder import verify_folder
 from tests.parts.home import free_port
+from tests.support.forked_process import ForkedProcess
 
 START_SECONDS_MAX = 120.0
 """Usually about two; the machine may be busy."""
@@ -56,7 +57,7 @@ class PlatformProcess:
         self.errors_file = data.with_name(f"{data.name}.stderr")
         self.addresses: dict[str, Any] = {}
         self._environment = {**os.environ, **NO_RATE_LIMITS, **settings}
-        self._process: subprocess.Popen[str] | None = None
+        self._process: ForkedProcess | None = None
 
     @property
     def gateway_url(self) -> str:
@@ -71,16 +72,10 @@ class PlatformProcess:
     def start(self) -> None:
         """Start it, and wait until it says where it listens."""
         port = self.gateway_url.rpartition(":")[2] if self.addresses else str(free_port())
-        with self.errors_file.open("a") as errors:
-            self._process = subprocess.Popen(
-                [*command("up"), "--json", "--data", str(self.data), *_free_ports(port)],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=self._environment,
-                cwd=REPOSITORY,
-                start_new_session=True,
-            )
+        words = ("services.embedded", "up", "--json", "--data", str(self.data), *_free_ports(port))
+        self._process = ForkedProcess(
+            *words, environment=self._environment, errors_file=self.errors_file, folder=REPOSITORY
+        )
         with alarm(self._process, START_SECONDS_MAX):
             line = self._stdout().readline()
         assert line, f"the platform did not start: {self.errors_file.read_text()}"
@@ -105,11 +100,11 @@ class PlatformProcess:
         if self._process is not None:
             self.kill()
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self) -> ForkedProcess:
         assert self._process is not None, "the platform doesn't run"
         return self._process
 
-    def _stdout(self) -> Any:
+    def _stdout(self) -> TextIO:
         return self._running().stdout
 
     def _ended(self) -> int:

@@ -7,15 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.forked_process import ForkedProcess, import_for_all
+from tests.support.forked_process import ForkedProcess
 from tests.support.platform import REPOSITORY, START_SECONDS_MAX, STOP_SECONDS_MAX, alarm
-
-import_for_all(
-    [
-        *(f"services.{service}.wiring" for service in ("ledger", "orders", "gateway")),
-        "services.embedded.commands.verify",
-    ]
-)
 
 
 class ServiceProcess:
