@@ -6,8 +6,8 @@ import pytest
 
 from tests.charts.chart_values import NEEDED, SERVICES
 from tests.support.helm import render
-from tradeflow_operator.reconcile.platform_health import Component, Health
-from tradeflow_operator.reconcile.platform_release import STEPS, TradeFlowSpec, values_of
+from tradeflow_operator.reconcile.platform_health import COMPONENTS, Component, Health
+from tradeflow_operator.reconcile.platform_release import TradeFlowSpec, values_of
 
 pytestmark = [pytest.mark.part("helm")]
 
@@ -41,7 +41,7 @@ def rendered(values: dict[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
 @pytest.mark.parametrize(("old", "new"), [(OLD, NEW), (OLD, PINNED), (PINNED, NEW)])
 def test_an_upgrade_reaches_one_service_after_the_other(old: str, new: str) -> None:
     images, before = dict.fromkeys(SERVICES, old), dict(NEEDED["tradeflow"])
-    for step in STEPS:
+    for step in COMPONENTS:
         values = values_of(a_spec(new), health_of(images), step, before=before)
         images[step] = new
 
