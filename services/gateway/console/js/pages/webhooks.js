@@ -34,9 +34,9 @@ function newEndpointCard(show) {
   return h("section", { class: "card stack" }, h("h2", {}, "Tell another address"),
     form({
       label: "Tell another address", submit: "Tell it",
-      children: [field({ name: "url", label: "Address", type: "url", hint: "Of your server; it begins with https://.", autocomplete: "off", required: true })],
+      children: [field({ name: "url", label: "Address", type: "url", hint: "Of your server; only https.", autocomplete: "off", required: true })],
       act: async ({ url }, element) => {
-        if (!URL.canParse(url)) throw new FieldError("url", "Enter an address, such as https://shop.example/orders.");
+        if (!URL.canParse(url)) throw new FieldError("url", "Enter a whole address, with https.");
         fill(secret, secretNotice(await write("POST", PATH, { url })));
         element.reset();
         await show();
