@@ -17,6 +17,7 @@ from tradeflow_operator.clients.kafka import KafkaAdmin
 from tradeflow_operator.clients.kafka_users import KafkaUsers
 from tradeflow_operator.errors import NotLeaderError, RefusedError, UnavailableError
 from tradeflow_operator.metrics import OperatorMetrics
+from tradeflow_operator.reconcile.event_access import Right
 
 SECONDS_MAX = 30.0
 
@@ -328,8 +329,9 @@ async def test_a_broker_that_does_not_answer_is_said_to_be_unreachable(cluster: 
 @pytest.mark.part("kafka")
 async def test_a_kafka_that_keeps_no_rights_is_told_from_one_that_does_not_answer(kafka_url: str) -> None:
     users = KafkaUsers(RealOne(kafka_url).client())
+    right = Right(on="topic", name="orders", prefix=False, operation="Read")
 
     with pytest.raises(RefusedError, match=r"authorizer\.class\.name") as refused:
-        await users.rights("somebody")
+        await users.grant("somebody", (right,))
 
     assert refused.value.reason == "KafkaHasNoAuthorizer"
