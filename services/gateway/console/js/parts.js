@@ -5,7 +5,7 @@ import { formatMoney } from "./money.js";
 import { problemNotice } from "./form.js";
 import { ORDER_STATES } from "./words.js";
 
-/** @param {string} title @param {string|Node} [lead] @param {...Node} end */
+/** @param {string} title @param {string|Node} [lead] @param {...(Node|undefined)} end */
 export function pageHead(title, lead, ...end) {
   return h("div", { class: "page-head" }, h("div", {}, h("h1", { tabindex: "-1" }, title), lead && h("p", {}, lead)), ...end);
 }

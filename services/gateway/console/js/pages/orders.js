@@ -23,7 +23,7 @@ export const salesPage = (visit) => list(visit, {
 function list({ query, signal }, { path, role, title, lead, none, more }) {
   const state = query.get("state") ?? "";
   return h("div", {},
-    pageHead(title, lead, h("div", { class: "row" }, filter(path, state), more)),
+    pageHead(title, lead, filter(path, state), more),
     pagedList({
       name: title, signal, item: orderItem,
       load: (cursor) => read("/api/v1/orders", { role, state, limit: PAGE, cursor }, signal),
