@@ -123,7 +123,7 @@ class RedisConnection:
         outcome = "cancelled"
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
-                answer = await call()
+                answer = await _failing_as_redis_does(call)
             outcome = "ok"
         except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as error:
             outcome = "failed"
@@ -144,6 +144,16 @@ class RedisConnection:
         if outcome != "cancelled":
             self._metrics.duration_seconds.labels(outcome).observe(seconds)
             self._metrics.up.set(outcome == "ok")
+
+
+async def _failing_as_redis_does(call: Callable[[], Awaitable[T]]) -> T:
+    """Call; uvloop says of a connection that Redis closed while a command was written what is no error of Redis."""
+    try:
+        return await call()
+    except RuntimeError as error:
+        if "closed" in str(error):
+            raise RedisConnectionError(str(error)) from error
+        raise
 
 
 def _unavailable() -> UnavailableError:
