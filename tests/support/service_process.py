@@ -32,6 +32,8 @@ class ServiceProcess:
 
     def begin(self) -> None:
         """Start it, without waiting for it."""
+        if self._process is not None and self._process.stdout is not None:
+            self._process.stdout.close()  # of a start that failed
         module = f"services.{self.service}"
         if self.code == REPOSITORY:
             self._process = ForkedProcess(
