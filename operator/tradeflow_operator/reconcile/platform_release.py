@@ -169,7 +169,7 @@ def _comes_with(steps: Sequence[str], name: str, step: str, *, is_there: bool) -
 
     A gateway that isn't there yet comes with orders, which is ready once it has the public keys that a gateway shows.
     """
-    return steps.index(name) <= steps.index(step) or (not is_there and step != "ledger")
+    return steps.index(name) <= steps.index(step) or (not is_there and step != COMPONENTS[0])
 
 
 def _as_it_is(component: Component, before: Mapping[str, Any]) -> dict[str, Any]:

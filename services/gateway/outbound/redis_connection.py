@@ -123,7 +123,7 @@ class RedisConnection:
         outcome = "cancelled"
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
-                answer = await _failing_as_redis_does(call)
+                answer = await failing_as_redis_does(call)
             outcome = "ok"
         except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as error:
             outcome = "failed"
@@ -146,8 +146,12 @@ class RedisConnection:
             self._metrics.up.set(outcome == "ok")
 
 
-async def _failing_as_redis_does(call: Callable[[], Awaitable[T]]) -> T:
-    """Call; uvloop says of a connection that Redis closed while a command was written what is no error of Redis."""
+async def failing_as_redis_does(call: Callable[[], Awaitable[T]]) -> T:
+    """Call; uvloop says of a connection that Redis closed while a command was written what is no error of Redis.
+
+    Raises:
+        RedisConnectionError: That was so; other errors pass as they are.
+    """
     try:
         return await call()
     except RuntimeError as error:
