@@ -1,4 +1,7 @@
-"""The code that may still run while today's migrations are applied: the last release, or what came before them."""
+"""The code that may still run while today's migrations are applied: the last release, or what came before them.
+
+It runs on what its own lock file names: what today's code no longer needs, it may.
+"""
 
 import io
 import os
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.platform import REPOSITORY
+from tests.support.service_process import python_of
 from tests.support.service_processes import SERVICES
 
 MIGRATIONS = "services/*/migrations/m[0-9]*.py"
@@ -21,6 +25,9 @@ COMMITS_MAX = 40
 """Of one line of work: squashed, a merge's own parent can start."""
 
 GIT_SECONDS_MAX = 60
+
+INSTALL_SECONDS_MAX = 300
+"""Most of it is in uv's cache, since today's lock file names it too."""
 
 
 def released_code(folder: Path) -> Path:
@@ -42,7 +49,7 @@ def released_code(folder: Path) -> Path:
 def _before_todays_newest_migration() -> Iterator[str]:
     """Name the commits that lack some of today's migrations only, newest first."""
     for commit in _said("log", "--format=%H", "--", MIGRATIONS).split():
-        for before in _said("rev-list", f"--max-count={COMMITS_MAX}", f"{commit}~1").split():
+        for before in _said("log", "--format=%H", "--skip=1", f"--max-count={COMMITS_MAX}", commit).split():
             if not _lacks_only(before):
                 break
             yield before
@@ -52,17 +59,30 @@ def _unpacked(commit: str, folder: Path) -> Path:
     code = folder / f"code-{commit[:12]}"
     with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", commit))) as tar:
         tar.extractall(code, filter="data")
+    _install(code)
     return code
+
+
+def _install(code: Path) -> None:
+    """Give the code an environment of its own."""
+    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(code / ".venv")}
+    environment.pop("VIRTUAL_ENV", None)
+    words = ["sync", "--locked", "--all-extras", "--no-default-groups", "--no-install-project"]
+    subprocess.run(
+        [Path(sys.executable).with_name("uv"), *words, "--quiet", "--python", sys.executable],
+        cwd=code,
+        env=environment,
+        check=True,
+        timeout=INSTALL_SECONDS_MAX,
+    )
 
 
 def _can_start(code: Path) -> bool:
     """Tell whether each service's parts are all there: a commit between two releases may be half a change."""
-    words = [sys.executable, "-c", f"import {', '.join(f'services.{name}.wiring' for name in SERVICES)}"]
-    path = f"{code}{os.pathsep}{code / 'proto'}"
-    environment = {**os.environ, "PYTHONPATH": path}
-    return (
-        subprocess.run(words, cwd=code, env=environment, check=False, capture_output=True, timeout=60).returncode == 0
-    )
+    words = [str(python_of(code)), "-c", f"import {', '.join(f'services.{name}.wiring' for name in SERVICES)}"]
+    environment = {**os.environ, "PYTHONPATH": f"{code}{os.pathsep}{code / 'proto'}"}
+    ended = subprocess.run(words, cwd=code, env=environment, check=False, capture_output=True, timeout=60)
+    return ended.returncode == 0
 
 
 def _lacks_only(commit: str) -> bool:

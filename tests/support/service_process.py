@@ -3,12 +3,16 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.forked_process import ForkedProcess
 from tests.support.platform import REPOSITORY, START_SECONDS_MAX, STOP_SECONDS_MAX, alarm
+
+
+def python_of(code: Path) -> Path:
+    """Return the interpreter that has what this code's lock file names."""
+    return code / ".venv" / "bin" / "python"
 
 
 class ServiceProcess:
@@ -21,7 +25,7 @@ class ServiceProcess:
         self.errors_file = errors_file
         self._environment = {**os.environ, **environment}
         self.code = REPOSITORY
-        """The folder of the code that the next start runs."""
+        """The folder of the code that the next start runs; other code than today's brings its own environment."""
         self._process: ForkedProcess | subprocess.Popen[str] | None = None
 
     @property
@@ -42,7 +46,7 @@ class ServiceProcess:
             return
         with self.errors_file.open("a") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [python_of(self.code), "-m", module],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
