@@ -98,10 +98,13 @@ class KafkaGroupConsumer(KafkaConsumer):
             await asyncio.sleep(self._keep_seconds)
             if self._waiting is None and time.monotonic() - self._polled_at_seconds >= self._keep_seconds:
                 try:
-                    self._ready += await self._ask(self._poll_paused)
+                    # Not `+= await`: the list may be another one when the answer comes.
+                    received = await self._ask(self._poll_paused)
                 except TradeFlowError as error:
                     # The next real poll meets it too, and whoever asked for that is told.
                     _log.warning("membership_not_kept", reason=error.reason, error=error.message)
+                else:
+                    self._ready += received
 
     def _poll_paused(self) -> list[ReceivedMessage]:
         with translated_errors(self._what, self._cluster.troubles):
