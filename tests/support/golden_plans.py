@@ -13,10 +13,13 @@ import msgspec
 import yaml
 
 from tradeflow_operator.reconcile.connection import ConnectionSight, KafkaConnectionSpec, plan_connection
+from tradeflow_operator.reconcile.database_migration import MigrationSeen, plan_migration
 from tradeflow_operator.reconcile.event_access import EventAccessSight, EventAccessSpec, plan_access
 from tradeflow_operator.reconcile.event_schema import EventSchemaSight, EventSchemaSpec, plan_schema
 from tradeflow_operator.reconcile.event_topic import EventTopicSight, EventTopicSpec, plan_topic
+from tradeflow_operator.reconcile.migration_job import DatabaseMigrationSpec
 from tradeflow_operator.reconcile.plan import Plan
+from tradeflow_operator.reconcile.rate_limit_policy import LimitsSeen, RateLimitPolicySpec, plan_limits
 from tradeflow_operator.resources import Resource, parse_resource
 
 FOLDER = Path(__file__).parents[1] / "unit" / "operator" / "golden"
@@ -29,6 +32,8 @@ PLANS: Mapping[str, tuple[str, type[Any], type[Any], Callable[[Resource[Any], An
     "event_topic": ("EventTopic", EventTopicSpec, EventTopicSight, plan_topic),
     "event_access": ("EventAccess", EventAccessSpec, EventAccessSight, plan_access),
     "event_schema": ("EventSchema", EventSchemaSpec, EventSchemaSight, plan_schema),
+    "database_migration": ("DatabaseMigration", DatabaseMigrationSpec, MigrationSeen, plan_migration),
+    "rate_limit_policy": ("RateLimitPolicy", RateLimitPolicySpec, LimitsSeen, plan_limits),
 }
 """By the folder of the cases."""
 

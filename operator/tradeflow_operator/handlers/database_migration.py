@@ -7,19 +7,25 @@ from typing import Any, ClassVar
 from tradeflow_operator.clients.kubernetes import AlreadyExistsError, KubernetesClient, object_path
 from tradeflow_operator.kinds import Kind
 from tradeflow_operator.reconcile.database_migration import (
-    RUN_LABEL,
     CreateJob,
-    DatabaseMigrationSpec,
     DeleteJob,
     JobSeen,
     MigrationSeen,
-    job_names_of,
     plan_migration,
 )
+from tradeflow_operator.reconcile.migration_job import RUN_LABEL, DatabaseMigrationSpec, job_names_of
 from tradeflow_operator.reconcile.plan import Plan, Step
 from tradeflow_operator.resources import Resource
 
 _JOBS = "apis/batch/v1"
+
+HINDERED = frozenset(
+    {"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError"}
+)
+"""Why a container waits until a person acts. Source: the kubelet's reasons; ErrImagePull alone may pass by itself."""
+
+HINDRANCE_CHARACTERS_MAX = 300
+"""Of what the kubelet says."""
 
 
 class DatabaseMigrationKind(Kind[DatabaseMigrationSpec, MigrationSeen]):
@@ -67,10 +73,10 @@ class DatabaseMigrationKind(Kind[DatabaseMigrationSpec, MigrationSeen]):
 
     async def _seen(self, job: Mapping[str, Any]) -> JobSeen:
         name, state = job["metadata"]["name"], _state_of(job)
-        if state == "Running":
-            return JobSeen(name=name, state=state)
         namespace = job["metadata"]["namespace"]
         pods = await self._list("api/v1", "pods", namespace, f"batch.kubernetes.io/job-name={name}")
+        if state == "Running":
+            return JobSeen(name=name, state=state, hindrance=_hindrance(pods))
         return JobSeen(name=name, state=state, last_words=_last_words(pods))
 
     async def _list(self, api: str, plural: str, namespace: str, selector: str) -> list[dict[str, Any]]:
@@ -89,11 +95,24 @@ def _state_of(job: Mapping[str, Any]) -> Any:
 
 def _last_words(pods: list[dict[str, Any]]) -> str:
     """Return what the container said that ended last."""
-    ended = [
-        container["state"]["terminated"]
-        for pod in pods
-        for container in (pod.get("status") or {}).get("containerStatuses") or ()
-        if (container.get("state") or {}).get("terminated")
-    ]
+    ended = [state["terminated"] for state in _container_states(pods) if state.get("terminated")]
     latest: Mapping[str, Any] = max(ended, key=lambda end: end.get("finishedAt") or "", default={})
     return str(latest.get("message") or "")
+
+
+def _hindrance(pods: list[dict[str, Any]]) -> str:
+    """Say why a container can't start, if a person has to act."""
+    for state in _container_states(pods):
+        waiting = state.get("waiting") or {}
+        if waiting.get("reason") in HINDERED:
+            said = str(waiting.get("message") or "")[:HINDRANCE_CHARACTERS_MAX].rstrip(" .")
+            return f"{waiting['reason']}: {said}." if said else f"{waiting['reason']}."
+    return ""
+
+
+def _container_states(pods: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+    return [
+        container.get("state") or {}
+        for pod in pods
+        for container in (pod.get("status") or {}).get("containerStatuses") or ()
+    ]

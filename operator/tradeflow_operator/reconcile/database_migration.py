@@ -4,65 +4,25 @@ The approved migrations are named on the second Job's command line, so what runs
 begins anew: `tradeflow migrate apply` goes on where it was killed.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
-from tradeflow_operator import GROUP, VERSION
-from tradeflow_operator.reconcile.durations import PATTERN, seconds_of
-from tradeflow_operator.reconcile.ownership import MANAGED_BY
+from tradeflow_operator import GROUP
+from tradeflow_operator.reconcile.migration_job import LAST_WORDS, DatabaseMigrationSpec, Job, job_names_of, job_of
 from tradeflow_operator.reconcile.plan import Plan, Step, Verdict, in_sync, refused, waiting
 from tradeflow_operator.resources import FORCE_ANNOTATION, Resource
 
 APPROVED_ANNOTATION = f"{GROUP}/approved"
 """Has to have the plan's digest where the spec asks for a person's approval."""
 
-RUN_LABEL = f"{GROUP}/migration"
-"""On Jobs: the name of the resource."""
-
-LAST_WORDS = "/dev/termination-log"
-"""Where the container writes its report; Kubernetes keeps it in the Pod's status."""
-
 LOOK_AGAIN_SECONDS = 2.0
 """While a Job runs."""
 
 PLAN_TRIES_MAX, APPLY_TRIES_MAX = 2, 5
 """How often a Job begins anew: a plan reads only; an apply goes on where it was."""
-
-CONTAINER = "migrate"
-
-Job = Mapping[str, Any]
-
-
-class SecretKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An entry of a Secret of the same namespace."""
-
-    name: str
-    key: str = "url"
-
-
-class PullSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A Secret for pulling the image."""
-
-    name: str
-
-
-class DatabaseMigrationSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What a person asks for."""
-
-    service: Literal["ledger", "orders"]
-    image: str
-    database_secret: SecretKey
-    phase: Literal["pre", "post"] = "pre"
-    image_pull_secrets: tuple[PullSecret, ...] = ()
-    target_revision: str | None = None
-    approval: Literal["Automatic", "Manual"] = "Automatic"
-    timeout: Annotated[str, msgspec.Meta(pattern=PATTERN, min_length=2)] = "1h"
-    service_account_name: str | None = None
 
 
 class PendingMigration(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +50,8 @@ class JobSeen(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["Running", "Succeeded", "Failed"]
     last_words: str = ""
     """Of the Pod that ended last."""
+    hindrance: str = ""
+    """Why its Pod can't start, as the kubelet says it, while somebody has to do something about it."""
 
 
 class MigrationSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,17 +84,6 @@ class DeleteJob(Step, frozen=True, kw_only=True):
         return f"Remove the Job {self.name} of an older plan"
 
 
-def job_names_of(resource: Resource[DatabaseMigrationSpec]) -> tuple[str, str]:
-    """Name the two Jobs: another image, database or force annotation is another pair."""
-    spec = resource.spec
-    told = [spec.service, spec.phase, spec.image, spec.database_secret.name, spec.database_secret.key]
-    mark = hashlib.sha256(
-        json.dumps([*told, resource.uid, resource.annotations.get(FORCE_ANNOTATION)]).encode()
-    ).hexdigest()
-    stem = resource.name[:40].rstrip("-.")
-    return f"{stem}-plan-{mark[:10]}", f"{stem}-apply-{mark[:10]}"
-
-
 def plan_migration(resource: Resource[DatabaseMigrationSpec], seen: MigrationSeen, now: datetime) -> Plan:
     """Decide: plan, ask, apply. A Job is never changed and never made twice: its name stands for its plan."""
     del now
@@ -143,14 +94,12 @@ def plan_migration(resource: Resource[DatabaseMigrationSpec], seen: MigrationSee
     job = seen.plan_job
     if job is None:
         step = CreateJob(
-            body=_job(resource, plan_name, ["plan", "--report", LAST_WORDS], tries_max=PLAN_TRIES_MAX),
+            body=job_of(resource, plan_name, ["plan", "--report", LAST_WORDS], tries_max=PLAN_TRIES_MAX),
             summary=f"Ask {resource.spec.image} what it would do to the tables of {resource.spec.service}",
         )
         return Plan(steps=(step,), verdict=_under_way(resource, None, "Planning", "It is asked what has to be done."))
     if job.state == "Running":
-        return Plan(
-            verdict=_under_way(resource, None, "Planning", f"The Job {job.name} finds out what has to be done.")
-        )
+        return Plan(verdict=_running(resource, None, job, "Planning", "finds out what has to be done"))
     if job.state == "Failed":
         return Plan(verdict=_failed(resource, None, job))
     report = _report_of(job)
@@ -173,7 +122,7 @@ def _after_planning(resource: Resource[DatabaseMigrationSpec], seen: MigrationSe
     if spec.approval == "Manual" and not approved:
         plan_name, _ = job_names_of(resource)
         message = (
-            f"{len(report.pending)} migrations wait for the annotation {APPROVED_ANNOTATION}: {report.digest}. "
+            f"The annotation {APPROVED_ANNOTATION}: {report.digest} lets {_names_of(report)} run. "
             f"`kubectl logs job/{plan_name}` shows all of their SQL."
         )
         verdict = Verdict(
@@ -188,19 +137,19 @@ def _after_planning(resource: Resource[DatabaseMigrationSpec], seen: MigrationSe
     names = [word for migration in report.pending for word in ("--approved", migration.name)]
     _, apply_name = job_names_of(resource)
     step = CreateJob(
-        body=_job(resource, apply_name, ["apply", *names], tries_max=APPLY_TRIES_MAX),
-        summary=f"Apply {', '.join(migration.name for migration in report.pending)}",
+        body=job_of(resource, apply_name, ["apply", *names], tries_max=APPLY_TRIES_MAX),
+        summary=f"Apply {_names_of(report)}",
     )
     return Plan(steps=(step,), verdict=_under_way(resource, report, "Applying", "The migrations begin."))
 
 
 def _of_apply(resource: Resource[DatabaseMigrationSpec], job: JobSeen, report: Report) -> Verdict:
     if job.state == "Running":
-        return _under_way(resource, report, "Applying", f"The Job {job.name} runs the migrations.")
+        return _running(resource, report, job, "Applying", "runs the migrations")
     if job.state == "Failed":
         return _failed(resource, report, job)
     done = msgspec.structs.replace(report, current=report.target)
-    return _applied(resource, done, f"The Job {job.name} ran {len(report.pending)} migrations.")
+    return _applied(resource, done, f"The Job {job.name} ran {_names_of(report)}.")
 
 
 def _applied(resource: Resource[DatabaseMigrationSpec], report: Report, message: str) -> Verdict:
@@ -210,6 +159,19 @@ def _applied(resource: Resource[DatabaseMigrationSpec], report: Report, message:
 def _under_way(resource: Resource[DatabaseMigrationSpec], report: Report | None, phase: str, message: str) -> Verdict:
     status = _status(resource, report, phase)
     return waiting(phase, message, status=status, check_again_seconds=LOOK_AGAIN_SECONDS)
+
+
+def _running(
+    resource: Resource[DatabaseMigrationSpec], report: Report | None, job: JobSeen, phase: str, does: str
+) -> Verdict:
+    if not job.hindrance:
+        return _under_way(resource, report, phase, f"The Job {job.name} {does}.")
+    message = (
+        f"The Pod of the Job {job.name} can't start: {job.hindrance} Once that is mended it starts by itself; "
+        f"another spec.image begins anew."
+    )
+    status = _status(resource, report, phase)
+    return refused("PodCannotStart", message, status=status, check_again_seconds=LOOK_AGAIN_SECONDS)
 
 
 def _failed(resource: Resource[DatabaseMigrationSpec], report: Report | None, job: JobSeen) -> Verdict:
@@ -237,6 +199,10 @@ def _status(resource: Resource[DatabaseMigrationSpec], report: Report | None, ph
     }
 
 
+def _names_of(report: Report) -> str:
+    return ", ".join(migration.name for migration in report.pending)
+
+
 def _told(migration: PendingMigration) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": migration.name,
@@ -252,63 +218,3 @@ def _report_of(job: JobSeen) -> Report | None:
         return msgspec.json.decode(job.last_words.encode(), type=Report)
     except msgspec.MsgspecError:
         return None
-
-
-def _job(resource: Resource[DatabaseMigrationSpec], name: str, words: list[str], *, tries_max: int) -> Job:
-    """Write a Job that passes the restricted pod security, and goes with its resource."""
-    spec = resource.spec
-    labels = {**MANAGED_BY, RUN_LABEL: resource.name[:63].rstrip("-."), "app.kubernetes.io/component": "migration"}
-    owner = {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": resource.key.kind,
-        "name": resource.name,
-        "uid": resource.uid,
-        "controller": True,
-    }
-    pod: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-        "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
-        "containers": [_container(spec, words)],
-    }
-    if spec.image_pull_secrets:
-        pod["imagePullSecrets"] = [{"name": secret.name} for secret in spec.image_pull_secrets]
-    if spec.service_account_name:
-        pod["serviceAccountName"] = spec.service_account_name
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": name, "namespace": resource.namespace, "labels": labels, "ownerReferences": [owner]},
-        "spec": {
-            "backoffLimit": tries_max,
-            "activeDeadlineSeconds": seconds_of(spec.timeout),
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
-
-
-def _container(spec: DatabaseMigrationSpec, words: list[str]) -> dict[str, Any]:
-    """Write the container; the URL comes from the Secret and stands on no command line."""
-    command, *options = words
-    return {
-        "name": CONTAINER,
-        "image": spec.image,
-        "command": ["tradeflow", "migrate", command, "--service", spec.service, "--phase", spec.phase, *options],
-        "env": [
-            {
-                "name": f"TRADEFLOW_{spec.service.upper()}_DATABASE_URL",
-                "valueFrom": {"secretKeyRef": {"name": spec.database_secret.name, "key": spec.database_secret.key}},
-            }
-        ],
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "terminationMessagePath": LAST_WORDS,
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the container's own
-    }

@@ -113,7 +113,7 @@ def plan_limits(resource: Resource[RateLimitPolicySpec], seen: LimitsSeen, now: 
         return Plan(verdict=objection)
     metadata = owned_metadata(resource, name, spec.deletion_policy)
     step = config_map_step(
-        found, metadata, entry=ENTRY, text=text, summary=f"Write {len(spec.limits)} limits into {name}"
+        found, metadata, entry=ENTRY, text=text, summary=f"Write the limits into the ConfigMap {name}"
     )
     if step is not None:
         return Plan(steps=(step,), verdict=waiting("Writing", "The limits are being written."))
