@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import httpx
 from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.middleware import DefineMiddleware
@@ -20,7 +21,7 @@ from services.gateway.inbound.jwks import jwks_routes
 from services.gateway.inbound.operations_api import operations_routes
 from services.gateway.inbound.password_api import password_routes
 from services.gateway.inbound.proxied_api import proxied_routes
-from services.gateway.inbound.proxy import Proxy, new_http_client
+from services.gateway.inbound.proxy import Proxy, new_proxy_session
 from services.gateway.inbound.public_api import describe_public_api
 from services.gateway.inbound.rate_limits import RateLimits, RateLimitsMiddleware
 from services.gateway.inbound.sign_ins import SignIns
@@ -142,7 +143,8 @@ async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegi
     stack.push_async_callback(redis.close)
     rate_limits = RateLimitsFile(settings.rate_limits_file, default=settings.to_rate_rules(), registry=registry)
     identities, ledger = _clients(settings, OwnServiceTokens(issuer, clock), stack)
-    http = await stack.enter_async_context(new_http_client(seconds_max=settings.upstream_seconds_max))
+    proxied = await stack.enter_async_context(new_proxy_session(seconds_max=settings.upstream_seconds_max))
+    asking = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
     revocations = Revocations(
         durable=identities,
         cache=RedisRevocations(redis, clock),
@@ -180,13 +182,13 @@ async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegi
             heartbeat_seconds=settings.heartbeat_seconds,
         ),
         proxy=Proxy(
-            http,
+            proxied,
             seconds_max=settings.upstream_seconds_max,
             trusted_proxies=settings.trusted_proxies,
             metrics=metrics,
         ),
         reports=HttpServiceReports(
-            http,
+            asking,
             OwnState(health=health, registry=registry),
             {"orders": settings.orders_http_url, "ledger": settings.ledger_http_url},
         ),

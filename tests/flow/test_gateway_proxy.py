@@ -177,6 +177,45 @@ async def test_a_path_that_servers_read_differently_is_refused(tmp_path: Path, p
         assert world.orders_http.received == []
 
 
+@pytest.mark.parametrize(
+    ("target", "header", "complaint"),
+    [
+        (b"/api/v1/orders/\xff", b"k", b"Invalid HTTP request"),
+        (b"/api/v1/orders?cursor=\xc3\xa9", b"k", b"Invalid HTTP request"),
+        (b"/api/v1/orders", b"k-\xe9", b"header_malformed"),
+    ],
+)
+async def test_bytes_that_could_not_be_passed_on_as_they_are_are_refused(
+    tmp_path: Path, target: bytes, header: bytes, complaint: bytes
+) -> None:
+    async with gateway_world(tmp_path) as world:
+        lines = [b"GET " + target + b" HTTP/1.1", b"Host: x", b"Idempotency-Key: " + header, b"Connection: close"]
+        token = b"Authorization: Bearer " + world.token().encode()
+        answer = await raw(world, b"\r\n".join([*lines, token, b"", b""]))
+
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert complaint in answer
+        assert world.orders_http.received == []
+
+
+async def test_a_header_in_utf_8_passes_byte_by_byte(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world:
+        headers: list[tuple[bytes, bytes]] = [(b"x-note", "Größe".encode())]
+        headers += [(name.encode(), value.encode()) for name, value in world.bearer().items()]
+        await world.http.get("/api/v1/orders", headers=headers)
+
+        assert (world.orders_http.last.header("x-note") or "").encode("latin-1") == "Größe".encode()
+
+
+async def test_nothing_is_added_to_a_request(tmp_path: Path) -> None:
+    ours = {"host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "traceparent", "x-request-timeout-ms"}
+    async with gateway_world(tmp_path) as world:
+        lines = ["POST /api/v1/orders HTTP/1.1", "Host: x", "Content-Length: 2", "Connection: close"]
+        await raw(world, "\r\n".join([*lines, f"Authorization: Bearer {world.token()}", "", "{}"]).encode())
+
+        assert {name for name, _ in world.orders_http.last.headers} - ours == {"authorization", "content-length"}
+
+
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
     async with gateway_world(tmp_path) as world:
         answer = await world.http.post("/api/v1/orders", headers=world.bearer(), content=b"x" * (MIB + 1))

@@ -4,24 +4,34 @@ Source: RFC 9110, section 7.6 (what a proxy passes on), RFC 9112, section 6 (mes
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-import httpx
 import structlog
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    DummyCookieJar,
+    TCPConnector,
+)
 from litestar import Request
-from litestar.exceptions import InternalServerException
+from litestar.exceptions import HTTPException, InternalServerException
 from litestar.plugins.problem_details import ProblemDetailsException
 from litestar.types import ASGIApp, Receive, Scope, Send
+from yarl import URL
 
 from services.gateway.inbound.client_address import Network, client_address, is_from_trusted_proxy
 from services.gateway.metrics import GatewayMetrics
 from services.runtime.budget import ANSWER_SECONDS, render_budget
 from services.runtime.budget import HEADER as BUDGET
-from services.runtime.errors import InvalidArgumentError, UnavailableError
+from services.runtime.errors import InvalidArgumentError, TradeFlowError, UnavailableError
 from services.runtime.http_errors import TYPE_PREFIX
 from services.runtime.tracing import HEADER as TRACEPARENT
 from services.runtime.tracing import current_traceparent
@@ -62,14 +72,14 @@ WRITTEN_BY_US = frozenset(
 ANSWERED_BY_US = frozenset({b"date", b"server"})
 """Response headers that our own server writes."""
 
-IDEMPOTENT_ATTEMPTS_MAX = 2
-"""A GET is sent once more when its connection broke: it may have been an idle one that the service closed."""
-
 CONNECT_SECONDS_MAX = 2.0
 """How long making a connection may take, inside one network."""
 
 CONNECTIONS_MAX = 256
 """To each service, by one replica; more calls than that wait."""
+
+HEADERS_BYTES_MAX = 64 * 1024
+"""Of an answer's status line, and of each of its headers."""
 
 KEEP_ALIVE_SECONDS = 30.0
 """How long an idle connection is kept: less than the services keep theirs (75 s), so that we close first."""
@@ -81,15 +91,20 @@ RETRY_AFTER_SECONDS = 2.0
 """What callers are told while a service is away."""
 
 
-def new_http_client(*, seconds_max: float) -> httpx.AsyncClient:
-    """Make the client that proxied calls share."""
-    limits = httpx.Limits(
-        max_connections=CONNECTIONS_MAX,
-        max_keepalive_connections=CONNECTIONS_MAX,
-        keepalive_expiry=KEEP_ALIVE_SECONDS,
+def new_proxy_session(*, seconds_max: float) -> ClientSession:
+    """Make the connections that proxied calls share; nothing is added to a request, and nothing decoded in an answer.
+
+    A GET whose connection broke is sent once more by aiohttp: it may have been an idle one that the service closed.
+    """
+    return ClientSession(
+        connector=TCPConnector(limit=0, limit_per_host=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        timeout=ClientTimeout(total=None, sock_connect=min(CONNECT_SECONDS_MAX, seconds_max), sock_read=seconds_max),
+        cookie_jar=DummyCookieJar(),
+        skip_auto_headers=["accept", "accept-encoding", "content-type", "user-agent"],
+        auto_decompress=False,
+        max_line_size=HEADERS_BYTES_MAX,
+        max_field_size=HEADERS_BYTES_MAX,
     )
-    timeout = httpx.Timeout(seconds_max, connect=min(CONNECT_SECONDS_MAX, seconds_max))
-    return httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False, follow_redirects=False)
 
 
 class Proxy:
@@ -97,7 +112,7 @@ class Proxy:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: ClientSession,
         *,
         seconds_max: float,
         trusted_proxies: Sequence[Network],
@@ -113,14 +128,17 @@ class Proxy:
         """Send a request on as it is, and return what streams the answer back.
 
         Raises:
-            InvalidArgumentError: The path has segments that servers read differently.
+            InvalidArgumentError: The path has segments that servers read differently, a header isn't UTF-8, or the
+                request ended in the middle.
             UnavailableError: The service can't be reached, or broke off.
             ProblemDetailsException: 504, the service took too long.
             RequestEntityTooLarge: The body is over the limit; the service didn't get all of it.
         """
         path = _safe_path(request.scope["raw_path"])
         query = request.scope["query_string"]
-        url = httpx.URL(base_url).copy_with(raw_path=path + b"?" + query if query else path)
+        target = path + b"?" + query if query else path
+        # The server's own parser takes nothing but ASCII here.
+        url = URL(f"{base_url.rstrip('/')}{target.decode('ascii')}", encoded=True)
         headers = self._request_headers(request)
         body = _body_of(request) if _has_body(request) else None
         return _streaming(await self._send(request.method, url, headers, body))
@@ -143,36 +161,28 @@ class Proxy:
         framing = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         own = [(name.encode(), value.encode()) for name, value in added.items()]
         all_headers = [*headers, *own, *framing, *self._own_headers(request)]
-        return _streaming(await self._send("POST", httpx.URL(url), all_headers, body))
+        return _streaming(await self._send("POST", URL(url, encoded=True), all_headers, body))
 
     async def _send(
-        self,
-        method: str,
-        url: httpx.URL,
-        headers: list[tuple[bytes, bytes]],
-        body: bytes | AsyncIterator[bytes] | None,
-    ) -> httpx.Response:
-        extensions = {"timeout": self._http.timeout.as_dict()}
-        attempts_max = IDEMPOTENT_ATTEMPTS_MAX if method == "GET" and body is None else 1
-        ends_at_seconds = time.monotonic() + self._seconds_max
-        for attempt in range(1, attempts_max + 1):
-            seconds_left = max(0.0, ends_at_seconds - time.monotonic())
-            budget = (BUDGET.encode(), render_budget(seconds_left - ANSWER_SECONDS).encode())
-            message = httpx.Request(method, url, headers=[*headers, budget], content=body, extensions=extensions)
-            try:
-                async with asyncio.timeout(seconds_left):
-                    return await self._http.send(message, stream=True)
-            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-                self._note("unreachable", url, error)
-                raise _unavailable() from error
-            except (TimeoutError, httpx.TimeoutException) as error:
-                self._note("timeout", url, error)
-                raise _timed_out() from error
-            except httpx.TransportError as error:
-                self._note("broken", url, error)
-                if attempt == attempts_max:
-                    raise _unavailable() from error
-        raise AssertionError("every attempt returns or raises")
+        self, method: str, url: URL, headers: list[tuple[bytes, bytes]], body: bytes | AsyncIterator[bytes] | None
+    ) -> ClientResponse:
+        budget = (BUDGET, render_budget(self._seconds_max - ANSWER_SECONDS))
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                return await self._http.request(
+                    method, url, headers=[*_as_text(headers), budget], data=body, allow_redirects=False
+                )
+        except (ClientConnectorError, ConnectionTimeoutError) as error:
+            self._note("unreachable", url, error)
+            raise _unavailable() from error
+        except TimeoutError as error:
+            self._note("timeout", url, error)
+            raise _timed_out() from error
+        except ClientError as error:
+            if isinstance(error, ClientConnectionError) and isinstance(error.__cause__, HTTPException | TradeFlowError):
+                raise error.__cause__ from None  # the caller's body was it
+            self._note("broken", url, error)
+            raise _unavailable() from error
 
     def _request_headers(self, request: Request[Any, Any, Any]) -> list[tuple[bytes, bytes]]:
         sent = list(request.scope["headers"])
@@ -194,26 +204,26 @@ class Proxy:
         }
         return [(name.encode(), value.encode("latin-1")) for name, value in headers.items() if value]
 
-    def _note(self, reason: str, url: httpx.URL, error: Exception) -> None:
+    def _note(self, reason: str, url: URL, error: Exception) -> None:
         self._metrics.upstream_failures.labels(reason).inc()
-        logger.warning("upstream_failed", reason=reason, host=url.netloc.decode(), error=repr(error))
+        logger.warning("upstream_failed", reason=reason, host=url.authority, error=repr(error))
 
 
-def _streaming(response: httpx.Response) -> ASGIApp:
+def _streaming(response: ClientResponse) -> ASGIApp:
     """Make what sends an answer on, piece by piece, as its bytes are: compressed ones stay so."""
 
     async def stream(_scope: Scope, _receive: Receive, send: Send) -> None:
         try:
-            headers = _response_headers(response.headers.raw)
-            await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-            async for piece in response.aiter_raw():
+            headers = _response_headers(response.raw_headers)
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            async for piece in response.content.iter_any():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except httpx.TransportError as error:
+        except (ClientError, TimeoutError) as error:
             # The status is out: all that is left is to break off, so that the caller doesn't take a part for the whole.
             logger.warning("upstream_broke_off", error=repr(error))
         finally:
-            await response.aclose()
+            response.close()  # what was read to its end has given its connection back
 
     return stream
 
@@ -256,6 +266,18 @@ def _safe_path(raw_path: bytes) -> bytes:
     if not is_plain or {b".", b".."} & set(decoded.split(b"/")):
         raise InvalidArgumentError("The path has segments that are not allowed here.", reason="path_malformed")
     return raw_path
+
+
+def _as_text(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Return headers as aiohttp takes them: it writes UTF-8, so that only what is UTF-8 stays as it is.
+
+    Raises:
+        InvalidArgumentError: A value isn't.
+    """
+    try:
+        return [(name.decode("ascii"), value.decode()) for name, value in headers]
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError("The headers have to be UTF-8.", reason="header_malformed") from error
 
 
 def _unavailable() -> UnavailableError:
