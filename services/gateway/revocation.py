@@ -17,7 +17,8 @@ import structlog
 from services.gateway.ports import RevocationCache, RevocationList, RevokedToken
 from services.runtime.clock import Clock
 from services.runtime.errors import TradeFlowError, UnavailableError
-from services.runtime.jwt import LEEWAY_SECONDS, Principal
+from services.runtime.jwt import Principal
+from services.runtime.signed_claims import LEEWAY_SECONDS
 
 logger = structlog.get_logger(__name__)
 

@@ -7,13 +7,16 @@ matter to who has its keys.
 import asyncio
 import math
 import time
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
 
 import httpx
 import structlog
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, RSAKey
+from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 
 from services.runtime.errors import UnavailableError
+from services.runtime.signed_claims import PublicKey
 
 logger = structlog.get_logger(__name__)
 
@@ -35,32 +38,56 @@ DOCUMENT_BYTES_MAX = 256 * 1024
 KEY_BITS_MIN = 2048
 """Shorter RSA keys aren't believed (RFC 7518, section 3.3)."""
 
+OUR_ALGORITHMS: Final = ("RS256",)
+"""What our own tokens are signed with."""
+
+_CURVES: Final = {
+    "ES256": "P-256",
+    "ES384": "P-384",
+    "ES512": "P-521",
+    "EdDSA": "Ed25519",
+    "Ed25519": "Ed25519",
+}
+"""The curve that a key needs for an algorithm (RFC 7518, section 3.4; RFC 9864)."""
+
+_OF_RSA: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+"""The algorithms of RSA keys."""
+
+Address = str | Callable[[httpx.AsyncClient], Awaitable[str]]
+"""Where a key set is, or how that is found out, each time anew: `discovery.py`."""
+
 
 class JwksClient:
     """The key set behind a URL; fits `PublicKeys`."""
 
     def __init__(
         self,
-        url: str,
+        url: Address,
         *,
+        algorithms: Collection[str] = OUR_ALGORITHMS,
         http: httpx.AsyncClient | None = None,
         pause_seconds: float = FETCH_PAUSE_SECONDS,
+        first_pause_seconds: float = 0.0,
         fresh_seconds: float = KEYS_FRESH_SECONDS,
     ) -> None:
         """Fetch from `url`, with an own client unless one is handed in.
 
         Args:
             url: Where the JSON Web Key Set is.
+            algorithms: What the keys have to be good for, any of these; other keys are left out.
             http: A client that stays its owner's to close.
             pause_seconds: The least time between two fetches.
+            first_pause_seconds: The same, as long as there are no keys.
             fresh_seconds: How long keys are believed without another look.
         """
         self._url = url
+        self._algorithms = frozenset(algorithms)
         self._http = http
         self._own_http = http is None
         self._pause_seconds = pause_seconds
+        self._first_pause_seconds = first_pause_seconds
         self._fresh_seconds = fresh_seconds
-        self._keys: dict[str, RSAKey] | None = None
+        self._keys: dict[str, PublicKey] | None = None
         self._fetched_at_seconds = -math.inf
         self._tried_at_seconds = -math.inf
         self._began_at_seconds = time.monotonic()
@@ -68,7 +95,7 @@ class JwksClient:
         self._fetching = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
 
-    async def find(self, key_id: str) -> RSAKey | None:
+    async def find(self, key_id: str) -> PublicKey | None:
         """Return the key with this id, or None when the issuer has none.
 
         Raises:
@@ -113,8 +140,8 @@ class JwksClient:
         asked_at_seconds = time.monotonic()
         async with self._fetching:
             fresh = self._keys is not None and key_id in self._keys and not self._is_stale()
-            # Without any keys nobody is let in: an issuer that starts after its first caller is found at once.
-            pause_seconds = self._pause_seconds if self._keys is not None else 0.0
+            # Without any keys nobody is let in: an issuer that starts after its first caller is found soon.
+            pause_seconds = self._pause_seconds if self._keys is not None else self._first_pause_seconds
             tried_meanwhile = self._tried_at_seconds >= asked_at_seconds
             if fresh or tried_meanwhile or time.monotonic() - self._tried_at_seconds < pause_seconds:
                 return
@@ -124,34 +151,65 @@ class JwksClient:
                 self._is_away = True
                 starting = self._keys is None and time.monotonic() - self._began_at_seconds < STARTING_SECONDS_MAX
                 log = logger.info if starting else logger.warning
-                log("jwks_fetch_failed", url=self._url, error=repr(error), keys_known=self._keys is not None)
+                log("jwks_fetch_failed", url=str(self._url), error=repr(error), keys_known=self._keys is not None)
             else:
                 self._is_away = False
                 self._fetched_at_seconds = time.monotonic()
             finally:
                 self._tried_at_seconds = time.monotonic()
 
-    async def _fetch(self) -> dict[str, RSAKey]:
+    async def _fetch(self) -> dict[str, PublicKey]:
         if self._http is None:
             self._http = httpx.AsyncClient(timeout=FETCH_SECONDS_MAX, trust_env=False)
-        response = await self._http.get(self._url, headers={"Accept": "application/json"})
-        response.raise_for_status()
-        if len(response.content) > DOCUMENT_BYTES_MAX:
-            raise ValueError("the key set is too large")
-        return usable_keys(KeySet.import_key_set(response.json()))
+        url = self._url if isinstance(self._url, str) else await self._url(self._http)
+        return usable_keys(_key_set(await fetched_json(self._http, url)), self._algorithms)
 
     def _is_stale(self) -> bool:
         return time.monotonic() - self._fetched_at_seconds > self._fresh_seconds
 
 
-def usable_keys(key_set: KeySet) -> dict[str, RSAKey]:
-    """Pick the keys that may sign our tokens, by their ids: RSA, long enough, meant for signatures."""
+async def fetched_json(http: httpx.AsyncClient, url: str) -> Any:
+    """Fetch a small document.
+
+    Raises:
+        httpx.HTTPError: It can't be had.
+        ValueError: It is no JSON, or too large.
+    """
+    response = await http.get(url, headers={"Accept": "application/json"})
+    response.raise_for_status()
+    if len(response.content) > DOCUMENT_BYTES_MAX:
+        raise ValueError("the document is too large")
+    return response.json()
+
+
+def _key_set(document: Any) -> KeySet:
+    """Read a key set, without keys of kinds and curves that aren't ours (RFC 7517, section 5).
+
+    Raises:
+        JoseError: It is none.
+    """
+    keys = [jwk for jwk in document["keys"] if jwk["kty"] == "RSA" or jwk.get("crv") in _CURVES.values()]
+    return KeySet.import_key_set({"keys": keys})
+
+
+def usable_keys(key_set: KeySet, algorithms: Collection[str] = OUR_ALGORITHMS) -> dict[str, PublicKey]:
+    """Pick the keys that may sign tokens with one of these algorithms, by their ids: meant for signatures, and strong.
+
+    Shared secrets are never among them, whatever the algorithms are.
+    """
     return {
         key.kid: key
         for key in key_set.keys
-        if isinstance(key, RSAKey)
+        if isinstance(key, RSAKey | ECKey | OKPKey)
         and key.kid
         and key.get("use", "sig") == "sig"
-        and key.get("alg", "RS256") == "RS256"
-        and key.public_key.key_size >= KEY_BITS_MIN
+        and any(_fits(key, algorithm) for algorithm in algorithms)
     }
+
+
+def _fits(key: PublicKey, algorithm: str) -> bool:
+    if key.get("alg", algorithm) != algorithm:
+        return False
+    if isinstance(key, RSAKey):
+        return algorithm in _OF_RSA and key.public_key.key_size >= KEY_BITS_MIN
+    return key.curve_name == _CURVES.get(algorithm)

@@ -6,19 +6,23 @@ Sources: RFC 7519 (JWT), RFC 8725 (best current practice: an allow-list of algor
 RFC 9068 (access tokens).
 """
 
-import binascii
-import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
-
-from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
 
 from services.runtime.clock import Clock
 from services.runtime.errors import UnauthenticatedError
+from services.runtime.signed_claims import (
+    PublicKeys,
+    TokenRules,
+    audiences_of,
+    check_times,
+    genuine_claims,
+    malformed,
+    parsed,
+    text,
+)
 
 ALGORITHM = "RS256"
 """The only algorithm that is accepted, whatever a token or a key says."""
@@ -29,17 +33,14 @@ SHARED_AUDIENCE = "tradeflow"
 SERVICE_ROLE = "service"
 """The role of a service's own token."""
 
-TOKEN_BYTES_MAX = 8192
-"""A bound on what an unknown caller makes us parse; ours are below 1 KiB, and proxies bound headers at 8 KiB too."""
-
 TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
 """The `typ` of access tokens, so that no other kind of signed token passes for one (RFC 9068, section 4)."""
 
+RULES = TokenRules(algorithms=(ALGORITHM,), types=TOKEN_TYPES, kind="a plain access token (typ at+jwt)")
+"""What `signed_claims.py` asks of an access token."""
+
 GENERATION_CLAIM = "gen"
 """Of users' tokens, and private (RFC 7519, section 4.3); a token without it is of generation 0."""
-
-LEEWAY_SECONDS = 30
-"""How far clocks of two machines may differ."""
 
 REMEMBERED_TOKENS_MAX = 4096
 """Verified tokens kept; about 2 KiB each."""
@@ -68,18 +69,6 @@ class Principal:
     def is_service(self) -> bool:
         """Tell whether a service calls for itself; a token for everyone is a user's, whatever roles it claims."""
         return SERVICE_ROLE in self.roles and self.audience != SHARED_AUDIENCE
-
-
-class PublicKeys(Protocol):
-    """Where the issuer's public keys are found."""
-
-    async def find(self, key_id: str) -> RSAKey | None:
-        """Return the key with this id, or None when the issuer has none.
-
-        Raises:
-            UnavailableError: The keys can't be had now.
-        """
-        ...
 
 
 class TokenVerifier(Protocol):
@@ -126,67 +115,31 @@ class JwtVerifier:
         remembered = self._recall(token)
         if remembered is not None:
             return remembered
-        principal = self._principal(token, await self._verified_claims(token))
+        principal = self._principal(token, await genuine_claims(parsed(token), self._keys, RULES))
         self._remember(token, principal)
         return principal
 
-    async def _verified_claims(self, token: str) -> dict[str, Any]:
-        signature = _parse(token)
-        header = signature.headers()
-        if header.get("alg") != ALGORITHM:
-            raise _forged(f"The token must be signed with {ALGORITHM}.")
-        if str(header.get("typ", "")).lower() not in TOKEN_TYPES or "crit" in header:
-            raise _malformed("The token isn't a plain access token (typ at+jwt).")
-        key_id = header.get("kid")
-        if not isinstance(key_id, str) or not key_id:
-            raise _malformed("The token names no key.")
-        key = await self._keys.find(key_id)
-        if key is None:
-            raise _forged("The token is signed with an unknown key.")
-        try:
-            genuine = jws.validate_compact(signature, key, algorithms=[ALGORITHM])
-        except (JoseError, ValueError, TypeError) as error:
-            raise _forged("The token's signature can't be checked.") from error
-        if not genuine:
-            raise _forged("The token's signature is wrong.")
-        return _claims(signature.payload)
-
     def _principal(self, token: str, claims: dict[str, Any]) -> Principal:
-        if _text(claims, "iss") != self._issuer:
+        if text(claims, "iss") != self._issuer:
             raise UnauthenticatedError("The token is from another issuer.", reason="token_wrong_issuer")
         audience = self._matched_audience(claims)
-        expires_at = self._check_times(claims)
+        expires_at = check_times(claims, self._clock.now())
         return Principal(
-            subject=_text(claims, "sub"),
+            subject=text(claims, "sub"),
             roles=_roles(claims),
             audience=audience,
-            token_id=_text(claims, "jti"),
+            token_id=text(claims, "jti"),
             expires_at=expires_at,
             token=token,
             generation=_generation(claims),
         )
 
     def _matched_audience(self, claims: dict[str, Any]) -> str:
-        claimed = claims.get("aud")
-        audiences = [claimed] if isinstance(claimed, str) else claimed
-        if not isinstance(audiences, list) or not all(isinstance(audience, str) for audience in audiences):
-            raise _malformed("The token's `aud` is missing or isn't text.")
+        audiences = audiences_of(claims)
         for accepted in (self._audience, SHARED_AUDIENCE):
             if accepted in audiences:
                 return accepted
         raise UnauthenticatedError("The token is meant for another service.", reason="token_wrong_audience")
-
-    def _check_times(self, claims: dict[str, Any]) -> datetime:
-        """Check the token's times and return when it ends."""
-        now = self._clock.now()
-        leeway = timedelta(seconds=LEEWAY_SECONDS)
-        expires_at = _instant(claims, "exp")
-        if now >= expires_at + leeway:
-            raise UnauthenticatedError("The token is expired.", reason="token_expired")
-        starts = [_instant(claims, "iat")] + ([_instant(claims, "nbf")] if "nbf" in claims else [])
-        if now + leeway < max(starts):
-            raise UnauthenticatedError("The token isn't valid yet.", reason="token_not_yet_valid")
-        return expires_at
 
     def _recall(self, token: str) -> Principal | None:
         entry = self._remembered.get(token)
@@ -217,64 +170,19 @@ def bearer_token(authorization: str | None) -> str:
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token or " " in token:
-        raise _malformed("The Authorization header must be `Bearer` and a token.")
+        raise malformed("The Authorization header must be `Bearer` and a token.")
     return token
-
-
-def _parse(token: str) -> jws.CompactSignature:
-    if len(token) > TOKEN_BYTES_MAX or not token.isascii():
-        raise _malformed(f"A token is ASCII and at most {TOKEN_BYTES_MAX} bytes long.")
-    try:
-        signature = jws.extract_compact(token.encode())
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error) as error:
-        raise _malformed("The token isn't a JSON Web Token.") from error
-    return signature
-
-
-def _claims(payload: bytes | None) -> dict[str, Any]:
-    try:
-        claims = json.loads(payload or b"")
-    except (ValueError, RecursionError) as error:
-        raise _malformed("The token's claims aren't JSON.") from error
-    if not isinstance(claims, dict):
-        raise _malformed("The token's claims aren't a JSON object.")
-    return claims
-
-
-def _text(claims: dict[str, Any], name: str) -> str:
-    value = claims.get(name)
-    if not isinstance(value, str) or not value:
-        raise _malformed(f"The token's `{name}` is missing or isn't text.")
-    return value
-
-
-def _instant(claims: dict[str, Any], name: str) -> datetime:
-    value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _malformed(f"The token's `{name}` is missing or isn't a number.")
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (OverflowError, OSError, ValueError) as error:
-        raise _malformed(f"The token's `{name}` isn't an instant.") from error
 
 
 def _generation(claims: dict[str, Any]) -> int:
     generation = claims.get(GENERATION_CLAIM, 0)
     if isinstance(generation, bool) or not isinstance(generation, int) or generation < 0:
-        raise _malformed(f"The token's `{GENERATION_CLAIM}` isn't a count.")
+        raise malformed(f"The token's `{GENERATION_CLAIM}` isn't a count.")
     return generation
 
 
 def _roles(claims: dict[str, Any]) -> frozenset[str]:
     roles = claims.get("roles", [])
     if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        raise _malformed("The token's `roles` aren't a list of texts.")
+        raise malformed("The token's `roles` aren't a list of texts.")
     return frozenset(roles)
-
-
-def _malformed(message: str) -> UnauthenticatedError:
-    return UnauthenticatedError(message, reason="token_malformed")
-
-
-def _forged(message: str) -> UnauthenticatedError:
-    return UnauthenticatedError(message, reason="token_forged")

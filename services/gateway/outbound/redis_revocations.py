@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from services.gateway.outbound.redis_connection import KEY_PREFIX, RedisConnection
 from services.gateway.ports import RevokedToken
 from services.runtime.clock import Clock
-from services.runtime.jwt import LEEWAY_SECONDS
+from services.runtime.signed_claims import LEEWAY_SECONDS
 
 COMPLETE_SECONDS = 60
 """How long the cache is believed to be complete."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from joserfc.jwk import ECKey, KeySet, OctKey, RSAKey
+from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
 from services.runtime.errors import UnavailableError
 from services.runtime.jwks import DOCUMENT_BYTES_MAX, JwksClient, usable_keys
@@ -55,8 +55,8 @@ async def http(endpoint: IssuersEndpoint) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def client_of(http: httpx.AsyncClient, **options: float) -> JwksClient:
-    return JwksClient(URL, http=http, **{"pause_seconds": 0.0, **options})
+def client_of(http: httpx.AsyncClient, *, pause_seconds: float = 0.0, **options: Any) -> JwksClient:
+    return JwksClient(URL, http=http, pause_seconds=pause_seconds, **options)
 
 
 async def test_keys_are_fetched_when_first_needed(endpoint: IssuersEndpoint, http: httpx.AsyncClient) -> None:
@@ -227,6 +227,59 @@ def test_only_rsa_keys_for_signatures_are_usable() -> None:
     ]
 
     assert set(usable_keys(KeySet([good, *bad]))) == {"old"}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "usable"),
+    [
+        ("RS256", {"rsa", "rsa-256"}),
+        ("PS512", {"rsa"}),
+        ("ES256", {"p-256"}),
+        ("ES384", {"p-384"}),
+        ("EdDSA", {"ed25519"}),
+        ("Ed25519", {"ed25519"}),
+        ("HS256", set()),
+        ("none", set()),
+    ],
+)
+def test_each_algorithm_has_its_own_kind_of_key(algorithm: str, usable: set[str]) -> None:
+    members = OLD.as_dict(private=False)
+    keys: list[Any] = [
+        RSAKey.import_key({name: value for name, value in members.items() if name != "alg"} | {"kid": "rsa"}),
+        RSAKey.import_key({**members, "kid": "rsa-256"}),
+        ECKey.generate_key("P-256", {"kid": "p-256"}, private=False),
+        ECKey.generate_key("P-384", {"kid": "p-384"}, private=False),
+        OKPKey.generate_key("Ed25519", {"kid": "ed25519"}, private=False),
+        OKPKey.generate_key("X25519", {"kid": "x25519"}, private=False),
+        OctKey.generate_key(256, {"kid": "shared-secret"}),
+    ]
+
+    assert set(usable_keys(KeySet(keys), [algorithm])) == usable
+
+
+async def test_keys_of_kinds_that_nobody_here_knows_do_not_hide_the_others(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient
+) -> None:
+    known = KeySet([OLD]).as_dict(private=False)["keys"]
+    stranger = {"kty": "AKP", "alg": "ML-DSA-65", "kid": "of-tomorrow", "pub": "AA"}
+    endpoint.answer = lambda: httpx.Response(200, json={"keys": [stranger, *known]})
+    client = client_of(http)
+
+    assert await client.find("old") is not None
+    assert await client.find("of-tomorrow") is None
+
+
+async def test_an_issuer_of_others_that_is_away_is_not_asked_for_each_caller(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient
+) -> None:
+    client = client_of(http, first_pause_seconds=3600)
+    endpoint.go_away()
+
+    for _ in range(5):
+        with pytest.raises(UnavailableError):
+            await client.find("old")
+
+    assert endpoint.requests == 1
 
 
 @pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")

@@ -10,14 +10,13 @@ from joserfc.jwk import RSAKey
 
 from services.runtime.errors import UnauthenticatedError, UnavailableError
 from services.runtime.jwt import (
-    LEEWAY_SECONDS,
     REMEMBERED_SECONDS_MAX,
     REMEMBERED_TOKENS_MAX,
-    TOKEN_BYTES_MAX,
     JwtVerifier,
     Principal,
     bearer_token,
 )
+from services.runtime.signed_claims import LEEWAY_SECONDS, TOKEN_BYTES_MAX
 from tests.support.clock import VirtualClock
 from tests.support.issuer import USER_TOKEN_SECONDS, Issuer, signing_key
 
