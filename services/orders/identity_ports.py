@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from services.orders.domain.external_identity import ExternalIdentity
 from services.orders.domain.password_reset import IssuedReset
 from services.orders.domain.session import RefreshToken, Session
-from services.orders.domain.user import User
+from services.orders.domain.user import Role, User
 
 
 class UserRows(Protocol):
@@ -40,6 +41,10 @@ class UserRows(Protocol):
 
     async def renew_password_hash(self, user_id: UUID, password_hash: str, *, replaced: str) -> None:
         """Replace the hash of a user's password, unless it is another one by now."""
+        ...
+
+    async def set_roles(self, user_id: UUID, roles: frozenset[Role]) -> None:
+        """Replace what a user may do."""
         ...
 
     async def begin_generation(self, user_id: UUID) -> int | None:
@@ -120,6 +125,26 @@ class ResetRows(Protocol):
         ...
 
 
+class ExternalIdentityRows(Protocol):
+    """Which users the persons are whom other issuers vouch for."""
+
+    async def find(self, issuer: str, subject: str) -> ExternalIdentity | None:
+        """Read which user a person is."""
+        ...
+
+    async def add(self, identity: ExternalIdentity) -> None:
+        """Write which user a person is.
+
+        Raises:
+            IdentityTakenError: The person has a user.
+        """
+        ...
+
+    async def has_made(self, user_id: UUID) -> bool:
+        """Tell whether a user is there only because an issuer vouched for somebody."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityRows:
     """What one transaction reads and writes of people."""
@@ -128,6 +153,7 @@ class IdentityRows:
     sessions: SessionRows
     revocations: RevocationRows
     resets: ResetRows
+    externals: ExternalIdentityRows
 
 
 class IdentityStore(Protocol):

@@ -10,6 +10,7 @@ from uuid import UUID
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.orders.domain.external_identity import ExternalPerson
 from services.orders.domain.password_reset import RESET_SECONDS
 from services.orders.domain.session import SessionTimes
 from services.orders.domain.user import Role, User
@@ -22,6 +23,7 @@ from services.orders.use_cases.register_user import RegisterUser, register_user
 from services.orders.use_cases.reset_password import reset_password
 from services.orders.use_cases.revoke_access_token import list_revoked_access_tokens, revoke_access_token
 from services.orders.use_cases.rotate_session import rotate_session
+from services.orders.use_cases.sign_in_externally import sign_in_externally
 from services.orders.use_cases.start_session import start_session
 from services.runtime.clock import Clock, from_micros, to_micros
 from services.runtime.errors import ForbiddenError, InvalidArgumentError, NotFoundError
@@ -82,6 +84,23 @@ class IdentityGrpcService(IdentityServiceServicer):
         identity = self._identity
         user = await authenticate(request.email, request.password, store=identity.store, passwords=identity.passwords)
         return messages.AuthenticateResponse(user=_user_message(user))
+
+    async def SignInExternally(
+        self, request: messages.SignInExternallyRequest, context: Context
+    ) -> messages.SignInExternallyResponse:
+        """Find or make the user of a person whom another issuer vouches for."""
+        await self._check_caller(context)
+        identity = self._identity
+        signed_in = await sign_in_externally(
+            _person_of(request),
+            registers_unknown=request.registers_unknown,
+            tokens_expire_at=from_micros(request.tokens_expire_at.ToMicroseconds()),
+            store=identity.store,
+            passwords=identity.passwords,
+            clock=identity.clock,
+        )
+        revoked = None if signed_in.revoked is None else _revoked_message(signed_in.revoked)
+        return messages.SignInExternallyResponse(user=_user_message(signed_in.user), revoked=revoked)
 
     async def StartSession(
         self, request: messages.StartSessionRequest, context: Context
@@ -207,6 +226,15 @@ def _role_of(message: int) -> Role:
     if role is None:
         raise InvalidArgumentError("Name a role.", reason="role_missing")
     return role
+
+
+def _person_of(request: messages.SignInExternallyRequest) -> ExternalPerson:
+    return ExternalPerson(
+        issuer=request.issuer,
+        subject=request.subject,
+        verified_email=request.verified_email,
+        roles=frozenset(_role_of(role) for role in request.roles),
+    )
 
 
 def _user_id_of(text: str) -> UUID:

@@ -72,7 +72,7 @@ class ResettingLoop:
         try:
             issued = await issue_password_reset(email, store=self._store, clock=self._clock)
         except RejectedError:
-            return  # nobody has this address, or it is none
+            return  # nobody has this address, or it is none, or its owner has no password here
         await self._deliver(self._delivery, issued)
 
     async def _deliver(self, delivery: ResetDelivery, issued: IssuedReset) -> None:

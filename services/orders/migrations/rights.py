@@ -4,6 +4,9 @@ from services.runtime.database.grants import JOURNAL, TableRights
 
 RIGHTS = {
     "discrepancies": TableRights(runtime=("SELECT", "INSERT", "UPDATE")),
+    "external_identities": TableRights(
+        runtime=("SELECT", "INSERT"), reader=("SELECT (issuer, user_id, made_user, first_seen_at)",)
+    ),
     "idempotency_keys": TableRights(runtime=("SELECT", "INSERT", "UPDATE", "DELETE"), reader=()),
     "inbox": TableRights(runtime=("SELECT", "INSERT", "DELETE")),
     "order_history": JOURNAL,
@@ -22,7 +25,7 @@ RIGHTS = {
     "seller_fees": TableRights(runtime=("SELECT", "INSERT", "UPDATE")),
     "sessions": TableRights(runtime=("SELECT", "INSERT", "UPDATE", "DELETE"), reader=()),
     "users": TableRights(
-        runtime=("SELECT", "INSERT", "UPDATE (password_hash, generation)"),
+        runtime=("SELECT", "INSERT", "UPDATE (password_hash, roles, generation)"),
         reader=("SELECT (user_id, roles, created_at)",),
     ),
     "webhook_deliveries": TableRights(runtime=("SELECT", "INSERT", "UPDATE", "DELETE")),
@@ -32,4 +35,4 @@ RIGHTS = {
     ),
 }
 """By table, in the order of their names. Who only looks sees no password, no reset of one, no session, no webhook's
-secret, and nobody's address."""
+secret, and neither an address nor what an issuer calls somebody."""

@@ -10,6 +10,7 @@ from services.orders.domain.order import Order
 from services.orders.domain.order_state import OrderState
 from services.orders.identity_ports import IdentityRows
 from services.orders.outbound.comparison_rows import SqlComparisonRows
+from services.orders.outbound.external_identity_rows import SqlExternalIdentityRows
 from services.orders.outbound.fee_rows import SqlFeeRows
 from services.orders.outbound.key_rows import SqlKeyRows
 from services.orders.outbound.order_events import ORDERS_STREAM, BufferedEvents
@@ -137,6 +138,7 @@ class SqlIdentityStore:
                 sessions=SqlSessionRows(connection, self._tables),
                 revocations=SqlRevocationRows(connection),
                 resets=SqlResetRows(connection),
+                externals=SqlExternalIdentityRows(connection),
             )
 
 

@@ -29,7 +29,7 @@ class PiccoloUserRows:
             user_id=user.user_id,
             email=user.email.encode(),
             password_hash=password_hash,
-            roles=",".join(sorted(role.value for role in user.roles)),
+            roles=_roles_text(user.roles),
             created_at=to_micros(user.created_at),
             generation=user.generation,
         )
@@ -66,6 +66,11 @@ class PiccoloUserRows:
             (users.user_id == user_id) & (users.password_hash == replaced)
         )
 
+    async def set_roles(self, user_id: UUID, roles: frozenset[Role]) -> None:
+        """Replace what a user may do."""
+        users = self._users
+        await users.update({users.roles: _roles_text(roles)}).where(users.user_id == user_id)
+
     async def begin_generation(self, user_id: UUID) -> int | None:
         """Count a user's generation up and return the new one, or None where there is no user."""
         users = self._users
@@ -73,6 +78,10 @@ class PiccoloUserRows:
         await users.update({users.generation: users.generation + 1}).where(users.user_id == user_id)
         rows = await users.select(users.generation).where(users.user_id == user_id)
         return int(rows[0]["generation"]) if rows else None
+
+
+def _roles_text(roles: frozenset[Role]) -> str:
+    return ",".join(sorted(role.value for role in roles))
 
 
 def _user_of(rows: list[dict[str, Any]]) -> User | None:

@@ -36,9 +36,9 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_MERCHANT: _Role.ValueType  # 2
     """Sells: writes products. A merchant may buy too."""
     ROLE_TREASURY: _Role.ValueType  # 3
-    """Deposits money. Never given by registration."""
+    """Deposits money. Never given by registration, and by an external issuer only where the gateway's settings say so."""
     ROLE_OPERATOR: _Role.ValueType  # 4
-    """Watches the platform. Never given by registration."""
+    """Watches the platform. As treasury."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """What a user may do."""
@@ -50,9 +50,9 @@ ROLE_BUYER: Role.ValueType  # 1
 ROLE_MERCHANT: Role.ValueType  # 2
 """Sells: writes products. A merchant may buy too."""
 ROLE_TREASURY: Role.ValueType  # 3
-"""Deposits money. Never given by registration."""
+"""Deposits money. Never given by registration, and by an external issuer only where the gateway's settings say so."""
 ROLE_OPERATOR: Role.ValueType  # 4
-"""Watches the platform. Never given by registration."""
+"""Watches the platform. As treasury."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
@@ -200,6 +200,84 @@ class AuthenticateResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AuthenticateResponse: _TypeAlias = AuthenticateResponse  # noqa: Y015
+
+@_typing.final
+class SignInExternallyRequest(_message.Message):
+    """Who is at the door, as an ID token said that the gateway has verified."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    VERIFIED_EMAIL_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    REGISTERS_UNKNOWN_FIELD_NUMBER: _builtins.int
+    TOKENS_EXPIRE_AT_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    """The token's `iss`, exactly. At most 255 characters."""
+    subject: _builtins.str
+    """The token's `sub`: with the issuer it names one person for ever. At most 255 characters of ASCII."""
+    verified_email: _builtins.str
+    """The address, if the issuer has verified it; else empty. Needed at the first call for this person only."""
+    registers_unknown: _builtins.bool
+    """Whether to make a user for who has none."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___Role.ValueType]:
+        """What the person may do. At least one."""
+
+    @_builtins.property
+    def tokens_expire_at(self) -> _timestamp_pb2.Timestamp:
+        """When the last access token that was issued until now ends by itself."""
+
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        verified_email: _builtins.str = ...,
+        roles: _abc.Iterable[Global___Role.ValueType] | None = ...,
+        registers_unknown: _builtins.bool = ...,
+        tokens_expire_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tokens_expire_at", b"tokens_expire_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuer", b"issuer", "registers_unknown", b"registers_unknown", "roles", b"roles", "subject", b"subject", "tokens_expire_at", b"tokens_expire_at", "verified_email", b"verified_email"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignInExternallyRequest: _TypeAlias = SignInExternallyRequest  # noqa: Y015
+
+@_typing.final
+class SignInExternallyResponse(_message.Message):
+    """Who it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    REVOKED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def user(self) -> Global___User:
+        """The user."""
+
+    @_builtins.property
+    def revoked(self) -> Global___RevokedAccessToken:
+        """When a user who was there has become this person's by this call: what stands for all access tokens that were issued
+        until now.
+        """
+
+    def __init__(
+        self,
+        *,
+        user: Global___User | None = ...,
+        revoked: Global___RevokedAccessToken | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["revoked", b"revoked", "user", b"user"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revoked", b"revoked", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignInExternallyResponse: _TypeAlias = SignInExternallyResponse  # noqa: Y015
 
 @_typing.final
 class StartSessionRequest(_message.Message):

@@ -45,6 +45,11 @@ class IdentityServiceStub:
                 request_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.AuthenticateRequest.SerializeToString,
                 response_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.AuthenticateResponse.FromString,
                 _registered_method=True)
+        self.SignInExternally = channel.unary_unary(
+                '/tradeflow.orders.v1.IdentityService/SignInExternally',
+                request_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.SignInExternallyRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.SignInExternallyResponse.FromString,
+                _registered_method=True)
         self.StartSession = channel.unary_unary(
                 '/tradeflow.orders.v1.IdentityService/StartSession',
                 request_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.StartSessionRequest.SerializeToString,
@@ -106,6 +111,15 @@ class IdentityServiceServicer:
     def Authenticate(self, request, context):
         """Check a password. UNAUTHENTICATED ("bad_credentials") for an unknown address and a wrong password alike, after
         the same work.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignInExternally(self, request, context):
+        """Find the user of a person whom an external issuer vouches for, or make one, or give the person the user who has the
+        address, whose password and sessions end then. The roles of a user that was made so follow the issuer at each call.
+        PERMISSION_DENIED ("email_not_verified", "user_not_registered", "account_not_linkable").
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,6 +204,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.Authenticate,
                     request_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.AuthenticateRequest.FromString,
                     response_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.AuthenticateResponse.SerializeToString,
+            ),
+            'SignInExternally': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignInExternally,
+                    request_deserializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.SignInExternallyRequest.FromString,
+                    response_serializer=tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.SignInExternallyResponse.SerializeToString,
             ),
             'StartSession': grpc.unary_unary_rpc_method_handler(
                     servicer.StartSession,
@@ -292,6 +311,33 @@ class IdentityService:
             '/tradeflow.orders.v1.IdentityService/Authenticate',
             tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.AuthenticateRequest.SerializeToString,
             tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.AuthenticateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignInExternally(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.orders.v1.IdentityService/SignInExternally',
+            tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.SignInExternallyRequest.SerializeToString,
+            tradeflow_dot_orders_dot_v1_dot_identity__service__pb2.SignInExternallyResponse.FromString,
             options,
             channel_credentials,
             insecure,

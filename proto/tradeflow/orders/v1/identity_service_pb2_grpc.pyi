@@ -42,6 +42,11 @@ class IdentityServiceStub:
     """Check a password. UNAUTHENTICATED ("bad_credentials") for an unknown address and a wrong password alike, after
     the same work.
     """
+    SignInExternally: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.SignInExternallyRequest, _identity_service_pb2.SignInExternallyResponse]
+    """Find the user of a person whom an external issuer vouches for, or make one, or give the person the user who has the
+    address, whose password and sessions end then. The roles of a user that was made so follow the issuer at each call.
+    PERMISSION_DENIED ("email_not_verified", "user_not_registered", "account_not_linkable").
+    """
     StartSession: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.StartSessionRequest, _identity_service_pb2.StartSessionResponse]
     """Begin a session: its first refresh token."""
     RotateSession: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RotateSessionRequest, _identity_service_pb2.RotateSessionResponse]
@@ -79,6 +84,11 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     Authenticate: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.AuthenticateRequest, _identity_service_pb2.AuthenticateResponse]  # type: ignore[assignment]
     """Check a password. UNAUTHENTICATED ("bad_credentials") for an unknown address and a wrong password alike, after
     the same work.
+    """
+    SignInExternally: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInExternallyRequest, _identity_service_pb2.SignInExternallyResponse]  # type: ignore[assignment]
+    """Find the user of a person whom an external issuer vouches for, or make one, or give the person the user who has the
+    address, whose password and sessions end then. The roles of a user that was made so follow the issuer at each call.
+    PERMISSION_DENIED ("email_not_verified", "user_not_registered", "account_not_linkable").
     """
     StartSession: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.StartSessionRequest, _identity_service_pb2.StartSessionResponse]  # type: ignore[assignment]
     """Begin a session: its first refresh token."""
@@ -126,6 +136,17 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_identity_service_pb2.AuthenticateResponse, _abc.Awaitable[_identity_service_pb2.AuthenticateResponse]]:
         """Check a password. UNAUTHENTICATED ("bad_credentials") for an unknown address and a wrong password alike, after
         the same work.
+        """
+
+    @_abc_1.abstractmethod
+    def SignInExternally(
+        self,
+        request: _identity_service_pb2.SignInExternallyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_service_pb2.SignInExternallyResponse, _abc.Awaitable[_identity_service_pb2.SignInExternallyResponse]]:
+        """Find the user of a person whom an external issuer vouches for, or make one, or give the person the user who has the
+        address, whose password and sessions end then. The roles of a user that was made so follow the issuer at each call.
+        PERMISSION_DENIED ("email_not_verified", "user_not_registered", "account_not_linkable").
         """
 
     @_abc_1.abstractmethod
