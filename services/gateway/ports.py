@@ -147,6 +147,35 @@ class Session:
     user: User
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalPerson:
+    """Whom another issuer vouches for, by a verified ID token."""
+
+    issuer: str
+    subject: str
+    verified_email: str
+    """Empty when the issuer has verified none."""
+    roles: tuple[str, ...]
+    """What the settings make of what the issuer says."""
+    registers_unknown: bool
+    """Whether who has no account gets one."""
+
+
+class ExternalIdentities(Protocol):
+    """Which users the persons of other issuers are."""
+
+    async def sign_in_externally(
+        self, person: ExternalPerson, *, tokens_expire_at: datetime
+    ) -> tuple[Session, RevokedToken | None]:
+        """Begin a session of a person's user; return it, and what stands for tokens that ended by it.
+
+        Raises:
+            ForbiddenError: `email_not_verified`, `user_not_registered` or `account_not_linkable`.
+            UnavailableError: Orders can't tell.
+        """
+        ...
+
+
 class Identities(Protocol):
     """Users and sessions. Each call raises what `identity_service.proto` names, or UnavailableError."""
 

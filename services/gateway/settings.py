@@ -3,12 +3,13 @@
 import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.gateway.access_tokens import OWN_CLIENT_ID
+from services.gateway.external_issuers import ISSUERS_MAX, ExternalIssuer, distinct
 from services.gateway.rate_limits_file import RateLimit, distinctly_named
 from services.gateway.rate_policies import FailureMode, RateRules
 from services.runtime.grpc_tls import GrpcClientSettings
@@ -99,6 +100,10 @@ class GatewaySettings(GrpcClientSettings):
     sign_in_account_failures_max: int = Field(default=60, ge=1)
     """Wrong passwords for one account from all networks in an hour."""
 
+    external_issuers: Annotated[tuple[ExternalIssuer, ...], Field(max_length=ISSUERS_MAX)] = ()
+    """JSON list of other issuers whose ID tokens POST /auth/exchange takes: {name, issuer, audience}, and more that
+    docs/platform/identity.md tells."""
+
     rate_limit_failure_mode: FailureMode = "open"
     """What to do with calls that can't be counted, because Redis is away: open lets them pass, closed answers 503."""
 
@@ -165,6 +170,17 @@ class GatewaySettings(GrpcClientSettings):
     @classmethod
     def _check_names(cls, limits: tuple[RateLimit, ...]) -> tuple[RateLimit, ...]:
         return distinctly_named(limits)
+
+    @field_validator("external_issuers")
+    @classmethod
+    def _check_issuers(cls, issuers: tuple[ExternalIssuer, ...]) -> tuple[ExternalIssuer, ...]:
+        return distinct(issuers)
+
+    @model_validator(mode="after")
+    def _check_own_issuer(self) -> "GatewaySettings":
+        if any(issuer.issuer == self.issuer for issuer in self.external_issuers):
+            raise ValueError("TRADEFLOW_GATEWAY_EXTERNAL_ISSUERS names the gateway itself")
+        return self
 
     def to_rate_rules(self) -> RateRules:
         """Pick the limits that hold while there is no file."""

@@ -13,10 +13,13 @@ from prometheus_client import CollectorRegistry
 
 from services.gateway.access_tokens import OWN_CLIENT_ID, OwnServiceTokens, TokenIssuer
 from services.gateway.door import DoorVerifier
+from services.gateway.id_tokens import IdTokenVerifier
 from services.gateway.inbound.auth_api import auth_routes
 from services.gateway.inbound.connection_door import ConnectionDoor
 from services.gateway.inbound.console import ConsoleParts, console_routes
 from services.gateway.inbound.deposits_api import deposit_routes
+from services.gateway.inbound.exchange_api import exchange_routes
+from services.gateway.inbound.external_sign_ins import ExternalSignIns
 from services.gateway.inbound.jwks import jwks_routes
 from services.gateway.inbound.operations_api import operations_routes
 from services.gateway.inbound.password_api import password_routes
@@ -32,6 +35,7 @@ from services.gateway.inbound.wallet_stream import stream_routes
 from services.gateway.keys import KeyRing
 from services.gateway.metrics import GatewayMetrics, RedisMetrics
 from services.gateway.outbound.identity_client import IdentityClient
+from services.gateway.outbound.issuer_keys import trusted_issuers
 from services.gateway.outbound.ledger_client import LedgerClient
 from services.gateway.outbound.redis_connection import RedisConnection
 from services.gateway.outbound.redis_rate_limiter import RedisRateLimiter
@@ -83,6 +87,7 @@ class _Parts:
     redis: RedisConnection
     rate_limits: RateLimitsFile
     identities: IdentityClient
+    id_tokens: IdTokenVerifier
     revocations: Revocations
     feed: WalletFeed
     session: SessionParts
@@ -145,19 +150,14 @@ async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegi
     identities, ledger = _clients(settings, OwnServiceTokens(issuer, clock), stack)
     proxied = await stack.enter_async_context(new_proxy_session(seconds_max=settings.upstream_seconds_max))
     asking = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-    revocations = Revocations(
-        durable=identities,
-        cache=RedisRevocations(redis, clock),
-        clock=clock,
-        failure_mode=settings.revocation_failure_mode,
-        user_token_seconds=settings.access_token_seconds,
-    )
+    revocations = _revocations(settings, identities, redis, clock)
     feed = WalletFeed(
         queue_events_max=settings.connection_queue_events_max,
         connections_max=settings.connections_max,
         connections_per_wallet_max=settings.connections_per_wallet_max,
     )
     health = _health(settings, redis, keys, rate_limits)
+    issuers = await trusted_issuers(settings.external_issuers, health=health, stack=stack)
     return _Parts(
         settings=settings,
         clock=clock,
@@ -171,6 +171,7 @@ async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegi
         redis=redis,
         rate_limits=rate_limits,
         identities=identities,
+        id_tokens=IdTokenVerifier(issuers, clock),
         revocations=revocations,
         feed=feed,
         session=SessionParts(
@@ -223,6 +224,18 @@ def _clients(
     stack.push_async_callback(ledger_channel.close)
     identities = IdentityClient(orders_channel, tokens, call_seconds_max=settings.call_seconds_max)
     return identities, LedgerClient(ledger_channel, tokens, call_seconds_max=settings.call_seconds_max)
+
+
+def _revocations(
+    settings: GatewaySettings, identities: IdentityClient, redis: RedisConnection, clock: Clock
+) -> Revocations:
+    return Revocations(
+        durable=identities,
+        cache=RedisRevocations(redis, clock),
+        clock=clock,
+        failure_mode=settings.revocation_failure_mode,
+        user_token_seconds=settings.access_token_seconds,
+    )
 
 
 def _health(settings: GatewaySettings, redis: RedisConnection, keys: KeyRing, rate_limits: RateLimitsFile) -> Health:
@@ -283,6 +296,9 @@ def _app(parts: _Parts) -> Litestar:
                 revocations=parts.revocations,
                 tickets=tickets,
                 ticket_seconds=settings.ticket_seconds,
+            ),
+            *exchange_routes(
+                sign_ins=ExternalSignIns(parts.id_tokens, parts.identities, parts.revocations), issuer=parts.issuer
             ),
             *password_routes(identities=parts.identities, revocations=parts.revocations, limits=limits),
             *token_routes(issuer=parts.issuer, clients=ClientRegistry(settings.clients, settings.client_audiences)),

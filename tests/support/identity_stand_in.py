@@ -30,6 +30,8 @@ class IdentityStandIn(IdentityServiceServicer):
         self.passwords: dict[str, str] = {}
         self.sessions: dict[str, str] = {}
         """User ids by live refresh tokens."""
+        self.externals: dict[tuple[str, str], str] = {}
+        """Addresses by the issuer and the subject of whom they are."""
         self.used: dict[str, str] = {}
         self.generations: dict[str, int] = {}
         self.forgotten: list[str] = []
@@ -61,6 +63,26 @@ class IdentityStandIn(IdentityServiceServicer):
         if self.passwords.get(request.email) != request.password:
             raise UnauthenticatedError("Wrong address or password.", reason="bad_credentials")
         return identity.AuthenticateResponse(user=self.users[request.email])
+
+    async def SignInExternally(
+        self, request: identity.SignInExternallyRequest, context: Context
+    ) -> identity.SignInExternallyResponse:
+        await self._let_in("SignInExternally", context)
+        person = (request.issuer, request.subject)
+        if person in self.externals:
+            return identity.SignInExternallyResponse(user=self.users[self.externals[person]])
+        if not request.verified_email:
+            raise ForbiddenError("The address isn't verified.", reason="email_not_verified")
+        self.externals[person] = request.verified_email
+        account = self.users.get(request.verified_email)
+        if account is not None:
+            self.passwords.pop(request.verified_email)
+            revoked = self._end_generation_of(account.user_id, request.tokens_expire_at)
+            return identity.SignInExternallyResponse(user=account, revoked=revoked)
+        if not request.registers_unknown:
+            raise ForbiddenError("Nobody is registered.", reason="user_not_registered")
+        user = self.add_user(request.verified_email, *request.roles)
+        return identity.SignInExternallyResponse(user=user)
 
     async def StartSession(
         self, request: identity.StartSessionRequest, context: Context

@@ -125,7 +125,7 @@ def _sign_in_routes(identities: Identities, sign_ins: SignIns, issuer: TokenIssu
     async def login(request: Request[Any, Any, Any], data: JSONBody[Login]) -> TokensBody:
         """Sign in. 401 bad_credentials for an unknown address and a wrong password alike; 429 after many of them."""
         session = await sign_ins.sign_in(request.scope, email=data.email, password=data.password)
-        return _tokens_body(issuer, session)
+        return tokens_body(issuer, session)
 
     @post(
         "/auth/refresh",
@@ -140,7 +140,7 @@ def _sign_in_routes(identities: Identities, sign_ins: SignIns, issuer: TokenIssu
     )
     async def refresh(data: JSONBody[RefreshBody]) -> TokensBody:
         """Exchange a refresh token for a new pair. 401 refresh_token_reused ends the whole session."""
-        return _tokens_body(issuer, await identities.refresh(data.refresh_token))
+        return tokens_body(issuer, await identities.refresh(data.refresh_token))
 
     return [register, login, refresh]
 
@@ -190,7 +190,8 @@ def _signed_in_routes(
     return [logout, logout_everywhere, issue_ticket]
 
 
-def _tokens_body(issuer: TokenIssuer, session: Session) -> TokensBody:
+def tokens_body(issuer: TokenIssuer, session: Session) -> TokensBody:
+    """Issue an access token to who has just begun or renewed a session."""
     issued = issuer.user_token(
         user_id=session.user.user_id, roles=session.user.roles, generation=session.user.generation
     )

@@ -8,7 +8,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.gateway.access_tokens import OwnServiceTokens
-from services.gateway.ports import RevokedToken, Session, User
+from services.gateway.ports import ExternalPerson, RevokedToken, Session, User
 from services.runtime.clock import EPOCH
 from services.runtime.grpc_auth import call_metadata
 from services.runtime.grpc_errors import translating_errors
@@ -26,6 +26,7 @@ _ROLES = {
     identity.ROLE_TREASURY: "treasury",
     identity.ROLE_OPERATOR: "operator",
 }
+_ROLE_MESSAGES = {name: message for message, name in _ROLES.items()}
 
 
 class IdentityClient:
@@ -46,10 +47,23 @@ class IdentityClient:
     async def sign_in(self, *, email: str, password: str) -> Session:
         """Check a password and begin a session."""
         request = identity.AuthenticateRequest(email=email, password=password)
-        user = _user((await self._call(self._stub.Authenticate, request)).user)
-        begun = identity.StartSessionRequest(user_id=user.user_id, generation=user.generation)
-        started = await self._call(self._stub.StartSession, begun)
-        return Session(refresh_token=started.refresh_token, user=user)
+        return await self._begin_session(_user((await self._call(self._stub.Authenticate, request)).user))
+
+    async def sign_in_externally(
+        self, person: ExternalPerson, *, tokens_expire_at: datetime
+    ) -> tuple[Session, RevokedToken | None]:
+        """Begin a session of a person's user; return it, and what stands for tokens that ended by it."""
+        request = identity.SignInExternallyRequest(
+            issuer=person.issuer,
+            subject=person.subject,
+            verified_email=person.verified_email,
+            roles=[_ROLE_MESSAGES[role] for role in person.roles],
+            registers_unknown=person.registers_unknown,
+            tokens_expire_at=_timestamp(tokens_expire_at),
+        )
+        answer = await self._call(self._stub.SignInExternally, request)
+        session = await self._begin_session(_user(answer.user))
+        return session, _revoked(answer.revoked) if answer.HasField("revoked") else None
 
     async def refresh(self, refresh_token: str) -> Session:
         """Exchange a refresh token for its successor."""
@@ -91,6 +105,11 @@ class IdentityClient:
         request = identity.ListRevokedAccessTokensRequest()
         answer = await self._call(self._stub.ListRevokedAccessTokens, request)
         return [_revoked(token) for token in answer.tokens]
+
+    async def _begin_session(self, user: User) -> Session:
+        begun = identity.StartSessionRequest(user_id=user.user_id, generation=user.generation)
+        started = await self._call(self._stub.StartSession, begun)
+        return Session(refresh_token=started.refresh_token, user=user)
 
     async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
         metadata = call_metadata(await self._tokens.token_for(AUDIENCE))

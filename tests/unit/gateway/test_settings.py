@@ -49,6 +49,10 @@ def a_limit(**changes: Any) -> dict[str, Any]:
     return {"name": "reads", "route_class": "read", "per": "user", "limit": 1, "window_seconds": 1, **changes}
 
 
+def an_issuer(**changes: Any) -> dict[str, Any]:
+    return {"name": "staff", "issuer": "https://id.example", "audience": "tradeflow", **changes}
+
+
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
@@ -60,6 +64,19 @@ def a_limit(**changes: Any) -> dict[str, Any]:
         ("RATE_LIMITS", json.dumps([a_limit(limit=0)]), "greater than or equal to 1"),
         ("RATE_LIMITS", json.dumps([a_limit(per="planet")]), "'user' or 'ip'"),
         ("TRUSTED_PROXIES", json.dumps(["somewhere"]), "TRUSTED_PROXIES"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(), an_issuer(issuer="https://b.example")]), "the same name"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(), an_issuer(name="other")]), "there twice"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(issuer="https://tradeflow.test")]), "names the gateway itself"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(issuer="http://id.example")]), "must be an https URL"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(jwks_url="ftp://id.example")]), "must be an https URL"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(algorithms=["HS256"])]), "algorithms"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(algorithms=["none"])]), "algorithms"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(algorithms=[])]), "algorithms"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(roles={"x": "merchant"})]), "belong together"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(roles_claim="g", roles={"x": "service"})]), "'buyer', 'merchant'"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(ca_file="/nowhere/ca.pem")]), "ca_file"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(colour="red")]), "colour"),
+        ("EXTERNAL_ISSUERS", json.dumps([{"name": "staff"}]), "audience"),
     ],
 )
 def test_a_wrong_setting_says_what_is_wrong(
@@ -78,3 +95,10 @@ def test_rate_limits_and_trusted_proxies_are_read_from_json(monkeypatch: pytest.
 
     assert [limit.policy().name for limit in settings.rate_limits] == ["reads"]
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "fd00::/8"]
+
+
+def test_other_issuers_are_read_from_json_and_promise_little_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = from_environment(monkeypatch, EXTERNAL_ISSUERS=json.dumps([an_issuer()]))
+
+    (issuer,) = settings.external_issuers
+    assert (issuer.algorithms, issuer.roles, issuer.token_age_seconds_max) == (("RS256",), {}, 600)
