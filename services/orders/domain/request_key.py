@@ -89,3 +89,10 @@ def fingerprint_of(content: Any) -> bytes:
     """Hash the content of a request (what JSON can say), whatever the order of its fields was."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).digest()
+
+
+def request_for_order(operation: Operation, *, user_id: UUID, key: str, order_id: UUID) -> RequestKey:
+    """Tell what a key stands for where the request names an order and nothing else."""
+    return RequestKey(
+        user_id=user_id, key=key, operation=operation, fingerprint=fingerprint_of({"order_id": str(order_id)})
+    )

@@ -12,7 +12,7 @@ from services.orders.domain import mover
 from services.orders.domain.actor import Actor
 from services.orders.domain.order import Order
 from services.orders.domain.order_state import OrderState
-from services.orders.domain.request_key import KeyState, Operation, RequestKey, fingerprint_of
+from services.orders.domain.request_key import KeyState, Operation, RequestKey, request_for_order
 from services.orders.domain.terms import Terms
 from services.orders.ports import Ledger, Rows, Store
 from services.orders.use_cases.once import (
@@ -42,11 +42,8 @@ class CancelOrder:
     @property
     def request(self) -> RequestKey:
         """The key and what it stands for."""
-        return RequestKey(
-            user_id=self.actor.user_id,
-            key=self.idempotency_key,
-            operation=Operation.CANCEL,
-            fingerprint=fingerprint_of({"order_id": str(self.order_id)}),
+        return request_for_order(
+            Operation.CANCEL, user_id=self.actor.user_id, key=self.idempotency_key, order_id=self.order_id
         )
 
 

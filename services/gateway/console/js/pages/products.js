@@ -3,7 +3,8 @@
 import { announce } from "../announce.js";
 import { amountFields, amountOf } from "../amount_field.js";
 import { read, write } from "../api.js";
-import { fill, h } from "../dom.js";
+import { disclosure } from "../disclosure.js";
+import { h } from "../dom.js";
 import { FieldError, field, form } from "../form.js";
 import { decimal, fractionDigits } from "../money.js";
 import { empty, loading, money, pageHead } from "../parts.js";
@@ -58,19 +59,12 @@ function newProductCard(show) {
 }
 
 function productItem(product, show) {
-  const editor = h("div");
-  const toggle = h("button", { class: "button plain small-button", type: "button", "aria-expanded": "false" }, "Change", h("span", { class: "visually-hidden" }, ` ${product.title}`));
-  toggle.addEventListener("click", () => {
-    const opens = toggle.getAttribute("aria-expanded") === "false";
-    toggle.setAttribute("aria-expanded", String(opens));
-    fill(editor, opens && changeForm(product, show));
-    if (opens) editor.querySelector("input")?.focus();
-  });
+  const { button, place } = disclosure({ label: "Change", of: product.title, content: () => changeForm(product, show) });
   return h("li", { class: "list-item" },
     h("div", { class: "row-between" },
       h("div", { class: "grow" }, h("p", { class: "list-title" }, product.title), h("p", { class: "small quiet" }, h("code", {}, product.sku))),
-      h("div", { class: "row" }, money(product.price), stockBadge(product.stock), toggle)),
-    editor);
+      h("div", { class: "row" }, money(product.price), stockBadge(product.stock), button)),
+    place);
 }
 
 function changeForm(product, show) {

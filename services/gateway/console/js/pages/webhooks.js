@@ -3,6 +3,7 @@
 import { announce } from "../announce.js";
 import { read, write } from "../api.js";
 import { confirmed } from "../confirm.js";
+import { disclosure } from "../disclosure.js";
 import { fill, h } from "../dom.js";
 import { FieldError, actionButton, field, form } from "../form.js";
 import { badge, empty, loading, pageHead, pagedList } from "../parts.js";
@@ -54,13 +55,8 @@ function secretNotice({ url, secret }) {
 
 function endpointItem(endpoint, show, signal) {
   const { endpoint_id: id, url, failures } = endpoint;
-  const below = h("div"), problems = h("div", { role: "alert" }), secret = h("div", { role: "status" });
-  const toggle = h("button", { class: "button plain small-button", type: "button", "aria-expanded": "false" }, "Deliveries");
-  toggle.addEventListener("click", () => {
-    const opens = toggle.getAttribute("aria-expanded") === "false";
-    toggle.setAttribute("aria-expanded", String(opens));
-    fill(below, opens && deliveries(id, signal));
-  });
+  const problems = h("div", { role: "alert" }), secret = h("div", { role: "status" });
+  const { button: toggle, place: below } = disclosure({ label: "Deliveries", of: `to ${url}`, content: () => deliveries(id, signal) });
   const rotate = actionButton({ label: "New secret", kind: "plain small-button", problems, act: async () => {
     const agreed = await confirmed({
       title: "Make a new secret?", yes: "Make it", text: ["For a day, messages are signed with the old one too. Then only the new one counts."],
