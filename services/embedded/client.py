@@ -21,6 +21,7 @@ from services.embedded.public_api import (
     Order,
     Page,
     Product,
+    Refund,
     StatementLine,
     Tokens,
     User,
@@ -152,13 +153,21 @@ class TradeFlowClient:
         order_id: UUID | str,
         quantities: Mapping[int, int] | None = None,
         *,
+        amount: Money | None = None,
         idempotency_key: str | None = None,
     ) -> Order:
-        """Give money back for quantities by line number, or for all that is left."""
-        body: dict[str, Any] = {}
+        """Give money back for quantities by line number, or an amount without any piece, or all that is left."""
+        body: dict[str, Any] = {} if amount is None else {"amount": amount}
         if quantities is not None:
             body["lines"] = [{"line_number": number, "quantity": quantity} for number, quantity in quantities.items()]
         return await self._caller.write_once(f"/api/v1/orders/{order_id}/refunds", Order, body, idempotency_key)
+
+    async def list_refunds(
+        self, order_id: UUID | str, *, cursor: str | None = None, limit: int | None = None
+    ) -> Page[Refund]:
+        """Read a page of what was given back of an order, newest first."""
+        query = {"cursor": cursor, "limit": limit}
+        return await self._caller.get(f"/api/v1/orders/{order_id}/refunds", Page[Refund], query)
 
     async def deposit(
         self, email: str, amount: Money, note: str = "", *, idempotency_key: str | None = None

@@ -55,6 +55,8 @@ class OrderLine(Struct, frozen=True, kw_only=True):
     total: Money
     seller_id: UUID
     refunded_quantity: int
+    refundable: Money | None = None
+    """None where the platform is older than that."""
 
 
 class Rejection(Struct, frozen=True, kw_only=True):
@@ -75,6 +77,18 @@ class Order(Struct, frozen=True, kw_only=True):
     captured: Money
     refunded: Money
     lines: list[OrderLine]
+    rejection: Rejection | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Refund(Struct, frozen=True, kw_only=True):
+    """What goes back of an order: PENDING until the ledger has answered, then DONE or REFUSED."""
+
+    refund_id: UUID
+    state: str
+    amount: Money
+    requested_by: UUID
     rejection: Rejection | None
     created_at: datetime
     updated_at: datetime

@@ -185,6 +185,16 @@ class OrderFilter:
     orders_max: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundFilter:
+    """Which refunds of an order: those with a line of `seller_id`, older than `before`, the last of the page before."""
+
+    order_id: UUID
+    seller_id: UUID | None = None
+    before: UUID | None = None
+    refunds_max: int
+
+
 class Reads(Protocol):
     """What is only read, without locks."""
 
@@ -202,6 +212,10 @@ class Reads(Protocol):
 
     async def products(self, *, after_sku: str, products_max: int) -> list[Product]:
         """Read products in the order of their skus."""
+        ...
+
+    async def refunds(self, refund_filter: RefundFilter) -> list[Refund]:
+        """Read an order's refunds with all of their lines, newest first."""
         ...
 
 

@@ -21,6 +21,7 @@ from services.orders.inbound.identity_service import AUDIENCE, Identity, Identit
 from services.orders.inbound.orders_api import order_routes
 from services.orders.inbound.products_api import product_routes
 from services.orders.inbound.reconciling_loop import ReconcilingLoop, ReconcilingMetrics
+from services.orders.inbound.refunds_api import refund_routes
 from services.orders.inbound.resetting_loop import ResettingLoop
 from services.orders.inbound.selling_api import selling_routes
 from services.orders.inbound.wallet_events import CONSUMER_GROUP, WALLET_EVENTS_TOPIC, WalletEventsDoor
@@ -360,6 +361,7 @@ async def _http_door(settings: OrdersSettings, parts: _Parts) -> AsyncIterator[s
         title="TradeFlow orders",
         route_handlers=[
             *order_routes(parts.commerce),
+            *refund_routes(parts.commerce),
             *product_routes(parts.commerce),
             *history_routes(parts.commerce),
             *selling_routes(parts.commerce),

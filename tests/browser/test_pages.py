@@ -92,6 +92,8 @@ async def test_pages_of_a_merchant(look: Look, shop: PublicShop) -> None:
     tab, buyer, seller = look.tab, await shop.person(funds_minor=25_000), await shop.person("merchant")
     sku = await shop.product(seller, price_minor=1_250, stock=9)
     order = await until_state(buyer, await buyer.client.place_order({sku: 2}), "SETTLED")
+    for minor in (320, 1_250):
+        await seller.client.refund(order.order_id, amount=eur(minor))
 
     await tab.sign_in(seller.email)
     await tab.go("/products", "Products")

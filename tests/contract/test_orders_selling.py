@@ -2,15 +2,21 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from services.money import Money
+from services.orders.domain.actor import Actor
 from services.orders.domain.order_state import OrderState
+from services.orders.domain.refund import refundable_minor
+from services.orders.domain.user import Role
 from services.orders.outbound.sale_reads import SqlSaleReads
+from services.orders.ports import RefundFilter
 from services.orders.use_cases.refund_order import RefundOrder, refund_order
 from services.orders.use_cases.set_seller_fee import SetSellerFee, set_seller_fee, show_seller_fee
+from services.orders.use_cases.show_refunds import show_refunds
 from services.orders.use_cases.show_sales import Earned, Summary, show_sales, sum_sales
 from services.runtime.errors import ForbiddenError, InvalidArgumentError, NotFoundError, RefusedError
 from services.runtime.ids import new_id
@@ -147,6 +153,41 @@ async def test_a_seller_refunds_out_of_their_own_lines_alone(world: OrdersWorld)
 
     assert refused.value.reason == "exceeds_captured"
     assert [line.refunded_minor for line in (await world.order(order_id)).lines] == [0, 1_000]
+
+
+async def test_what_was_given_back_is_listed_newest_first_and_to_sellers_their_own(world: OrdersWorld) -> None:
+    order_id = await settled(world)
+    for minor in (300, 400, 500):
+        await refund(world, order_id, amount=Money(minor, "EUR"))
+    await refund(world, order_id, actor=world.other_seller, lines=((2, 1),))
+
+    async def seen_by(actor: Actor, **page: Any) -> list[tuple[int, list[int]]]:
+        found = await show_refunds(
+            order_id, actor=actor, reads=world.reads, **{"before": None, "refunds_max": 9} | page
+        )
+        return [(one.amount.amount_minor, [line.quantity for line in one.lines]) for one in found]
+
+    newest = (await world.reads.refunds(RefundFilter(order_id=order_id, refunds_max=1)))[0]
+
+    assert await seen_by(world.buyer) == [(1_000, [1]), (500, [0]), (400, [0]), (300, [0])]
+    assert await seen_by(world.operator, before=newest.refund_id, refunds_max=2) == [(500, [0]), (400, [0])]
+    assert await seen_by(world.seller) == [(500, [0]), (400, [0]), (300, [0])]
+    assert await seen_by(world.other_seller) == [(1_000, [1])]
+    with pytest.raises(NotFoundError):
+        await seen_by(Actor(user_id=UUID(int=9), roles=frozenset({Role.BUYER})))
+
+
+async def test_what_can_still_go_back_is_told_by_line(world: OrdersWorld) -> None:
+    placed = await world.place()
+    before = refundable_minor(placed.order)
+    await world.settle()
+    paid = refundable_minor(await world.order(placed.order.order_id))
+    await refund(world, placed.order.order_id, lines=((1, 1),))
+    await refund(world, placed.order.order_id, line_amounts=((1, Money(250, "EUR")),))
+
+    left = refundable_minor(await world.order(placed.order.order_id))
+
+    assert (before, paid, left) == ({1: 0, 2: 0}, {1: 2_000, 2: 1_000}, {1: 750, 2: 1_000})
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,38 @@ async def test_a_refund_gives_back_no_more_than_was_captured(shop: PublicShop) -
     assert (await seller.balance()).posted == eur(0)
 
 
+async def test_amounts_given_back_one_by_one_are_listed_until_nothing_is_left(shop: PublicShop) -> None:
+    buyer, seller, stranger = await shop.person(funds_minor=5_000), await shop.person("merchant"), await shop.person()
+    sku = await shop.product(seller, price_minor=1_000)
+    order = await a_settled_order(shop, buyer, {sku: 3})
+
+    for minor in (250, 1):
+        partly = await seller.client.refund(order.order_id, amount=eur(minor))
+    with pytest.raises(RefusedError) as refused:
+        await seller.client.refund(order.order_id, amount=eur(2_750))
+    with pytest.raises(TradeFlowError) as by_buyer:
+        await buyer.client.refund(order.order_id, amount=eur(1))
+    listed = await buyer.client.list_refunds(order.order_id, limit=1)
+    rest = await buyer.client.list_refunds(order.order_id, cursor=listed.next_cursor)
+    whole = await seller.client.refund(order.order_id, amount=eur(2_749))
+
+    assert (refused.value.reason, refused.value.details["left_minor"]) == ("exceeds_captured", "2749")
+    assert by_buyer.value.reason == "forbidden"
+    assert (partly.state, partly.refunded, partly.lines[0].refundable) == (
+        "PARTIALLY_REFUNDED",
+        eur(251),
+        eur(2_749),
+    )
+    assert [(one.state, one.amount, one.requested_by) for one in (*listed.items, *rest.items)] == [
+        ("DONE", eur(1), seller.user_id),
+        ("DONE", eur(250), seller.user_id),
+    ]
+    assert (whole.state, whole.lines[0].refundable) == ("REFUNDED", eur(0))
+    assert (await buyer.balance()).posted == eur(5_000)
+    with pytest.raises(NotFoundError):
+        await stranger.client.list_refunds(order.order_id)
+
+
 async def test_a_repeated_refund_gives_the_money_back_once(shop: PublicShop) -> None:
     buyer, seller = await shop.person(funds_minor=5_000), await shop.person("merchant")
     sku = await shop.product(seller, price_minor=1_000)

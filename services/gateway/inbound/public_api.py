@@ -225,6 +225,16 @@ ROUTES = (
     ),
     PublicRoute(
         method="get",
+        path="/api/v1/orders/{order_id}/refunds",
+        operation_id="listRefunds",
+        tag="orders",
+        summary="What was given back of an order, newest first; sellers see what they gave back themselves.",
+        query=("cursor", "limit"),
+        answer=bodies.RefundPage,
+        problems=("400 cursor_malformed", "404 order_not_found"),
+    ),
+    PublicRoute(
+        method="get",
         path="/api/v1/discrepancies",
         operation_id="listDiscrepancies",
         tag="orders",

@@ -214,6 +214,8 @@ class OrderLine(Struct):
     total: Money
     seller_id: UUID
     refunded_quantity: int
+    refundable: Money
+    """What can still go back for it; nothing before its sellers are paid."""
 
 
 class Rejection(Struct):
@@ -316,6 +318,34 @@ class RefundOrder(Struct, omit_defaults=True):
     amount: Money | None = None
 
 
+class RefundLine(Struct):
+    """What goes back for a line: with so many pieces, or without any."""
+
+    line_number: LineNumber
+    quantity: int
+    amount: Money
+
+
+class Refund(Struct):
+    """A refund: PENDING until the ledger has answered, then DONE, or REFUSED for the reason in `rejection`."""
+
+    refund_id: UUID
+    state: Literal["PENDING", "DONE", "REFUSED"]
+    amount: Money
+    lines: list[RefundLine]
+    requested_by: UUID
+    rejection: Rejection | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class RefundPage(Struct):
+    """Newest first."""
+
+    items: list[Refund]
+    next_cursor: str | None
+
+
 BODIES = (
     Balance,
     PostedBalance,
@@ -336,5 +366,6 @@ BODIES = (
     OrderHistory,
     DiscrepancyPage,
     RefundOrder,
+    RefundPage,
 )
 """All that routes take and answer."""

@@ -98,6 +98,12 @@ def everything_left(order: Order, *, seller_id: UUID | None = None) -> dict[int,
     }
 
 
+def refundable_minor(order: Order) -> dict[int, int]:
+    """Tell by line number how much can still go back for the line; nothing before its sellers are paid."""
+    shares = _shares_of_capture(order)
+    return {line.line_number: _left_of(line, shares) for line in order.lines}
+
+
 def spread(order: Order, amount: Money, *, seller_id: UUID | None = None) -> dict[int, int]:
     """Spread an amount over the lines, or one seller's: each gives what is left of it, the first line first.
 

@@ -8,8 +8,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from services.money_json import MoneyBody
 from services.orders.domain.actor import Actor
-from services.orders.domain.order import Order, OrderLine
+from services.orders.domain.order import Order, OrderLine, Rejection
 from services.orders.domain.product import Product
+from services.orders.domain.refund import refundable_minor
 
 Item = TypeVar("Item")
 
@@ -83,6 +84,7 @@ class OrderLineBody(Struct, frozen=True, kw_only=True):
     total: MoneyBody
     seller_id: UUID
     refunded_quantity: int
+    refundable: MoneyBody
 
 
 class RejectionBody(Struct, frozen=True, kw_only=True):
@@ -117,7 +119,7 @@ class PageBody(Struct, Generic[Item], frozen=True, kw_only=True):
 
 def order_body(order: Order, actor: Actor) -> OrderBody:
     """Show an order to somebody who may see it."""
-    rejection = order.rejection
+    refundable = refundable_minor(order)
     return OrderBody(
         order_id=order.order_id,
         state=order.state.value,
@@ -126,8 +128,8 @@ def order_body(order: Order, actor: Actor) -> OrderBody:
         total=MoneyBody.of(order.total),
         captured=MoneyBody.of(order.captured),
         refunded=MoneyBody.of(order.refunded),
-        lines=[_line_body(line) for line in actor.lines_seen(order)],
-        rejection=None if rejection is None else RejectionBody(reason=rejection.reason, message=rejection.message),
+        lines=[_line_body(line, refundable[line.line_number]) for line in actor.lines_seen(order)],
+        rejection=rejection_body(order.rejection),
         created_at=order.created_at,
         updated_at=order.updated_at,
     )
@@ -146,7 +148,12 @@ def product_body(product: Product) -> ProductBody:
     )
 
 
-def _line_body(line: OrderLine) -> OrderLineBody:
+def rejection_body(rejection: Rejection | None) -> RejectionBody | None:
+    """Show why something came to nothing, if it did."""
+    return None if rejection is None else RejectionBody(reason=rejection.reason, message=rejection.message)
+
+
+def _line_body(line: OrderLine, left_minor: int) -> OrderLineBody:
     return OrderLineBody(
         line_number=line.line_number,
         sku=line.sku,
@@ -156,4 +163,5 @@ def _line_body(line: OrderLine) -> OrderLineBody:
         total=MoneyBody.of(line.total),
         seller_id=line.seller_id,
         refunded_quantity=line.refunded_quantity,
+        refundable=MoneyBody(left_minor, line.unit_price.currency),
     )

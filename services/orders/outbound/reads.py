@@ -1,6 +1,6 @@
 """What is only read: each answer comes from one state of the database, without locks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -8,9 +8,10 @@ from uuid import UUID
 
 from services.orders.domain.order import Order
 from services.orders.domain.product import Product
-from services.orders.outbound.order_mapping import order_of, product_of
+from services.orders.domain.refund import Refund
+from services.orders.outbound.order_mapping import Record, order_of, product_of, refund_of
 from services.orders.outbound.tables import bind
-from services.orders.ports import OrderFilter
+from services.orders.ports import OrderFilter, RefundFilter
 from services.runtime.database.port import Connection, Database
 
 NEWER_THAN_ALL: Final = UUID(int=2**128 - 1)
@@ -21,6 +22,18 @@ _ORDERS_OF_SELLER: Final = """
     SELECT DISTINCT l.order_id FROM order_lines l JOIN orders o ON o.order_id = l.order_id
     WHERE l.seller_id = $1 AND l.order_id < $2 AND ($3 = '' OR o.state = $3)
     ORDER BY l.order_id DESC LIMIT $4
+"""
+
+# Which refunds of an order there are: an index look-up.
+_REFUNDS: Final = """
+    SELECT refund_id FROM refunds WHERE order_id = $1 AND refund_id < $2 ORDER BY refund_id DESC LIMIT $3
+"""
+
+# Those of them that give back something of this seller's lines.
+_REFUNDS_OF_SELLER: Final = """
+    SELECT DISTINCT r.refund_id FROM refunds r JOIN refund_lines l ON l.refund_id = r.refund_id
+    WHERE r.order_id = $1 AND r.refund_id < $2 AND l.seller_id = $4
+    ORDER BY r.refund_id DESC LIMIT $3
 """
 
 
@@ -59,6 +72,17 @@ class SqlReads:
         query = products.select().where(products.sku > after_sku.encode())
         return [product_of(row) for row in await query.order_by(products.sku).limit(products_max)]
 
+    async def refunds(self, refund_filter: RefundFilter) -> list[Refund]:
+        """Read an order's refunds with all of their lines, newest first."""
+        seller_id, before = refund_filter.seller_id, refund_filter.before or NEWER_THAN_ALL
+        arguments = (refund_filter.order_id, before, refund_filter.refunds_max)
+        async with self._database.snapshot() as connection:
+            if seller_id is None:
+                rows = await connection.fetch(_REFUNDS, *arguments)
+            else:
+                rows = await connection.fetch(_REFUNDS_OF_SELLER, *arguments, seller_id)
+            return await self._refunds_by_id([row[0] for row in rows])
+
     async def _ids_of_buyer(self, order_filter: OrderFilter) -> list[UUID]:
         orders = self._tables.orders
         query = orders.select(orders.order_id).where(
@@ -90,6 +114,26 @@ class SqlReads:
             .where(lines.order_id.is_in(list(order_ids)))
             .order_by(lines.order_id, lines.line_number)
         )
-        lines_of = {order_id: list(group) for order_id, group in groupby(line_rows, key=itemgetter("order_id"))}
+        lines_of = _grouped(line_rows, "order_id")
         found = {row["order_id"]: order_of(row, lines_of[row["order_id"]]) for row in rows}
         return [found[order_id] for order_id in order_ids if order_id in found]
+
+    async def _refunds_by_id(self, refund_ids: Sequence[UUID]) -> list[Refund]:
+        """Read refunds with their lines, in the order of the ids."""
+        if not refund_ids:
+            return []
+        refunds, lines = self._tables.refunds, self._tables.refund_lines
+        rows = await refunds.select().where(refunds.refund_id.is_in(list(refund_ids)))
+        line_rows = (
+            await lines.select()
+            .where(lines.refund_id.is_in(list(refund_ids)))
+            .order_by(lines.refund_id, lines.line_number)
+        )
+        lines_of = _grouped(line_rows, "refund_id")
+        found = {row["refund_id"]: refund_of(row, lines_of[row["refund_id"]]) for row in rows}
+        return [found[refund_id] for refund_id in refund_ids]
+
+
+def _grouped(rows: Iterable[Record], column: str) -> dict[UUID, list[Record]]:
+    """Put the rows of each id together; they come in the order of the ids."""
+    return {key: list(group) for key, group in groupby(rows, key=itemgetter(column))}

@@ -12,7 +12,7 @@ from services.ledger.proof import heads
 from services.ledger.proof.statement_document import StatementDocument
 from services.money_json import MoneyBody
 from services.orders.domain.order_state import OrderState
-from services.orders.inbound import history_api
+from services.orders.inbound import history_api, refunds_api
 from services.orders.inbound import http_bodies as orders_bodies
 
 PAIRS = [
@@ -39,6 +39,8 @@ PAIRS = [
     (public_bodies.OrderMove, history_api.HistoryLineBody),
     (public_bodies.OrderHistory, history_api.HistoryBody),
     (public_bodies.Discrepancy, history_api.DiscrepancyBody),
+    (public_bodies.Refund, refunds_api.MadeRefundBody),
+    (public_bodies.RefundLine, refunds_api.MadeRefundLineBody),
     (public_bodies.RefundOrder, orders_bodies.RefundBody),
     (public_bodies.RefundedLine, orders_bodies.RefundLineBody),
 ]

@@ -71,13 +71,18 @@ const SENTENCES = {
 const FIELDS = {
   bad_credentials: "password", email_taken: "email", invalid_email: "email", invalid_password: "password",
   user_not_found: "email", sku_taken: "sku", invalid_sku: "sku", invalid_title: "title", invalid_stock: "stock", invalid_url: "url", too_many_endpoints: "url",
-  invalid_amount: "amount", insufficient_funds: "amount", top_up_too_large: "amount", account_not_open: "amount",
+  invalid_amount: "amount", insufficient_funds: "amount", top_up_too_large: "amount", account_not_open: "amount", exceeds_captured: "amount",
 };
 
 /** @param {unknown} error */
 export function sentenceOf(error) {
   if (!(error instanceof ProblemError)) return "Something failed in this page. Load it again.";
-  return SENTENCES[error.reason] ?? error.message;
+  return sentenceFor(error.reason, error.message);
+}
+
+/** @param {string} reason @param {string} message Said where the reason is one that nobody thought of here. */
+export function sentenceFor(reason, message) {
+  return SENTENCES[reason] ?? message;
 }
 
 /** @param {unknown} error @returns {string|null} */

@@ -16,7 +16,8 @@ import { stepsOf } from "../way.js";
 import { wayPicture } from "../way_picture.js";
 import { ORDER_STATES, actorWords, shortId } from "../words.js";
 import { orderActions } from "./order_actions.js";
-import { refundForm } from "./order_refund.js";
+import { refundCard } from "./order_refund.js";
+import { refundList, refundsOf } from "./order_refunds.js";
 
 /** An order that works by itself is looked at this often. */
 const LOOK_MS = 700;
@@ -55,9 +56,9 @@ export async function orderPage({ params: [orderId], signal }) {
 function redraw(place, content) {
   const active = document.activeElement;
   if (active instanceof HTMLInputElement && place.contains(active) && active.value !== active.defaultValue) return;
-  const focused = active instanceof HTMLElement && place.contains(active) ? active.id : "";
+  const hadFocus = place.contains(active);
   fill(place, content);
-  if (focused) document.getElementById(focused)?.focus();
+  if (hadFocus) (document.getElementById(active?.id ?? "") ?? place.querySelector("h1"))?.focus();
 }
 
 /** Reads all that is known of an order. */
@@ -66,8 +67,10 @@ async function lookAt(orderId, signal) {
     read(`/api/v1/orders/${orderId}`, {}, signal), read(`/api/v1/orders/${orderId}/history`, {}, signal),
   ]);
   const settled = history.items.find((move) => move.state === "SETTLED");
-  const capturedAt = settled?.journal_sequence ? await recordedAt(settled.journal_sequence, signal) : null;
-  return { order, moves: history.items, capturedAt };
+  const [capturedAt, refunds] = await Promise.all([
+    settled?.journal_sequence ? recordedAt(settled.journal_sequence, signal) : null, refundsOf(order, signal),
+  ]);
+  return { order, moves: history.items, capturedAt, refunds };
 }
 
 /** When the ledger wrote a record; null for those whose wallet it didn't touch, such as operators. */
@@ -80,7 +83,7 @@ async function recordedAt(journalSequence, signal) {
   }
 }
 
-function whole({ order, moves, capturedAt }, again) {
+function whole({ order, moves, capturedAt, refunds }, again) {
   const trace = traceOf(order.order_id);
   const seenAtMs = wallet.seenAtMs(order.order_id, "funds_captured") ?? wallet.seenAtMs(order.order_id, "sale_credited");
   const rejection = order.rejection?.message ?? null;
@@ -91,12 +94,12 @@ function whole({ order, moves, capturedAt }, again) {
     h("div", { class: "two-columns" },
       h("div", { class: "stack" },
         h("section", { class: "card" }, h("h2", {}, "Its way"), wayPicture(steps)),
-        h("section", { class: "card" }, h("h2", {}, "History"), history(moves))),
+        h("section", { class: "card" }, h("h2", {}, "History"), h("div", { class: "stack" }, history(moves), refundList(order, refunds)))),
       h("div", { class: "stack" },
         totals(order, trace),
         orderActions(order, again),
         h("section", { class: "card" }, h("h2", {}, "Lines"), h("ul", { class: "history" }, order.lines.map(line))),
-        refundForm(order, again))),
+        refundCard(order, again))),
   ];
 }
 

@@ -1,12 +1,13 @@
-/** @file Giving money back, line by line: for sellers of the lines, and for operators. */
+/** @file Giving money back: for sellers out of their own lines, and for operators out of all. */
 
 import { announce } from "../announce.js";
 import { doOnce } from "../api.js";
 import { confirmed } from "../confirm.js";
 import { h } from "../dom.js";
-import { FieldError, field, form } from "../form.js";
-import { formatMoney, sum, times } from "../money.js";
+import { formatMoney, sum } from "../money.js";
 import { session } from "../session.js";
+import { amountForm } from "./order_refund_amount.js";
+import { piecesForm, refundableOf } from "./order_refund_pieces.js";
 
 const REFUNDABLE = new Set(["SETTLED", "PARTIALLY_REFUNDED"]);
 
@@ -14,42 +15,31 @@ const REFUNDABLE = new Set(["SETTLED", "PARTIALLY_REFUNDED"]);
  * @param {any} order
  * @param {() => Promise<void>} again Looks at the order anew.
  */
-export function refundForm(order, again) {
-  const isMine = (line) => session.has("operator") || line.seller_id === session.user?.user_id;
-  const lines = order.lines.filter((line) => isMine(line) && line.quantity > line.refunded_quantity);
+export function refundCard(order, again) {
+  const lines = order.lines.filter((line) => isMine(line) && refundableOf(line).amount_minor > 0);
   if (!REFUNDABLE.has(order.state) || lines.length === 0) return null;
+  const left = leftOf(order, lines);
+  if (left.amount_minor <= 0) return null;
+  const refund = async (body, total, text) => {
+    const agreed = await confirmed({ title: `Refund ${formatMoney(total)}?`, yes: "Refund", text });
+    if (!agreed) return;
+    await doOnce(`refund-order ${order.order_id}`, `/api/v1/orders/${order.order_id}/refunds`, body);
+    announce(`${formatMoney(total)} are being refunded.`);
+    await again();
+  };
+  const withPieces = lines.filter((line) => line.quantity > line.refunded_quantity);
   return h("section", { class: "card stack" },
     h("h2", {}, "Give money back"),
-    form({
-      label: "Refund", submit: "Refund", plain: true,
-      children: lines.map((line) => field({
-        name: `line-${line.line_number}`, label: `${line.title}: pieces to refund`, hint: `${line.quantity - line.refunded_quantity} can be given back, ${formatMoney(line.unit_price)} each.`,
-        type: "number", inputmode: "numeric", min: 0, max: line.quantity - line.refunded_quantity, value: 0,
-      })),
-      act: async (values) => {
-        const wanted = lines.map((line) => ({ line, quantity: quantityOf(line, values) })).filter(({ quantity }) => quantity > 0);
-        if (wanted.length === 0) throw new FieldError(`line-${lines[0].line_number}`, "Say how many pieces to refund.");
-        await refund(order, wanted);
-        await again();
-      },
-    }));
+    h("p", { class: "total" }, h("span", {}, "Can still go back"), h("span", { class: "money" }, formatMoney(left))),
+    withPieces.length > 0 && h("div", { class: "stack-small" }, h("h3", {}, "For pieces that come back"), piecesForm(withPieces, refund)),
+    h("div", { class: "stack-small" }, h("h3", {}, "An amount, and the buyer keeps the goods"), amountForm(left, lines.length, refund)));
 }
 
-function quantityOf(line, values) {
-  const text = values[`line-${line.line_number}`];
-  const quantity = Number(text);
-  const most = line.quantity - line.refunded_quantity;
-  if (!/^\d+$/.test(text) || quantity > most) throw new FieldError(`line-${line.line_number}`, `Enter a whole number from 0 to ${most}.`);
-  return quantity;
-}
+const isMine = (line) => session.has("operator") || line.seller_id === session.user?.user_id;
 
-async function refund(order, wanted) {
-  const total = sum(wanted.map(({ line, quantity }) => times(line.unit_price, quantity)));
-  const agreed = await confirmed({
-    title: `Refund ${formatMoney(total)}?`, yes: "Refund", text: ["The buyer gets it at once; you give back your part, and the platform its fee."],
-  });
-  if (!agreed) return;
-  const lines = wanted.map(({ line, quantity }) => ({ line_number: line.line_number, quantity }));
-  await doOnce(`refund-order ${order.order_id}`, `/api/v1/orders/${order.order_id}/refunds`, { lines });
-  announce(`${formatMoney(total)} are being refunded.`);
+/** The ledger may have given back more than the lines know of. */
+function leftOf(order, lines) {
+  const ofLines = sum(lines.map(refundableOf));
+  const ofOrder = order.captured.amount_minor - order.refunded.amount_minor;
+  return { ...ofLines, amount_minor: Math.min(ofLines.amount_minor, ofOrder) };
 }
