@@ -36,6 +36,14 @@ class RoundProgress:
     compared_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonProgress:
+    """How far the begun scopes are, and when the last discrepancy was over; None where there never was one."""
+
+    rounds: tuple[RoundProgress, ...]
+    last_healed_at: datetime | None
+
+
 class ComparisonRows(Protocol):
     """How far the comparison with the ledger is, in one transaction."""
 
@@ -95,8 +103,8 @@ class RecoveryReads(Protocol):
         """Count what isn't healed, by kind."""
         ...
 
-    async def rounds(self) -> list[RoundProgress]:
-        """Tell how far each scope is."""
+    async def progress(self) -> ComparisonProgress:
+        """Tell how far each scope is, and when the last discrepancy was over."""
         ...
 
     async def sums(self, *, after: UUID, orders_max: int) -> list[OrderSums]:

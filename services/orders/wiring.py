@@ -15,15 +15,11 @@ from prometheus_client import CollectorRegistry
 
 from services.money import register_assets
 from services.orders.inbound.commerce import Commerce
+from services.orders.inbound.commerce_api import commerce_routes
 from services.orders.inbound.finishing_loop import FinishingLoop, ForgettingLoop, KeyForgettingLoop
-from services.orders.inbound.history_api import history_routes
 from services.orders.inbound.identity_service import AUDIENCE, Identity, IdentityGrpcService
-from services.orders.inbound.orders_api import order_routes
-from services.orders.inbound.products_api import product_routes
 from services.orders.inbound.reconciling_loop import ReconcilingLoop, ReconcilingMetrics
-from services.orders.inbound.refunds_api import refund_routes
 from services.orders.inbound.resetting_loop import ResettingLoop
-from services.orders.inbound.selling_api import selling_routes
 from services.orders.inbound.wallet_events import CONSUMER_GROUP, WALLET_EVENTS_TOPIC, WalletEventsDoor
 from services.orders.inbound.webhooks_api import webhook_routes
 from services.orders.metrics import OrdersMetrics, ResetMetrics
@@ -360,11 +356,7 @@ async def _http_door(settings: OrdersSettings, parts: _Parts) -> AsyncIterator[s
     app = create_http_app(
         title="TradeFlow orders",
         route_handlers=[
-            *order_routes(parts.commerce),
-            *refund_routes(parts.commerce),
-            *product_routes(parts.commerce),
-            *history_routes(parts.commerce),
-            *selling_routes(parts.commerce),
+            *commerce_routes(parts.commerce),
             *webhook_routes(parts.commerce, plain_http_allowed=settings.webhook_plain_http_allowed),
         ],
         verifier=parts.verifier,

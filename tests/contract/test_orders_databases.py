@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.orders.domain.discrepancy import DiscrepancyKind
+from services.orders.domain.discrepancy import DiscrepancyKind, HoldSide, OrderSide
+from services.orders.domain.hold import HoldState
 from services.orders.domain.order import CaptureMode
 from services.orders.domain.order_state import OrderState
 from services.orders.domain.session import SessionTimes
@@ -103,6 +104,11 @@ async def test_what_was_lost_between_orders_and_ledger_is_found_and_healed(world
     states = [(await world.order(order_id)).state for order_id in (lost, reversed_)]
     assert states == [OrderState.SETTLED, OrderState.REFUNDED]
     assert await world.recovery.open_discrepancies() == {DiscrepancyKind.CAPTURE_DIFFERS: 1}
+    (noted,) = await world.recovery.discrepancies(healed=False, kind=None, after=None, rows_max=10)
+    assert noted.order == OrderSide(state=OrderState.SETTLED, currency="EUR", captured_minor=999, refunded_minor=0)
+    assert noted.hold == HoldSide(
+        state=HoldState.CAPTURED, currency="EUR", captured_minor=1_000, refunded_minor=0, remaining_minor=0
+    )
     healed = await world.recovery.discrepancies(healed=True, kind=None, after=None, rows_max=10)
     assert [one.order_id for one in healed] == sorted([lost, reversed_])
     (last,) = (await world.recovery.history(lost))[-1:]

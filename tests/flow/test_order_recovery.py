@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-import sqlite3
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, closing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,6 +21,7 @@ from services.runtime.grpc_auth import call_metadata
 from services.runtime.grpc_channel import open_channel
 from services.runtime.ids import new_id
 from services.runtime.service_tokens import ServiceTokens
+from tests.support.damaged_orders import change_order
 from tests.support.own_task import in_own_task
 from tests.support.platform import assert_invariants_hold, platform_here, run_command
 from tests.support.public_shop import Person, PublicShop, public_shop, until_state
@@ -79,12 +79,7 @@ class Scene:
 
     def change_order(self, order_id: UUID, assignments: str) -> None:
         """Damage an order behind the service's back, a minute ago."""
-        with closing(sqlite3.connect(self.platform.folder.orders_database, timeout=20)) as connection, connection:
-            changed = connection.execute(
-                f"UPDATE orders SET {assignments}, updated_at = updated_at - 60000000 WHERE order_id = ?",  # noqa: S608 - this file's own
-                (str(order_id),),
-            )
-            assert changed.rowcount == 1
+        change_order(self.platform.folder.orders_database, order_id, assignments)
 
 
 @asynccontextmanager
@@ -164,8 +159,22 @@ async def test_reconcile_tells_what_disagrees_heals_what_it_may_and_operators_se
         (one["order_id"], one["kind"], one["healed"]) for one in told["found"]
     }
     assert order.captured == order.total
-    assert (str(damaged), "capture_differs") in {(one["order_id"], one["kind"]) for one in listed["items"]}
+    (item,) = [one for one in listed["items"] if one["order_id"] == str(damaged)]
+    assert (item["kind"], item["heals"], item["healed_at"]) == ("capture_differs", False, None)
+    assert item["order"] == {"state": "SETTLED", "captured": cents(999), "refunded": cents(0)}
+    assert item["ledger"] == {
+        "state": "CAPTURED",
+        "captured": cents(1_000),
+        "refunded": cents(0),
+        "remaining": cents(0),
+    }
+    assert "recent" in {one["scope"] for one in listed["rounds"]}
+    assert listed["last_healed_at"] is not None
     assert forbidden["http_status"] == 403
+
+
+def cents(amount_minor: int) -> dict[str, Any]:
+    return {"amount_minor": amount_minor, "currency": "EUR"}
 
 
 async def test_a_poisoned_event_is_shown_discarded_and_what_waited_for_it_is_redriven(scene: Scene) -> None:

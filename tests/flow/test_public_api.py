@@ -265,8 +265,8 @@ async def test_amounts_given_back_one_by_one_are_listed_until_nothing_is_left(sh
     sku = await shop.product(seller, price_minor=1_000)
     order = await a_settled_order(shop, buyer, {sku: 3})
 
-    for minor in (250, 1):
-        partly = await seller.client.refund(order.order_id, amount=eur(minor))
+    await seller.client.refund(order.order_id, amount=eur(250))
+    partly = await seller.client.refund(order.order_id, amount=eur(1))
     with pytest.raises(RefusedError) as refused:
         await seller.client.refund(order.order_id, amount=eur(2_750))
     with pytest.raises(TradeFlowError) as by_buyer:

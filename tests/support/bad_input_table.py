@@ -357,6 +357,8 @@ MOVES = [
     ),
 ]
 
+CHECKED = "/api/v1/discrepancies?"
+
 READS = [
     read("another's order", "/api/v1/orders/{settled}", 404, "order_not_found", caller="stranger"),
     read("an order that is no UUID", "/api/v1/orders/1", 404, "order_not_found"),
@@ -367,6 +369,10 @@ READS = [
     read("another's refunds", "/api/v1/orders/{settled}/refunds", 404, "order_not_found", caller="stranger"),
     read("a bad cursor of products", "/api/v1/products?cursor=a%20b", reason="cursor_malformed"),
     read("a bad cursor of a statement", "/api/v1/wallet/statement?currency=EUR&cursor=x", reason="cursor_malformed"),
+    read("a bad cursor of discrepancies", CHECKED + "cursor=1", reason="cursor_malformed", caller="operator"),
+    read("an unknown kind of discrepancy", CHECKED + "kind=theft", reason="unknown_kind", caller="operator"),
+    read("too many discrepancies", CHECKED + "limit=201", caller="operator"),
+    read("discrepancies by a buyer", CHECKED, 403, "role_required"),
     read("no items", "/api/v1/orders?limit=0"),
     read("too many items", "/api/v1/orders?limit=201"),
     read("some items", "/api/v1/orders?limit=ten"),

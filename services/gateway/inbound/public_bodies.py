@@ -284,16 +284,49 @@ class OrderHistory(Struct):
     items: list[OrderMove]
 
 
+class OrderSide(Struct):
+    """What the order said when it was compared."""
+
+    state: OrderState
+    captured: Money
+    refunded: Money
+
+
+class LedgerSide(Struct):
+    """What the ledger said of the order's hold."""
+
+    state: str
+    captured: Money
+    refunded: Money
+    remaining: Money
+
+
 class Discrepancy(Struct):
     """An order that disagrees with the ledger; `healed_at` is null while it does."""
 
     order_id: UUID
     kind: str
+    heals: bool
+    """Whether the platform may set it right by itself."""
     message: str
+    order: OrderSide | None
+    """null where older code found it."""
+    ledger: LedgerSide | None
+    """null also where the ledger has no hold, or wasn't asked."""
     first_seen_at: datetime
     last_seen_at: datetime
     seen: int
     healed_at: datetime | None
+
+
+class ComparisonRound(Struct):
+    """How far the comparison with the ledger is."""
+
+    scope: Literal["recent", "all"]
+    """Orders of the last minutes, or all there ever were."""
+    began_at: datetime
+    compared_at: datetime | None
+    """When the last whole round began."""
 
 
 class DiscrepancyPage(Struct):
@@ -301,6 +334,9 @@ class DiscrepancyPage(Struct):
 
     items: list[Discrepancy]
     next_cursor: str | None
+    rounds: list[ComparisonRound]
+    last_healed_at: datetime | None
+    """When the last discrepancy was over; null where there never was one."""
 
 
 class RefundedLine(Struct, omit_defaults=True):

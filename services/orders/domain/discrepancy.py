@@ -70,22 +70,50 @@ class OrderSums:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderSide:
+    """What the order said when it was compared, in minor units."""
+
+    state: OrderState
+    currency: str
+    captured_minor: int
+    refunded_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldSide:
+    """What the ledger said, in minor units of a currency that may be another one, and unknown here."""
+
+    state: HoldState
+    currency: str
+    captured_minor: int
+    refunded_minor: int
+    remaining_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Discrepancy:
-    """An order and its hold disagree; `order_version` is the order's when it was compared."""
+    """An order and its hold disagree; `order_version` is the order's when it was compared.
+
+    `hold` is None where the ledger has none, or wasn't asked.
+    """
 
     order_id: UUID
     order_version: int
     kind: DiscrepancyKind
     message: str
+    order: OrderSide
+    hold: HoldSide | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotedDiscrepancy:
-    """A discrepancy as it is remembered."""
+    """A discrepancy as it is remembered; `order` is None where older code wrote it, and then so is `hold`."""
 
     order_id: UUID
     kind: DiscrepancyKind
     message: str
+    order: OrderSide | None
+    hold: HoldSide | None
     first_seen_at: datetime
     last_seen_at: datetime
     seen: int
@@ -112,7 +140,12 @@ def discrepancy_of(order: OrderSums, hold: Hold | None, now: datetime) -> Discre
     if kind is None:
         return None
     return Discrepancy(
-        order_id=order.order_id, order_version=order.version, kind=kind, message=_message(kind, order, hold)
+        order_id=order.order_id,
+        order_version=order.version,
+        kind=kind,
+        message=_message(kind, order, hold),
+        order=_order_side(order),
+        hold=_hold_side(hold) if hold is not None and order.needs_hold() else None,
     )
 
 
@@ -148,6 +181,25 @@ def _kind_of_sold(order: OrderSums, hold: Hold) -> DiscrepancyKind | None:
     if order.refunded_minor < hold.refunded_minor:
         return DiscrepancyKind.REFUND_MISSED
     return DiscrepancyKind.MONEY_HELD if hold.remaining_minor else None
+
+
+def _order_side(order: OrderSums) -> OrderSide:
+    return OrderSide(
+        state=order.state,
+        currency=order.currency,
+        captured_minor=order.captured_minor,
+        refunded_minor=order.refunded_minor,
+    )
+
+
+def _hold_side(hold: Hold) -> HoldSide:
+    return HoldSide(
+        state=hold.state,
+        currency=hold.currency,
+        captured_minor=hold.captured_minor,
+        refunded_minor=hold.refunded_minor,
+        remaining_minor=hold.remaining_minor,
+    )
 
 
 def _message(kind: DiscrepancyKind, order: OrderSums, hold: Hold | None) -> str:

@@ -87,9 +87,9 @@ class ReconcilingLoop:
 
     async def _show(self) -> None:
         now = self.clock.now()
-        for progress in await self.reads.rounds():
-            since = progress.compared_at or progress.began_at
-            self.metrics.age_seconds.labels(progress.scope).set(max((now - since).total_seconds(), 0.0))
+        for one in (await self.reads.progress()).rounds:
+            since = one.compared_at or one.began_at
+            self.metrics.age_seconds.labels(one.scope).set(max((now - since).total_seconds(), 0.0))
         counts = await self.reads.open_discrepancies()
         for kind in DiscrepancyKind:
             self.metrics.discrepancies.labels(kind.value).set(counts.get(kind, 0))

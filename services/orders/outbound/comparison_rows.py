@@ -49,14 +49,19 @@ _END_ROUND: Final = """
 
 # The first sight stays; one that comes back after it was healed begins anew.
 _NOTE: Final = """
-    INSERT INTO discrepancies (order_id, kind, message, first_seen_at, last_seen_at, seen, healed_at)
-    VALUES ($1, $2, $3, $4, $4, 1, $5)
+    INSERT INTO discrepancies (order_id, kind, message, first_seen_at, last_seen_at, seen, healed_at,
+        order_state, order_currency, order_captured_minor, order_refunded_minor,
+        hold_state, hold_currency, hold_captured_minor, hold_refunded_minor, hold_remaining_minor)
+    VALUES ($1, $2, $3, $4, $4, 1, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
     ON CONFLICT (order_id, kind) DO NOTHING
 """
 
 _NOTE_AGAIN: Final = """
-    UPDATE discrepancies SET message = $1, last_seen_at = $2, seen = seen + 1, healed_at = $3
-    WHERE order_id = $4 AND kind = $5
+    UPDATE discrepancies SET message = $3, last_seen_at = $4, seen = seen + 1, healed_at = $5,
+        order_state = $6, order_currency = $7, order_captured_minor = $8, order_refunded_minor = $9,
+        hold_state = $10, hold_currency = $11, hold_captured_minor = $12, hold_refunded_minor = $13,
+        hold_remaining_minor = $14
+    WHERE order_id = $1 AND kind = $2
 """
 
 # What is open of these orders. Locks nothing: few orders have any.
@@ -111,11 +116,17 @@ class SqlComparisonRows:
 
     async def note(self, discrepancy: Discrepancy, now: datetime, *, healed: bool) -> None:
         """Remember that a discrepancy was seen, and whether it is set right."""
-        message, now_micros = discrepancy.message[:MESSAGE_CHARACTERS_MAX], to_micros(now)
-        healed_micros = now_micros if healed else None
-        order_id, kind = discrepancy.order_id, discrepancy.kind.value
-        if not await self._connection.execute(_NOTE, order_id, kind, message, now_micros, healed_micros):
-            await self._connection.execute(_NOTE_AGAIN, message, now_micros, healed_micros, order_id, kind)
+        now_micros = to_micros(now)
+        row = (
+            discrepancy.order_id,
+            discrepancy.kind.value,
+            discrepancy.message[:MESSAGE_CHARACTERS_MAX],
+            now_micros,
+            now_micros if healed else None,
+            *_side_columns(discrepancy),
+        )
+        if not await self._connection.execute(_NOTE, *row):
+            await self._connection.execute(_NOTE_AGAIN, *row)
 
     async def is_open(self, discrepancy: Discrepancy) -> bool:
         """Tell whether such a discrepancy was noted of the order before, and isn't healed."""
@@ -127,6 +138,21 @@ class SqlComparisonRows:
         noted = await self._connection.fetch_in(_READ_OPEN, list(agreeing))
         await self._connection.write_at_commit(_SETTLE, [(to_micros(now), order_id, kind) for order_id, kind in noted])
         return len(noted)
+
+
+def _side_columns(discrepancy: Discrepancy) -> tuple[object, ...]:
+    order, hold = discrepancy.order, discrepancy.hold
+    of_order = (order.state.value, order.currency, order.captured_minor, order.refunded_minor)
+    if hold is None:
+        return (*of_order, None, None, None, None, None)
+    return (
+        *of_order,
+        hold.state.value,
+        hold.currency,
+        hold.captured_minor,
+        hold.refunded_minor,
+        hold.remaining_minor,
+    )
 
 
 def sums_of(row: Row) -> OrderSums:

@@ -3,18 +3,24 @@
 from typing import Final
 from uuid import UUID
 
-from services.orders.domain.discrepancy import DiscrepancyKind, NotedDiscrepancy, OrderSums
+from services.orders.domain.discrepancy import DiscrepancyKind, HoldSide, NotedDiscrepancy, OrderSide, OrderSums
+from services.orders.domain.hold import HoldState
+from services.orders.domain.order_state import OrderState
 from services.orders.outbound.comparison_rows import READ_SUMS, sums_of
-from services.orders.recovery_ports import HistoryLine, RoundProgress
+from services.orders.recovery_ports import ComparisonProgress, HistoryLine, RoundProgress
 from services.runtime.clock import from_micros
-from services.runtime.database.port import Database, Row
+from services.runtime.database.port import Database, Query, Row
 
 _HISTORY: Final = """
     SELECT version, from_state, state, changed_at, moved_by, note, journal_sequence FROM order_history
     WHERE order_id = $1 ORDER BY version
 """
 
-_COLUMNS: Final = "order_id, kind, message, first_seen_at, last_seen_at, seen, healed_at"
+_COLUMNS: Final = """
+    order_id, kind, message, first_seen_at, last_seen_at, seen, healed_at,
+    order_state, order_currency, order_captured_minor, order_refunded_minor,
+    hold_state, hold_currency, hold_captured_minor, hold_refunded_minor, hold_remaining_minor
+"""
 
 _OPEN: Final = f"""
     SELECT {_COLUMNS} FROM discrepancies
@@ -31,6 +37,9 @@ _HEALED: Final = f"""
 """  # noqa: S608 - constants only
 
 _COUNT_OPEN: Final = "SELECT kind, COUNT(*) FROM discrepancies WHERE healed_at IS NULL GROUP BY kind"
+
+# A look-up at the index's end.
+_LAST_HEALED: Final = "SELECT MAX(healed_at) FROM discrepancies"
 
 _ROUNDS: Final = "SELECT scope, began_at, compared_at FROM reconciliations ORDER BY scope"
 
@@ -72,16 +81,21 @@ class SqlRecoveryReads:
         """Count what isn't healed, by kind."""
         return {DiscrepancyKind(word): count for word, count in await self._fetch(_COUNT_OPEN)}
 
-    async def rounds(self) -> list[RoundProgress]:
-        """Tell how far each scope is."""
-        return [
-            RoundProgress(
-                scope=bytes(scope).decode(),
-                began_at=from_micros(began_at),
-                compared_at=from_micros(compared_at) if compared_at else None,
-            )
-            for scope, began_at, compared_at in await self._fetch(_ROUNDS)
-        ]
+    async def progress(self) -> ComparisonProgress:
+        """Tell how far each scope is, and when the last discrepancy was over."""
+        async with self._database.snapshot() as connection:
+            rounds, ((healed_at,),) = await connection.fetch_together([Query(_ROUNDS), Query(_LAST_HEALED)])
+        return ComparisonProgress(
+            rounds=tuple(
+                RoundProgress(
+                    scope=bytes(scope).decode(),
+                    began_at=from_micros(began_at),
+                    compared_at=from_micros(compared_at) if compared_at else None,
+                )
+                for scope, began_at, compared_at in rounds
+            ),
+            last_healed_at=from_micros(healed_at) if healed_at is not None else None,
+        )
 
     async def sums(self, *, after: UUID, orders_max: int) -> list[OrderSums]:
         """Read orders as they are compared, in the order of their ids."""
@@ -98,13 +112,37 @@ class SqlRecoveryReads:
 
 
 def _noted(row: Row) -> NotedDiscrepancy:
-    order_id, kind, message, first_seen_at, last_seen_at, seen, healed_at = row
+    order_id, kind, message, first_seen_at, last_seen_at, seen, healed_at = row[:7]
     return NotedDiscrepancy(
         order_id=order_id,
         kind=DiscrepancyKind(kind),
         message=message,
+        order=_order_side(row[7:11]),
+        hold=_hold_side(row[11:]),
         first_seen_at=from_micros(first_seen_at),
         last_seen_at=from_micros(last_seen_at),
         seen=seen,
         healed_at=from_micros(healed_at) if healed_at is not None else None,
+    )
+
+
+def _order_side(columns: Row) -> OrderSide | None:
+    state, currency, captured_minor, refunded_minor = columns
+    if state is None:
+        return None
+    return OrderSide(
+        state=OrderState(state), currency=currency, captured_minor=captured_minor, refunded_minor=refunded_minor
+    )
+
+
+def _hold_side(columns: Row) -> HoldSide | None:
+    state, currency, captured_minor, refunded_minor, remaining_minor = columns
+    if state is None:
+        return None
+    return HoldSide(
+        state=HoldState(state),
+        currency=currency,
+        captured_minor=captured_minor,
+        refunded_minor=refunded_minor,
+        remaining_minor=remaining_minor,
     )

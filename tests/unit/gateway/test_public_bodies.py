@@ -12,7 +12,7 @@ from services.ledger.proof import heads
 from services.ledger.proof.statement_document import StatementDocument
 from services.money_json import MoneyBody
 from services.orders.domain.order_state import OrderState
-from services.orders.inbound import history_api, refunds_api
+from services.orders.inbound import discrepancies_api, history_api, refunds_api
 from services.orders.inbound import http_bodies as orders_bodies
 
 PAIRS = [
@@ -38,7 +38,11 @@ PAIRS = [
     (public_bodies.Rejection, orders_bodies.RejectionBody),
     (public_bodies.OrderMove, history_api.HistoryLineBody),
     (public_bodies.OrderHistory, history_api.HistoryBody),
-    (public_bodies.Discrepancy, history_api.DiscrepancyBody),
+    (public_bodies.Discrepancy, discrepancies_api.DiscrepancyBody),
+    (public_bodies.DiscrepancyPage, discrepancies_api.DiscrepancyPageBody),
+    (public_bodies.ComparisonRound, discrepancies_api.ComparisonRoundBody),
+    (public_bodies.OrderSide, discrepancies_api.OrderSideBody),
+    (public_bodies.LedgerSide, discrepancies_api.LedgerSideBody),
     (public_bodies.Refund, refunds_api.MadeRefundBody),
     (public_bodies.RefundLine, refunds_api.MadeRefundLineBody),
     (public_bodies.RefundOrder, orders_bodies.RefundBody),

@@ -181,6 +181,8 @@ async def test_what_nobody_can_decide_is_told_and_left_as_it_is(
     (noted,) = await world.recovery.discrepancies(healed=False, kind=None, after=None, rows_max=10)
     assert (noted.kind, noted.seen, noted.healed_at) == (kind, 2, None)
     assert noted.first_seen_at < noted.last_seen_at
+    assert noted.order is not None
+    assert (noted.hold is None) == (kind in {K.HOLD_MISSING, K.ORDER_OVERDUE})
     assert await world.recovery.open_discrepancies() == {kind: 1}
     assert world.bank.holds == holds
 
@@ -193,11 +195,13 @@ async def test_a_discrepancy_that_is_over_is_marked_as_healed_and_comes_back_whe
 
     await world.reconcile()
     healed = await world.recovery.discrepancies(healed=True, kind=K.CAPTURE_DIFFERS, after=None, rows_max=10)
+    progress = await world.recovery.progress()
     await set_columns(world, order_id, captured_minor=2_999)
     await world.reconcile()
 
     assert len(healed) == 1
     assert healed[0].healed_at is not None
+    assert progress.last_healed_at == healed[0].healed_at
     (again,) = await world.recovery.discrepancies(healed=False, kind=None, after=None, rows_max=10)
     assert again.seen == 2
 
@@ -256,11 +260,11 @@ async def test_two_replicas_take_turns_and_a_step_that_took_too_long_moves_nothi
     await a_settled_order(world)
 
     await world.reconcile(after_seconds=61)
-    before = await world.recovery.rounds()
+    before = await world.recovery.progress()
     async with world.store.transaction() as rows:
         await rows.comparisons.finish(slow)
 
-    assert await world.recovery.rounds() == before
+    assert await world.recovery.progress() == before
 
 
 async def test_a_round_goes_through_all_orders_step_by_step_and_the_next_one_waits(world: OrdersWorld) -> None:

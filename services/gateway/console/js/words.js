@@ -78,6 +78,25 @@ export const INVARIANTS = {
   events_match_journal: "Each wallet's events follow the journal without a gap",
 };
 
+/** States of holds. */
+export const HOLD_STATES = {
+  OPEN: "Held", COMMITTED: "Held for good", CAPTURED: "Paid", VOIDED: "Released", EXPIRED: "Ran out",
+};
+
+/** What the comparison of orders with the ledger finds, and what is to be done then. @type {Record<string, {label: string, what: string, next: string}>} */
+export const DISCREPANCIES = {
+  capture_missed: { label: "Payment not heard of", what: "The sellers are paid, and the order hasn't heard of it.", next: "Wait a minute: the platform settles the order by itself." },
+  capture_overdue: { label: "Payment overdue", what: "The order is confirmed, and the ledger hasn't paid its sellers.", next: "The ledger was told again. If it stays, look at the outbox of orders and at the ledger's dead letters." },
+  refund_missed: { label: "Refund not heard of", what: "The ledger gave back more than the order knows of.", next: "Wait a minute: the platform takes it over by itself." },
+  money_held: { label: "Money still held", what: "The order is over, and money is still held for it.", next: "Wait a minute: the platform lets it go by itself." },
+  hold_missing: { label: "No hold", what: "The order was paid for, and the ledger has no hold of it.", next: "Find out whether one of the two was restored from an older backup; the order's history names the journal entries." },
+  hold_foreign: { label: "Another's hold", what: "The hold is of another wallet or currency than the order.", next: "Somebody changed a database: compare the order's history with the journal, and keep the logs of both services." },
+  captured_unsold: { label: "Paid for nothing", what: "The order came to nothing, and its sellers are paid.", next: "Let the treasury reverse the capture: the buyer gets the money back." },
+  capture_differs: { label: "Other amount paid", what: "The ledger paid another amount than the order knows of.", next: "The ledger is right about money: bring the order to what it says, and keep the logs of both services." },
+  refund_missing: { label: "Refund not made", what: "The order knows of refunds that the ledger hasn't made.", next: "The buyer is short of money: let the treasury give it, and bring the order to what the ledger says." },
+  order_overdue: { label: "Stuck", what: "The order has been in the middle of something for too long.", next: "Look whether the ledger answers, and in the log of orders for the order's id." },
+};
+
 /** @param {string} id */
 export const shortId = (id) => id.replaceAll("-", "").slice(-8);
 

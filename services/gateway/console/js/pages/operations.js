@@ -7,31 +7,34 @@ import { FieldError, field, form, problemNotice } from "../form.js";
 import { formatMoney } from "../money.js";
 import { badge, pageHead, skeletons } from "../parts.js";
 import { go } from "../router.js";
+import { keepLooking } from "../looking.js";
 import { WINDOW_MS, looks, note, points } from "../operations_log.js";
 import { formatInstant, formatSpan } from "../times.js";
 import { INVARIANTS, shortId } from "../words.js";
+import { discrepanciesCard } from "./operations_discrepancies.js";
 
 const LOOK_MS = 2000;
 
 export function operationsPage({ signal }) {
-  const place = h("div", {}, skeletons(3, "tall"));
+  const summary = h("div", {}, skeletons(1, "tall")), details = h("div", {}, skeletons(3, "tall"));
   const trouble = h("div");
-  let timer = 0;
   const look = async () => {
     try {
       note(await read("/api/v1/operations", {}, signal));
       if (signal.aborted) return;
       fill(trouble);
-      fill(place, dashboard(looks()));
+      const seen = looks();
+      fill(summary, tiles(seen[seen.length - 1].body.figures));
+      fill(details, dashboard(seen));
     } catch (error) {
       if (signal.aborted) return;
       fill(trouble, problemNotice(error));
     }
-    timer = setTimeout(look, document.hidden ? LOOK_MS * 5 : LOOK_MS);
   };
-  signal.addEventListener("abort", () => clearTimeout(timer));
-  look();
-  return h("div", {}, pageHead("Operations", "The platform as this gateway sees it, every two seconds.", orderSearch()), trouble, place);
+  keepLooking(look, { signal, pauseMs: LOOK_MS });
+  return h("div", {},
+    pageHead("Operations", "The platform as this gateway sees it, every two seconds.", orderSearch()),
+    h("div", { class: "stack" }, trouble, summary, discrepanciesCard(signal, LOOK_MS), details));
 }
 
 function orderSearch() {
@@ -49,11 +52,13 @@ function orderSearch() {
 function dashboard(seen) {
   const { figures, keys, observed_at: observedAt } = seen[seen.length - 1].body;
   return h("div", { class: "stack" },
-    h("div", { class: "tiles" },
-      invariantsTile(figures), servicesTile(figures), lettersTile(figures), discrepanciesTile(figures)),
     h("div", { class: "halves" }, charts(seen).map((one) => h("section", { class: "card" }, one))),
     h("div", { class: "halves" }, services(figures), invariants(figures), outboxes(figures), consumers(figures), keyList(keys), holds(figures)),
     h("p", { class: "small quiet" }, `Last looked at ${formatInstant(observedAt)}.`));
+}
+
+function tiles(figures) {
+  return h("div", { class: "tiles" }, invariantsTile(figures), servicesTile(figures), lettersTile(figures), discrepanciesTile(figures));
 }
 
 function tile(label, figure, mood, text) {
@@ -144,7 +149,7 @@ function holds({ holds: all, commands, order_states: states }) {
   const told = Object.entries(commands).filter(([, count]) => count > 0);
   return section("Since the start",
     h("dl", { class: "facts" },
-      all.map((one) => h("div", {}, h("dt", {}, `Held in ${one.currency}`), h("dd", {}, `${formatMoney({ amount_minor: one.amount_minor, currency: one.currency })} in ${one.count}`))),
+      all.map((one) => h("div", {}, h("dt", {}, `Held in ${one.currency}`), h("dd", {}, `${formatMoney({ amount_minor: one.amount_minor, currency: one.currency })} in ${one.count} ${one.count === 1 ? "hold" : "holds"}`))),
       told.map(([outcome, count]) => h("div", {}, h("dt", {}, `Commands ${outcome}`), h("dd", {}, count))),
       Object.entries(states).filter(([, count]) => count > 0).map(([state, count]) => h("div", {}, h("dt", {}, `Orders ${state.toLowerCase().replaceAll("_", " ")}`), h("dd", {}, count)))));
 }

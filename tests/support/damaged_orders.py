@@ -1,0 +1,16 @@
+"""Orders that somebody changed in the database, behind the service's back."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from uuid import UUID
+
+
+def change_order(orders_database: Path, order_id: UUID, assignments: str) -> None:
+    """Change an order's columns, and let it seem to have rested for a minute: comparisons leave out what just moved."""
+    with closing(sqlite3.connect(orders_database, timeout=20)) as connection, connection:
+        changed = connection.execute(
+            f"UPDATE orders SET {assignments}, updated_at = updated_at - 60000000 WHERE order_id = ?",  # noqa: S608 - a test's own
+            (str(order_id),),
+        )
+        assert changed.rowcount == 1
