@@ -17,6 +17,7 @@ from litestar.openapi.spec import (
 
 from services.gateway.inbound import public_bodies as bodies
 from services.gateway.inbound.deposits_api import DepositBody
+from services.gateway.inbound.public_history_routes import HISTORY_BODIES, HISTORY_ROUTES
 from services.gateway.inbound.public_merchant_routes import MERCHANT_BODIES, MERCHANT_ROUTES
 from services.gateway.inbound.public_route import QUERY_PARAMETERS, PublicRoute
 from services.runtime.http_errors import PROBLEM_MEDIA_TYPE
@@ -215,35 +216,6 @@ ROUTES = (
         problems=("404 order_not_found",),
     ),
     PublicRoute(
-        method="get",
-        path="/api/v1/orders/{order_id}/history",
-        operation_id="getOrderHistory",
-        tag="orders",
-        summary="Who moved an order, when and why: for its buyer, its sellers and operators.",
-        answer=bodies.OrderHistory,
-        problems=("404 order_not_found",),
-    ),
-    PublicRoute(
-        method="get",
-        path="/api/v1/orders/{order_id}/refunds",
-        operation_id="listRefunds",
-        tag="orders",
-        summary="What was given back of an order, newest first; sellers see what they gave back themselves.",
-        query=("cursor", "limit"),
-        answer=bodies.RefundPage,
-        problems=("400 cursor_malformed", "404 order_not_found"),
-    ),
-    PublicRoute(
-        method="get",
-        path="/api/v1/discrepancies",
-        operation_id="listDiscrepancies",
-        tag="orders",
-        summary="Orders that disagree with the ledger, and how far the comparison is, for operators.",
-        query=("cursor", "limit", "healed"),
-        answer=bodies.DiscrepancyPage,
-        problems=("403 role_required", "400 cursor_malformed"),
-    ),
-    PublicRoute(
         method="post",
         path="/api/v1/orders/{order_id}/confirm",
         operation_id="confirmOrder",
@@ -275,6 +247,7 @@ ROUTES = (
         idempotent_by_key=True,
         problems=(*_ORDER_REFUSALS, "422 exceeds_captured"),
     ),
+    *HISTORY_ROUTES,
     *MERCHANT_ROUTES,
 )
 """The public routes that orders and the ledger answer."""
@@ -300,7 +273,9 @@ def describe_public_api(app: Litestar) -> None:
         path_item = paths.setdefault(route.path, PathItem())
         setattr(path_item, route.method, _operation(route))
     document.paths = paths
-    _, components = msgspec.json.schema_components((*bodies.BODIES, *MERCHANT_BODIES), ref_template=REFERENCE)
+    _, components = msgspec.json.schema_components(
+        (*bodies.BODIES, *HISTORY_BODIES, *MERCHANT_BODIES), ref_template=REFERENCE
+    )
     schemas = dict(document.components.schemas or {})
     document.components.schemas = {**schemas, **{name: _JsonSchema(content) for name, content in components.items()}}
 

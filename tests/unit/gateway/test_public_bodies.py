@@ -5,7 +5,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from services.gateway.inbound import deposits_api, public_bodies
+from services.gateway.inbound import deposits_api, public_bodies, public_history_routes
 from services.ledger.inbound import http_bodies as ledger_bodies
 from services.ledger.inbound import http_command_bodies as command_bodies
 from services.ledger.proof import heads
@@ -36,15 +36,15 @@ PAIRS = [
     (public_bodies.Order, orders_bodies.OrderBody),
     (public_bodies.OrderLine, orders_bodies.OrderLineBody),
     (public_bodies.Rejection, orders_bodies.RejectionBody),
-    (public_bodies.OrderMove, history_api.HistoryLineBody),
-    (public_bodies.OrderHistory, history_api.HistoryBody),
-    (public_bodies.Discrepancy, discrepancies_api.DiscrepancyBody),
-    (public_bodies.DiscrepancyPage, discrepancies_api.DiscrepancyPageBody),
-    (public_bodies.ComparisonRound, discrepancies_api.ComparisonRoundBody),
-    (public_bodies.OrderSide, discrepancies_api.OrderSideBody),
-    (public_bodies.LedgerSide, discrepancies_api.LedgerSideBody),
-    (public_bodies.Refund, refunds_api.MadeRefundBody),
-    (public_bodies.RefundLine, refunds_api.MadeRefundLineBody),
+    (public_history_routes.OrderMove, history_api.HistoryLineBody),
+    (public_history_routes.OrderHistory, history_api.HistoryBody),
+    (public_history_routes.Discrepancy, discrepancies_api.DiscrepancyBody),
+    (public_history_routes.DiscrepancyPage, discrepancies_api.DiscrepancyPageBody),
+    (public_history_routes.ComparisonRound, discrepancies_api.ComparisonRoundBody),
+    (public_history_routes.OrderSide, discrepancies_api.OrderSideBody),
+    (public_history_routes.LedgerSide, discrepancies_api.LedgerSideBody),
+    (public_history_routes.Refund, refunds_api.MadeRefundBody),
+    (public_history_routes.RefundLine, refunds_api.MadeRefundLineBody),
     (public_bodies.RefundOrder, orders_bodies.RefundBody),
     (public_bodies.RefundedLine, orders_bodies.RefundLineBody),
 ]
