@@ -12,7 +12,13 @@ from tests.support.public_shop import PublicShop, eur, until_state
 
 pytestmark = [pytest.mark.part("chromium"), pytest.mark.timeout(600)]
 
-LOOKS: list[tuple[str, Theme]] = [("phone", "light"), ("phone", "dark"), ("desktop", "light"), ("desktop", "dark")]
+LOOKS: list[tuple[str, Theme]] = [
+    ("phone", "light"),
+    ("phone", "dark"),
+    ("tablet", "light"),
+    ("desktop", "light"),
+    ("desktop", "dark"),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +113,7 @@ async def test_pages_of_a_merchant(look: Look, shop: PublicShop) -> None:
     await tab.page.get_by_role("textbox", name="Address").fill(
         "https://hooks.shop.example/tradeflow?what=orders-of-this-shop"
     )
-    await tab.page.get_by_role("button", name="Tell it").click()
+    await tab.page.get_by_role("button", name="Add it").click()
     await tab.page.get_by_text("Keep this secret now").wait_for()
     await tab.page.get_by_role("button", name="Deliveries").click()
     await tab.page.get_by_text("Nothing was sent yet").wait_for()

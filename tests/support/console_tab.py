@@ -25,7 +25,7 @@ FLAGS = (
 SECONDS_MAX = 60.0
 """How long anything awaited on a page may take: the machine may be busy."""
 
-VIEWPORTS = {"phone": (360, 740), "desktop": (1280, 800)}
+VIEWPORTS = {"phone": (360, 740), "tablet": (768, 1024), "desktop": (1280, 800)}
 """What people hold in their hands, and what stands before them."""
 
 NARROWEST = 320
@@ -158,8 +158,8 @@ async def new_tab(
         reduced_motion="reduce",
         locale="en-GB",
         timezone_id="UTC",
-        has_touch=viewport == "phone",
-        is_mobile=viewport == "phone",
+        has_touch=viewport != "desktop",
+        is_mobile=viewport != "desktop",
     )
     context.set_default_timeout(SECONDS_MAX * 1000)
     await context.add_init_script(_WATCH)

@@ -18,9 +18,18 @@ const ATTEMPTS_MAX = 4;
  * @returns {Promise<any>}
  */
 export async function read(path, query = {}, signal) {
-  const wanted = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
-  const text = new URLSearchParams(wanted.map(([name, value]) => [name, String(value)])).toString();
-  return json(await persistently({ method: "GET", path: text ? `${path}?${text}` : path, signal }));
+  return json(await answerTo(path, query, signal));
+}
+
+/**
+ * Reads something that must be kept as it was written.
+ * @param {string} path
+ * @param {Record<string, string|number|undefined|null>} query
+ * @param {AbortSignal} signal
+ * @returns {Promise<string>}
+ */
+export async function readText(path, query, signal) {
+  return (await answerTo(path, query, signal)).text().catch(() => { throw noAnswer(); });
 }
 
 /**
@@ -52,6 +61,12 @@ export async function doOnce(name, path, body) {
     if (error instanceof ProblemError && !error.isUnclear) settle(name);
     throw error;
   }
+}
+
+function answerTo(path, query, signal) {
+  const wanted = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const text = new URLSearchParams(wanted.map(([name, value]) => [name, String(value)])).toString();
+  return persistently({ method: "GET", path: text ? `${path}?${text}` : path, signal });
 }
 
 /** @typedef {{method: string, path: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} Call */

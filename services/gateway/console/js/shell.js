@@ -17,7 +17,7 @@ const PLACES = [
   { path: "/shop", label: "Shop", icon: "shop", roles: ["buyer", "merchant"] },
   { path: "/cart", label: "Cart", icon: "cart", roles: ["buyer", "merchant"], count: () => cart.pieces },
   { path: "/orders", label: "Orders", icon: "orders", roles: ["buyer", "merchant"] },
-  { path: "/sales", label: "Sales", icon: "sales", roles: ["merchant"] },
+  { path: "/sales", label: "Sales", icon: "sales", roles: ["merchant"], within: ["/webhooks"] },
   { path: "/products", label: "Products", icon: "products", roles: ["merchant"] },
   { path: "/operations", label: "Operations", icon: "operations", roles: ["operator"] },
   { path: "/treasury", label: "Treasury", icon: "treasury", roles: ["treasury"] },
@@ -53,7 +53,7 @@ function draw() {
 }
 
 function link(place, withIcon = false) {
-  const current = here().split("?")[0].startsWith(place.path) ? "page" : null;
+  const current = [place.path, ...(place.within ?? [])].some((path) => here().startsWith(path)) ? "page" : null;
   const count = place.count?.() ?? 0;
   return h("a", { href: `#${place.path}`, class: place.count ? "with-count" : null, "aria-current": current },
     withIcon === true && icon(/** @type {any} */ (place.icon)), place.label,

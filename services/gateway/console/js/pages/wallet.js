@@ -9,33 +9,44 @@ import { form } from "../form.js";
 import { live } from "../live.js";
 import { formatMoney } from "../money.js";
 import { money, pageHead } from "../parts.js";
+import { periodOf, periodQuery } from "../period.js";
 import { settings } from "../settings.js";
 import { formatExactTime } from "../times.js";
 import { wallet } from "../wallet.js";
 import { signed, storyOf } from "../words.js";
-import { statement } from "./wallet_statement.js";
+import { statementFiles } from "./wallet_files.js";
+import { periodForm, statement } from "./wallet_statement.js";
 
 const FEED_MAX = 6;
 
 export function walletPage({ query, signal }) {
   const wanted = query.get("currency");
+  let period = periodOf(query);
   const shown = () => wanted ?? wallet.main?.currency ?? "EUR";
   const head = h("div");
   const feed = h("div");
   const fresh = h("div");
   const entries = h("div");
+  const files = h("div");
   let stated = "";
   const restate = () => {
+    if (stated !== shown()) fill(files, statementFiles(shown(), period, signal));
     stated = shown();
     fill(fresh);
-    fill(entries, statement(stated, signal));
+    fill(entries, statement(stated, period, signal));
   };
   const draw = (moved) => {
-    fill(head, balanceCard(shown(), moved));
+    fill(head, balanceCard(shown(), period, moved));
     fill(feed, happenings());
     if (stated !== shown()) restate();
     else if (moved === shown() && isBeingRead(entries)) fill(fresh, newEntries(restate));
     else if (moved === shown()) restate();
+  };
+  const choose = (chosen) => {
+    period = chosen;
+    stated = "";
+    history.replaceState(null, "", addressOf(shown(), period)); // no new page: who chose days stays where they are
+    draw(null);
   };
   wallet.addEventListener("change", (event) => draw(/** @type {CustomEvent} */ (event).detail.moved), { signal });
   live.addEventListener("state", () => fill(feed, happenings()), { signal });
@@ -48,8 +59,10 @@ export function walletPage({ query, signal }) {
         h("section", { class: "card" }, h("h2", {}, "Happening now"), feed),
         settings.top_up_minor_max > 0 && topUpCard(shown),
         withdrawCard(shown)),
-      h("section", { class: "purse-statement stack-small" }, h("h2", {}, "Statement"), fresh, entries)));
+      h("section", { class: "purse-statement stack-small" }, h("h2", {}, "Statement"), periodForm(period, choose), files, fresh, entries)));
 }
+
+const addressOf = (currency, period) => `#/wallet?${new URLSearchParams([["currency", currency], ...periodQuery(period)])}`;
 
 /** Whether somebody would lose the place if the entries were drawn anew. */
 function isBeingRead(entries) {
@@ -60,13 +73,13 @@ function newEntries(show) {
   return h("button", { class: "button plain small-button", type: "button", on: { click: show } }, "Show the new entries");
 }
 
-function balanceCard(currency, moved) {
+function balanceCard(currency, period, moved) {
   const balance = wallet.balances.get(currency);
   if (!wallet.known) return h("div", { class: "skeleton tall", "aria-hidden": "true" });
   const zero = { amount_minor: 0, currency };
   const others = [...wallet.balances.keys()].sort();
   return h("section", { class: "card balance", "aria-label": "Balance" },
-    others.length > 1 && h("nav", { class: "segments", "aria-label": "Currencies" }, others.map((code) => h("a", { href: `#/wallet?currency=${code}`, "aria-current": code === currency ? "true" : null }, code))),
+    others.length > 1 && h("nav", { class: "segments", "aria-label": "Currencies" }, others.map((code) => h("a", { href: addressOf(code, period), "aria-current": code === currency ? "true" : null }, code))),
     h("p", { class: "quiet" }, "Available"),
     h("p", { class: `balance-amount ${moved === currency ? "moved" : ""}`, id: "available" }, formatMoney(balance?.available ?? zero)),
     h("dl", { class: "facts" },

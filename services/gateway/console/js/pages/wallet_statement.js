@@ -2,19 +2,39 @@
 
 import { read } from "../api.js";
 import { h } from "../dom.js";
+import { FieldError, field, form } from "../form.js";
 import { formatMoney } from "../money.js";
-import { empty, loading, money, pagedList, skeletons } from "../parts.js";
+import { empty, linkButton, loading, money, pagedList, skeletons } from "../parts.js";
+import { instantsOf } from "../period.js";
 import { formatDay, formatExactTime, formatInstant } from "../times.js";
 import { kindOf } from "../words.js";
 
 const PAGE = 15;
 
-/** @param {string} currency @param {AbortSignal} signal */
-export function statement(currency, signal) {
+/** @param {string} currency @param {import("../period.js").Period} period @param {AbortSignal} signal */
+export function statement(currency, period, signal) {
+  const isBounded = period.from !== "" || period.until !== "";
   return pagedList({
     name: `Statement in ${currency}`, signal, item: (posting) => entry(posting, signal),
-    load: (cursor) => read("/api/v1/wallet/statement", { currency, order: "newest_first", limit: PAGE, cursor }, signal),
-    none: () => empty("Nothing has moved yet", "Each payment, refund and deposit will have its line here, and its journal entry behind it."),
+    load: (cursor) => read("/api/v1/wallet/statement", { currency, ...instantsOf(period), order: "newest_first", limit: PAGE, cursor }, signal),
+    none: () => (isBounded
+      ? empty("Nothing moved in these days", "There may be entries before or after.", linkButton(`#/wallet?currency=${currency}`, "Show all days", "plain"))
+      : empty("Nothing has moved yet", "Each payment, refund and deposit will have its line here, and its journal entry behind it.")),
+  });
+}
+
+/** @param {import("../period.js").Period} period @param {(chosen: import("../period.js").Period) => void} choose */
+export function periodForm(period, choose) {
+  return form({
+    label: "Days of the statement", submit: "Show", plain: true, kind: "inline-form",
+    children: [
+      field({ name: "from", label: "From", type: "date", value: period.from }),
+      field({ name: "until", label: "Up to and with", type: "date", value: period.until }),
+    ],
+    act: async ({ from, until }) => {
+      if (from && until && until < from) throw new FieldError("until", "The last day is before the first one.");
+      choose({ from, until });
+    },
   });
 }
 

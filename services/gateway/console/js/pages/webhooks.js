@@ -32,9 +32,9 @@ export function webhooksPage({ signal }) {
 
 function newEndpointCard(show) {
   const secret = h("div", { role: "status" });
-  return h("section", { class: "card stack" }, h("h2", {}, "Tell another address"),
+  return h("section", { class: "card stack" }, h("h2", {}, "Add an address"),
     form({
-      label: "Tell another address", submit: "Tell it",
+      label: "Add an address", submit: "Add it",
       children: [field({ name: "url", label: "Address", type: "url", hint: "Of your server; only https.", autocomplete: "off", required: true })],
       act: async ({ url }, element) => {
         if (!URL.canParse(url)) throw new FieldError("url", "Enter a whole address, with https.");
