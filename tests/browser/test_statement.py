@@ -48,8 +48,8 @@ async def test_a_statement_is_bounded_by_days_and_kept_as_a_table_and_as_a_proof
 
 
 async def choose_days(form: Locator, first: str, last: str) -> None:
-    await form.get_by_label("From").fill(first)
-    await form.get_by_label("Up to and with").fill(last)
+    await form.get_by_label("From", exact=True).fill(first)
+    await form.get_by_label("To", exact=True).fill(last)
     await form.get_by_role("button", name="Show").click()
 
 

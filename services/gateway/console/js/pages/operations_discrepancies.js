@@ -64,7 +64,7 @@ function agreement({ rounds = [], last_healed_at: healedAt = null }) {
   const all = rounds.find((one) => one.scope === "all")?.compared_at ?? null;
   if (all === null) return "Nothing was found so far; the first comparison of all orders is under way.";
   const since = healedAt === null ? "No order has ever disagreed with the ledger." : `All orders agree with the ledger since ${formatInstant(healedAt)}, when the last discrepancy was set right.`;
-  return `${since} All were compared last from ${formatInstant(all)} on.`;
+  return `${since} The last check of all orders began ${formatInstant(all)}.`;
 }
 
 function item({ order_id: orderId, kind, heals = false, message, order = null, ledger = null, first_seen_at: first, last_seen_at: last, seen }) {

@@ -91,15 +91,14 @@ function whole({ order, moves, capturedAt, refunds }, again) {
   const state = ORDER_STATES[order.state];
   return [
     pageHead(`Order …${shortId(order.order_id)}`, `${state.sentence}`, stateBadge(order.state)),
-    h("div", { class: "two-columns" },
-      h("div", { class: "stack" },
-        h("section", { class: "card" }, h("h2", {}, "Its way"), wayPicture(steps)),
-        h("section", { class: "card" }, h("h2", {}, "History"), h("div", { class: "stack" }, history(moves), refundList(order, refunds)))),
-      h("div", { class: "stack" },
+    h("div", { class: "led-page" },
+      h("section", { class: "card lead" }, h("h2", {}, "Its way"), wayPicture(steps)),
+      h("div", { class: "side stack" },
         totals(order, trace),
         orderActions(order, again),
         h("section", { class: "card" }, h("h2", {}, "Lines"), h("ul", { class: "history" }, order.lines.map(line))),
-        refundCard(order, again))),
+        refundCard(order, again)),
+      h("section", { class: "card rest" }, h("h2", {}, "History"), h("div", { class: "stack" }, history(moves), refundList(order, refunds)))),
   ];
 }
 

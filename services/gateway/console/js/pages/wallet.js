@@ -53,13 +53,13 @@ export function walletPage({ query, signal }) {
   draw(null);
   return h("div", {},
     pageHead("Wallet", "It moves the moment the ledger commits; nothing needs a reload."),
-    h("div", { class: "purse-page" },
-      h("div", { class: "purse-balance" }, head),
-      h("div", { class: "purse-side stack" },
+    h("div", { class: "led-page" },
+      h("div", { class: "lead" }, head),
+      h("div", { class: "side stack" },
         h("section", { class: "card" }, h("h2", {}, "Happening now"), feed),
         settings.top_up_minor_max > 0 && topUpCard(shown),
         withdrawCard(shown)),
-      h("section", { class: "purse-statement stack-small" }, h("h2", {}, "Statement"), periodForm(period, choose), files, fresh, entries)));
+      h("section", { class: "rest stack-small" }, h("h2", {}, "Statement"), periodForm(period, choose), files, fresh, entries)));
 }
 
 const addressOf = (currency, period) => `#/wallet?${new URLSearchParams([["currency", currency], ...periodQuery(period)])}`;

@@ -29,7 +29,7 @@ export function periodForm(period, choose) {
     label: "Days of the statement", submit: "Show", plain: true, kind: "inline-form",
     children: [
       field({ name: "from", label: "From", type: "date", value: period.from }),
-      field({ name: "until", label: "Up to and with", type: "date", value: period.until }),
+      field({ name: "until", label: "To", type: "date", value: period.until }),
     ],
     act: async ({ from, until }) => {
       if (from && until && until < from) throw new FieldError("until", "The last day is before the first one.");
