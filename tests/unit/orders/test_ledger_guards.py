@@ -165,7 +165,7 @@ async def test_the_haste_of_a_caller_does_not_count(moody: MoodyLedger) -> None:
     guards = LedgerGuards.make(failures_max=1, open_seconds=LONG_SECONDS)
     moody.may_answer.clear()
     async with calls_to(moody, guards, deadline_seconds=60) as calls:
-        with spending(0.5):
+        with spending(1.5):
             assert await reason_of(calls) == "deadline_exceeded"
 
     assert moody.calls == 1
