@@ -79,6 +79,10 @@ class TradeFlowClient:
         """Sign in; later calls are made as this user and renew the session by themselves."""
         return await self._caller.sign_in_with("/auth/login", {"email": email, "password": password})
 
+    async def exchange(self, id_token: str) -> Tokens:
+        """Sign in with an ID token of another issuer; later calls are as after `login`."""
+        return await self._caller.sign_in_with("/auth/exchange", {"id_token": id_token})
+
     async def logout(self) -> None:
         """End the session and revoke its access token."""
         if self._caller.tokens is not None:

@@ -4,9 +4,11 @@ They never take the gateway's place: what they sign is exchanged for the gateway
 service behind it knows of them.
 """
 
+import ssl
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath, field_validator, model_validator
 
 from services.runtime.discovery import is_trustworthy
 
@@ -54,6 +56,23 @@ class ExternalIssuer(BaseModel):
     """Whether who has no account gets one at the first sign-in."""
     token_age_seconds_max: int = Field(default=600, ge=30, le=3600)
     """How old a token may be: it can be used again until then, by whoever has it."""
+
+    title: str = Field(default="", max_length=40)
+    """What the console calls it, as in `Sign in with TITLE`. Empty: the console has no button for it."""
+    scopes: str = Field(default="openid email", pattern=r"^openid( [!-~]+)*$")
+    """What the console's button asks it for."""
+    client_secret_file: FilePath | None = None
+    """A file with our secret there, for the console's button. None: the client is a public one, by PKCE alone."""
+
+    @field_validator("ca_file")
+    @classmethod
+    def _check_certificates(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            try:
+                ssl.create_default_context(cafile=file)
+            except ssl.SSLError as error:
+                raise ValueError("holds no certificates in PEM") from error
+        return file
 
     @model_validator(mode="after")
     def _check_roles(self) -> "ExternalIssuer":

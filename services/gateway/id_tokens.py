@@ -42,6 +42,14 @@ class TrustedIssuer:
     keys: PublicKeys
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the gateway itself asked an issuer for, where a token is the answer to that."""
+
+    issuer: str
+    nonce: str
+
+
 class IdTokenVerifier:
     """Tells who somebody is by an ID token of one of these issuers."""
 
@@ -50,23 +58,25 @@ class IdTokenVerifier:
         self._issuers = {issuer.setting.issuer: issuer for issuer in issuers}
         self._clock = clock
 
-    async def verify(self, id_token: str) -> ExternalPerson:
+    async def verify(self, id_token: str, *, asked: Asked | None = None) -> ExternalPerson:
         """Return who it is, and what the settings make of what the issuer says.
 
         Raises:
             UnauthenticatedError: With the reason token_malformed, token_wrong_issuer, token_forged,
-                token_wrong_audience, token_expired, token_not_yet_valid or token_too_old.
+                token_wrong_audience, token_expired, token_not_yet_valid, token_too_old or token_wrong_nonce.
             UnavailableError: The issuer's keys can't be had now.
         """
         signature = parsed(id_token)
         # Not believed yet: it only says whose keys to look for.
         trusted = self._issuers.get(text(claims_of(signature), "iss"))
-        if trusted is None:
+        if trusted is None or (asked is not None and trusted.setting.issuer != asked.issuer):
             raise UnauthenticatedError("The token's issuer isn't one of ours.", reason="token_wrong_issuer")
         issuer = trusted.setting
         rules = TokenRules(algorithms=issuer.algorithms, types=TOKEN_TYPES, kind="an ID token")
         claims = await genuine_claims(signature, trusted.keys, rules)
         _check_kind(claims)
+        if asked is not None and claims.get("nonce") != asked.nonce:
+            raise UnauthenticatedError("The token answers another sign-in.", reason="token_wrong_nonce")
         _check_audience(claims, issuer.audience)
         self._check_times(claims, age_seconds_max=issuer.token_age_seconds_max)
         return ExternalPerson(

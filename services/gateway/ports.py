@@ -161,6 +161,39 @@ class ExternalPerson:
     """Whether who has no account gets one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignInAttempt:
+    """What one sign-in at another issuer's page must bring back; all of it is random."""
+
+    state: str = field(repr=False)
+    """Comes back beside the code."""
+    nonce: str = field(repr=False)
+    """Comes back inside the ID token."""
+    verifier: str = field(repr=False)
+    """Shows that who brings the code has asked for it (RFC 7636)."""
+
+
+class CodeIssuer(Protocol):
+    """An issuer whose page signs people in for us."""
+
+    async def address(self, attempt: SignInAttempt, redirect_uri: str) -> str:
+        """Return where a browser goes to sign in.
+
+        Raises:
+            UnavailableError: The issuer can't be asked where that is.
+        """
+        ...
+
+    async def id_token(self, code: str, attempt: SignInAttempt, redirect_uri: str) -> str:
+        """Return the ID token that the issuer gives for a code; nothing of it is checked.
+
+        Raises:
+            UnauthenticatedError: `sign_in_refused`.
+            UnavailableError: The issuer is away, or doesn't know the client.
+        """
+        ...
+
+
 class ExternalIdentities(Protocol):
     """Which users the persons of other issuers are."""
 

@@ -35,8 +35,8 @@ from services.gateway.inbound.wallet_stream import stream_routes
 from services.gateway.keys import KeyRing
 from services.gateway.metrics import GatewayMetrics, RedisMetrics
 from services.gateway.outbound.identity_client import IdentityClient
-from services.gateway.outbound.issuer_keys import trusted_issuers
 from services.gateway.outbound.ledger_client import LedgerClient
+from services.gateway.outbound.reached_issuers import ReachedIssuers, reach_issuers
 from services.gateway.outbound.redis_connection import RedisConnection
 from services.gateway.outbound.redis_rate_limiter import RedisRateLimiter
 from services.gateway.outbound.redis_revocations import RedisRevocations
@@ -87,7 +87,8 @@ class _Parts:
     redis: RedisConnection
     rate_limits: RateLimitsFile
     identities: IdentityClient
-    id_tokens: IdTokenVerifier
+    issuers: ReachedIssuers
+    external_sign_ins: ExternalSignIns
     revocations: Revocations
     feed: WalletFeed
     session: SessionParts
@@ -157,7 +158,7 @@ async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegi
         connections_per_wallet_max=settings.connections_per_wallet_max,
     )
     health = _health(settings, redis, keys, rate_limits)
-    issuers = await trusted_issuers(settings.external_issuers, health=health, stack=stack)
+    issuers = await reach_issuers(settings.external_issuers, health=health, stack=stack)
     return _Parts(
         settings=settings,
         clock=clock,
@@ -171,7 +172,8 @@ async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegi
         redis=redis,
         rate_limits=rate_limits,
         identities=identities,
-        id_tokens=IdTokenVerifier(issuers, clock),
+        issuers=issuers,
+        external_sign_ins=ExternalSignIns(IdTokenVerifier(issuers.trusted, clock), identities, revocations),
         revocations=revocations,
         feed=feed,
         session=SessionParts(
@@ -297,9 +299,7 @@ def _app(parts: _Parts) -> Litestar:
                 tickets=tickets,
                 ticket_seconds=settings.ticket_seconds,
             ),
-            *exchange_routes(
-                sign_ins=ExternalSignIns(parts.id_tokens, parts.identities, parts.revocations), issuer=parts.issuer
-            ),
+            *exchange_routes(sign_ins=parts.external_sign_ins, issuer=parts.issuer),
             *password_routes(identities=parts.identities, revocations=parts.revocations, limits=limits),
             *token_routes(issuer=parts.issuer, clients=ClientRegistry(settings.clients, settings.client_audiences)),
             *jwks_routes(keys=parts.keys, issuer=settings.issuer, max_age_seconds=settings.jwks_max_age_seconds),
@@ -337,6 +337,9 @@ def _console_parts(parts: _Parts, verifier: DoorVerifier, sign_ins: SignIns) -> 
         proxy=parts.proxy,
         ledger_url=settings.ledger_http_url,
         trusted_proxies=settings.trusted_proxies,
+        external_issuers=settings.external_issuers,
+        codes=parts.issuers.codes,
+        external_sign_ins=parts.external_sign_ins,
         demo_top_ups=settings.demo_top_ups,
         trace_url=settings.console_trace_url,
     )

@@ -3,7 +3,7 @@
 Source: OpenID Connect Discovery 1.0, sections 4.1 to 4.3.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -24,6 +24,18 @@ class Discovery:
         """Tell where it looks."""
         return self._issuer.removesuffix("/") + PATH
 
+    async def document(self, http: httpx.AsyncClient) -> dict[str, Any]:
+        """Return what the issuer says of itself.
+
+        Raises:
+            httpx.HTTPError: The document can't be had.
+            ValueError: It is no document of this issuer's.
+        """
+        document = await fetched_json(http, str(self))
+        if not isinstance(document, dict) or document.get("issuer") != self._issuer:
+            raise ValueError("the discovery document is of another issuer")
+        return document
+
     async def __call__(self, http: httpx.AsyncClient) -> str:
         """Return the URL of the key set.
 
@@ -31,10 +43,7 @@ class Discovery:
             httpx.HTTPError: The document can't be had.
             ValueError: It is no document of this issuer's, or names no place that can be trusted.
         """
-        document = await fetched_json(http, str(self))
-        if not isinstance(document, dict) or document.get("issuer") != self._issuer:
-            raise ValueError("the discovery document is of another issuer")
-        url = document.get("jwks_uri")
+        url = (await self.document(http)).get("jwks_uri")
         if not isinstance(url, str) or not is_trustworthy(url):
             raise ValueError("the discovery document names no key set at an https URL")
         return url

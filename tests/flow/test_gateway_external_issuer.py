@@ -1,5 +1,6 @@
 """Signing in with a company's own identity provider, through a running gateway and over the provider's real socket."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from tests.support.certificates import Authority
 from tests.support.clock import VirtualClock
 from tests.support.external_issuer import OpenIdProvider, external_key, serving_openid_provider
 from tests.support.gateway_world import ISSUER, GatewayWorld, gateway_world
@@ -127,6 +129,21 @@ async def test_a_key_set_may_be_named_instead_of_discovered(tmp_path: Path) -> N
             answer = await exchange(world, provider.id_token())
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(("knows_the_authority", "status"), [(True, 200), (False, 503)])
+async def test_a_certificate_of_the_companys_own_authority_is_believed_where_the_setting_names_it(
+    tmp_path: Path, *, knows_the_authority: bool, status: int
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*authority.issue("issuer"))
+    async with serving_openid_provider(tls=tls) as provider:
+        told = [provider.setting(ca_file=str(authority.ca_file) if knows_the_authority else None)]
+        async with gateway_world(tmp_path, external_issuers=told) as world:
+            answer = await exchange(world, provider.id_token())
+
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize(

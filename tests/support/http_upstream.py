@@ -1,6 +1,7 @@
 """A tiny HTTP/1.1 server on a raw socket, to stand behind a proxy: it says exactly what a test wants, byte by byte."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -95,12 +96,12 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def serving_upstream() -> AsyncIterator[HttpUpstream]:
+async def serving_upstream(tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpUpstream]:
     """Serve on a free port."""
     upstream = HttpUpstream()
-    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0, ssl=tls)
     host, port = server.sockets[0].getsockname()[:2]
-    upstream.url = f"http://{host}:{port}"
+    upstream.url = f"{'http' if tls is None else 'https'}://{host}:{port}"
     try:
         yield upstream
     finally:

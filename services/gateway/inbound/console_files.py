@@ -66,6 +66,13 @@ OPTIONS: Final = {UNCOUNTED_OPTION: True, **PUBLIC}
 """For everybody, and so cheap that nobody counts."""
 
 
+class SignInButton(msgspec.Struct, frozen=True):
+    """Another issuer that people may sign in with."""
+
+    name: str
+    title: str
+
+
 class ConsoleSettings(msgspec.Struct, frozen=True):
     """What the page is told of the platform."""
 
@@ -73,6 +80,8 @@ class ConsoleSettings(msgspec.Struct, frozen=True):
     """The largest demo top-up; 0 where there are none."""
     trace_url: str
     """Where a trace can be looked at, with `{trace_id}` in it; empty where nowhere."""
+    issuers: tuple[SignInButton, ...] = ()
+    """What else there is to sign in with than a password."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

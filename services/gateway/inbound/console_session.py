@@ -37,6 +37,10 @@ COOKIE: Final = "tradeflow_session"
 """The cookie's name; `__Secure-` stands before it on HTTPS, where browsers then insist on `Secure`."""
 
 
+ATTEMPT_COOKIE: Final = "tradeflow_sign_in"
+"""As `COOKIE`; see `console_external_sign_in.py`."""
+
+
 class ConsoleUser(msgspec.Struct, frozen=True):
     """Who is signed in."""
 
@@ -73,7 +77,7 @@ class SessionCookies:
             path=PATH,
             httponly=True,
             samesite="strict",
-            secure=self._is_secure(request),
+            secure=self.is_secure(request),
         )
 
     def forgetting(self, request: Request[Any, Any, Any]) -> Cookie:
@@ -93,11 +97,20 @@ class SessionCookies:
         if not origin.netloc or origin.netloc != self._host(connection) or site != "same-origin":
             raise ForbiddenError("This door is for the console's own page.", reason="cross_site_request")
 
-    def _name(self, request: Request[Any, Any, Any]) -> str:
-        return f"__Secure-{COOKIE}" if self._is_secure(request) else COOKIE
+    def attempt_name(self, request: Request[Any, Any, Any]) -> str:
+        """Name the cookie of a sign-in elsewhere that is under way."""
+        return self._name(request, ATTEMPT_COOKIE)
 
-    def _is_secure(self, connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    def _name(self, request: Request[Any, Any, Any], name: str = COOKIE) -> str:
+        return f"__Secure-{name}" if self.is_secure(request) else name
+
+    def is_secure(self, connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+        """Tell whether the browser came by HTTPS."""
         return self._told(connection, "x-forwarded-proto", connection.scope["scheme"]) == "https"
+
+    def origin(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+        """Name this place as the browser does."""
+        return f"{'https' if self.is_secure(connection) else 'http'}://{self._host(connection)}"
 
     def _host(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str:
         return self._told(connection, "x-forwarded-host", connection.headers.get("host", ""))

@@ -8,7 +8,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from services.gateway.external_issuers import ExternalIssuer
-from services.gateway.id_tokens import IdTokenVerifier, TrustedIssuer
+from services.gateway.id_tokens import Asked, IdTokenVerifier, TrustedIssuer
 from services.gateway.ports import ExternalPerson
 from services.runtime.errors import UnauthenticatedError, UnavailableError
 from services.runtime.signed_claims import LEEWAY_SECONDS, TOKEN_BYTES_MAX, PublicKey
@@ -59,9 +59,9 @@ class World:
     async def person(self, **changed: Any) -> ExternalPerson:
         return await self.verifier.verify(id_token_of(self.claims(**changed), KEY))
 
-    async def refusal(self, token: str) -> str:
+    async def refusal(self, token: str, *, asked: Asked | None = None) -> str:
         with pytest.raises(UnauthenticatedError) as refused:
-            await self.verifier.verify(token)
+            await self.verifier.verify(token, asked=asked)
         return refused.value.reason
 
     async def refusal_of(self, **changed: Any) -> str:
@@ -270,6 +270,17 @@ async def test_roles_are_what_the_setting_makes_of_the_claim_and_never_the_claim
 
 async def test_without_a_mapping_no_claim_gives_a_role(world: World) -> None:
     assert (await world.person(roles=["operator"], groups=["treasury"])).roles == ("buyer",)
+
+
+async def test_a_token_that_was_asked_for_is_of_that_issuer_and_answers_that_question(world: World) -> None:
+    token = id_token_of(world.claims(nonce="of-ours"), KEY)
+    without_nonce = id_token_of(world.claims(), KEY)
+
+    assert (await world.verifier.verify(token, asked=Asked(issuer=ISSUER, nonce="of-ours"))).subject == "ann"
+    assert await world.refusal(token, asked=Asked(issuer=ISSUER, nonce="another")) == "token_wrong_nonce"
+    assert await world.refusal(without_nonce, asked=Asked(issuer=ISSUER, nonce="of-ours")) == "token_wrong_nonce"
+    elsewhere = Asked(issuer="https://other.example", nonce="of-ours")
+    assert await world.refusal(token, asked=elsewhere) == "token_wrong_issuer"
 
 
 async def test_keys_that_cannot_be_had_make_nobody_a_forger(world: World) -> None:

@@ -75,6 +75,8 @@ def an_issuer(**changes: Any) -> dict[str, Any]:
         ("EXTERNAL_ISSUERS", json.dumps([an_issuer(roles={"x": "merchant"})]), "belong together"),
         ("EXTERNAL_ISSUERS", json.dumps([an_issuer(roles_claim="g", roles={"x": "service"})]), "'buyer', 'merchant'"),
         ("EXTERNAL_ISSUERS", json.dumps([an_issuer(ca_file="/nowhere/ca.pem")]), "ca_file"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(ca_file=__file__)]), "no certificates"),
+        ("EXTERNAL_ISSUERS", json.dumps([an_issuer(scopes="email")]), "scopes"),
         ("EXTERNAL_ISSUERS", json.dumps([an_issuer(colour="red")]), "colour"),
         ("EXTERNAL_ISSUERS", json.dumps([{"name": "staff"}]), "audience"),
     ],

@@ -2,8 +2,8 @@
 
 const told = document.querySelector('meta[name="tradeflow-settings"]')?.getAttribute("content");
 
-/** @type {{top_up_minor_max: number, trace_url: string}} */
-export const settings = JSON.parse(told ?? '{"top_up_minor_max": 0, "trace_url": ""}');
+/** @type {{top_up_minor_max: number, trace_url: string, issuers: {name: string, title: string}[]}} */
+export const settings = JSON.parse(told ?? '{"top_up_minor_max": 0, "trace_url": "", "issuers": []}');
 
 /**
  * Where a trace can be looked at; null where nowhere.

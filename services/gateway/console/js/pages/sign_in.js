@@ -1,11 +1,27 @@
 /** @file Signing in, and making an account. */
 
 import { h } from "../dom.js";
-import { field, form } from "../form.js";
+import { field, form, problemNotice } from "../form.js";
+import { ProblemError } from "../problems.js";
 import { session } from "../session.js";
+import { settings } from "../settings.js";
 import { PASSWORD_CHARACTERS_MIN, checkEmail, checkPassword, welcome } from "../welcome.js";
 
-export const signInPage = () => welcome("/sign-in", [form({
+/** @param {import("../router.js").Visit} visit */
+export const signInPage = ({ query }) => welcome("/sign-in", [
+  query.has("problem") && refusal(query.get("problem")),
+  ...settings.issuers.map(elsewhere),
+  passwordForm(),
+  h("a", { href: "#/forgotten" }, "Forgot your password?"),
+]);
+
+/** What came of a sign-in at another issuer, if not a session. */
+const refusal = (reason) => h("div", { role: "alert" }, problemNotice(new ProblemError({ status: 401, reason })));
+
+/** Leaves this page: the gateway leads to the issuer's, and back. */
+const elsewhere = ({ name, title }) => h("a", { class: "button plain", href: `/console/sign-in/${name}` }, `Sign in with ${title}`);
+
+const passwordForm = () => form({
   label: "Sign in",
   submit: "Sign in",
   children: [
@@ -17,7 +33,7 @@ export const signInPage = () => welcome("/sign-in", [form({
     checkPassword(password, 1);
     await session.signIn(email, password);
   },
-}), h("a", { href: "#/forgotten" }, "Forgot your password?")]);
+});
 
 export const registerPage = () => welcome("/register", form({
   label: "Register",

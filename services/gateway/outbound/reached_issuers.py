@@ -1,14 +1,16 @@
-"""The public keys of other issuers, fetched when somebody first comes from there."""
+"""Other issuers, as the gateway reaches them: their public keys, and their sign-in pages for the console."""
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from typing import Final
 
 import httpx
 
 from services.gateway.external_issuers import ExternalIssuer
 from services.gateway.id_tokens import TrustedIssuer
+from services.gateway.outbound.authorization_codes import AuthorizationCodes
 from services.runtime.discovery import Discovery
 from services.runtime.health import Health, asked_rarely
 from services.runtime.jwks import FETCH_SECONDS_MAX, JwksClient
@@ -17,15 +19,21 @@ FIRST_PAUSE_SECONDS: Final = 1.0
 """The least time between two looks for an issuer that is away: whoever comes to the door causes them."""
 
 
-async def trusted_issuers(
-    settings: Iterable[ExternalIssuer], *, health: Health, stack: AsyncExitStack
-) -> list[TrustedIssuer]:
-    """Make what fetches each issuer's keys, with a hint of readiness; the stack closes the connections.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReachedIssuers:
+    """All that the settings name."""
 
-    Raises:
-        ssl.SSLError: A `ca_file` holds no certificates.
+    trusted: tuple[TrustedIssuer, ...]
+    codes: Mapping[str, AuthorizationCodes]
+    """Of those that the console has a button for, by their names."""
+
+
+async def reach_issuers(settings: Iterable[ExternalIssuer], *, health: Health, stack: AsyncExitStack) -> ReachedIssuers:
+    """Make what asks each issuer when somebody first comes from there, with a hint of readiness.
+
+    The stack closes the connections.
     """
-    trusted = []
+    trusted, codes = [], {}
     for issuer in settings:
         http = await stack.enter_async_context(_http_client(issuer))
         keys = JwksClient(
@@ -37,7 +45,9 @@ async def trusted_issuers(
         await stack.enter_async_context(aclosing(keys))
         health.add_hint(f"issuer_{issuer.name}", asked_rarely(keys.check_ready))
         trusted.append(TrustedIssuer(setting=issuer, keys=keys))
-    return trusted
+        if issuer.title:
+            codes[issuer.name] = AuthorizationCodes(issuer, http)
+    return ReachedIssuers(trusted=tuple(trusted), codes=codes)
 
 
 def _http_client(issuer: ExternalIssuer) -> httpx.AsyncClient:
