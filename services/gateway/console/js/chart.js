@@ -3,8 +3,8 @@
 import { h, svg } from "./dom.js";
 import { niceCeiling } from "./series.js";
 
-/** Wide enough for its letters to have about their own size, on a phone too. */
-const WIDTH = innerWidth < 600 ? 320 : 480;
+/** Wide enough for its letters to have about their own size, on a phone and where two share a tablet. */
+const WIDTH = innerWidth < 900 ? 320 : 480;
 const HEIGHT = 150;
 const LEFT = 46;
 const BOTTOM = 20;
