@@ -256,8 +256,10 @@ def _seen(key: SigningKey, gateways: tuple[GatewayKeys, ...], before: KeyHistory
         return before  # who doesn't answer doesn't contradict what was seen
     signs = key.phase is KeyPhase.ACTIVE and all(gateway.kids and gateway.kids[0] == key.kid for gateway in gateways)
     return KeyHistory(
-        published_at=before.published_at or now,
-        signs_everywhere_at=(before.signs_everywhere_at or now) if signs else before.signs_everywhere_at,
+        # What was only assumed, while nobody could be asked, may lie ahead.
+        published_at=min(before.published_at or now, now),
+        # Who signs with an older key again, such as a process that began with a late mount, makes tokens of that key.
+        signs_everywhere_at=min(before.signs_everywhere_at or now, now) if signs else None,
     )
 
 

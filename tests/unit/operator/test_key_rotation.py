@@ -132,6 +132,29 @@ def test_an_old_key_stays_while_a_gateway_still_signs_with_it_and_a_tokens_life_
     assert move.keys.kids == {"b"}
 
 
+def test_a_gateway_that_signs_with_the_old_key_again_lets_the_time_begin_anew() -> None:
+    keys = a_set(a_key("a", KeyPhase.RETIRING, since=1000), a_key("b", since=1000))
+    signs = {"b": KeyHistory(published_at=500, signs_everywhere_at=1090)}
+    stale = gateway("a", "b", address="10.0.0.2:8080")  # a process that began with an older mount
+
+    assert isinstance(decide(keys, 1720, gateway("b", "a"), stale, history=signs), Wait)
+    seen = seen_now(keys, (gateway("b", "a"), stale), signs, 1700)
+    assert seen["b"].signs_everywhere_at is None
+    again = seen_now(keys, (gateway("b", "a"),), seen, 1720)
+    assert isinstance(decide(keys, 1720 + 629, gateway("b", "a"), history=again), Wait)
+    assert isinstance(decide(keys, 1720 + 630, gateway("b", "a"), history=again), Move)
+
+
+def test_a_time_that_was_only_assumed_gives_way_to_what_is_seen() -> None:
+    keys = a_set(a_key("a"), a_key("b", KeyPhase.PREPARED, since=100))
+    assumed = seen_now(keys, (), {}, 110)
+
+    seen = seen_now(keys, (gateway("a", "b"),), assumed, 130)
+
+    assert assumed["b"].published_at == 100 + MOUNT_SECONDS
+    assert seen["b"].published_at == 130
+
+
 def test_without_gateways_to_ask_the_time_of_a_mount_is_added() -> None:
     keys = a_set(a_key("a"), a_key("b", KeyPhase.PREPARED, since=100))
     due = 100 + MOUNT_SECONDS + 330
