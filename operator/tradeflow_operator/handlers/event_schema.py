@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tradeflow_operator.clients.connections import Connections
 from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path
-from tradeflow_operator.clients.registry import IncompatibleError
+from tradeflow_operator.clients.registry import IncompatibleError, RegistryClient
 from tradeflow_operator.errors import RefusedError, UnavailableError
 from tradeflow_operator.kinds import Kind
 from tradeflow_operator.metrics import OperatorMetrics
@@ -25,6 +25,11 @@ from tradeflow_operator.resources import ObjectKey, Resource
 
 CONFIG_MAP_SECONDS = 60.0
 """How soon a ConfigMap that isn't as it should be is read again."""
+
+SCHEMA_NOT_FOUND, SCHEMA_HASH_DIFFERS = "SchemaNotFound", "SchemaHashDiffers"
+
+_NO_TEXT = frozenset({SCHEMA_NOT_FOUND, SCHEMA_HASH_DIFFERS})
+"""Reasons by which it isn't known what is to be registered."""
 
 
 class EventSchemaKind(Kind[EventSchemaSpec, EventSchemaSight]):
@@ -50,7 +55,9 @@ class EventSchemaKind(Kind[EventSchemaSpec, EventSchemaSight]):
         registry = await self._connections.registry(spec.connection_ref, resource.namespace)
         versions, level = await registry.versions(spec.subject), await registry.level(spec.subject)
         if resource.deleting:
-            return EventSchemaSight(versions=versions, level=level)
+            is_recorded = not versions or resource.status.get("version") == max(versions)
+            version = None if is_recorded else await self._unrecorded_version(resource, registry)
+            return EventSchemaSight(version=version, versions=versions, level=level)
         text = await self._text(resource)
         sha256 = hashlib.sha256(text.schema.encode()).hexdigest()
         found = await registry.look_up(spec.subject, text) if versions else None
@@ -103,6 +110,18 @@ class EventSchemaKind(Kind[EventSchemaSpec, EventSchemaSight]):
         """Drop what was rejected."""
         self._rejections.pop(key, None)
 
+    async def _unrecorded_version(self, resource: Resource[EventSchemaSpec], registry: RegistryClient) -> int | None:
+        """Find the version that the schema has: a crash may have come between its registration and the record."""
+        try:
+            found = await registry.look_up(resource.spec.subject, await self._text(resource))
+        except RefusedError:
+            return None  # what nobody can read was never registered
+        except UnavailableError as error:
+            if error.reason not in _NO_TEXT:
+                raise
+            return None  # a ConfigMap that went before the resource keeps nobody from going
+        return found.version if found is not None else None
+
     async def _text(self, resource: Resource[EventSchemaSpec]) -> SchemaText:
         spec = resource.spec
         schema = spec.schema if spec.schema is not None else await self._text_of_config_map(resource)
@@ -118,14 +137,14 @@ class EventSchemaKind(Kind[EventSchemaSpec, EventSchemaSight]):
         if text is None:
             raise UnavailableError(
                 f"There is no {place.removeprefix('the ')} yet.",
-                reason="SchemaNotFound",
+                reason=SCHEMA_NOT_FOUND,
                 retry_after_seconds=CONFIG_MAP_SECONDS,
             )
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         if sha256 != source.sha256:
             raise UnavailableError(
                 f"The SHA-256 of {place} is {sha256}, not spec.schemaFrom.sha256: it holds another schema.",
-                reason="SchemaHashDiffers",
+                reason=SCHEMA_HASH_DIFFERS,
                 retry_after_seconds=CONFIG_MAP_SECONDS,
             )
         return str(text)

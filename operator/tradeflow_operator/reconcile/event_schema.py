@@ -176,8 +176,9 @@ def _fingerprint(resource: Resource[EventSchemaSpec], observed: EventSchemaSight
 
 def _plan_deletion(resource: Resource[EventSchemaSpec], observed: EventSchemaSight) -> Plan:
     subject = resource.spec.subject
-    registered = resource.status.get("version")
-    if resource.spec.deletion_policy != "Delete" or not observed.versions or registered is None:
+    # What was registered right before a crash isn't in the status; the next look would have found it.
+    registered = max(resource.status.get("version") or 0, observed.version or 0)
+    if resource.spec.deletion_policy != "Delete" or not observed.versions or not registered:
         return Plan(verdict=waiting("Deleted", f"The subject {subject} is as it should be."))
     strangers = [version for version in observed.versions if version > registered]
     if strangers:

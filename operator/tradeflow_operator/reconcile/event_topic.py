@@ -247,7 +247,10 @@ def _why_not_ours_to_delete(resource: Resource[EventTopicSpec], topic: TopicSigh
         return "deletionPolicy isn't Delete."
     if spec.allow_data_loss != topic_name_of(resource):
         return "allowDataLoss doesn't name it."
-    if recorded is None and not resource.status.get("creating"):
+    if topic.internal:
+        return "it is Kafka's own."
+    # Adopt gives it away whoever made it, so a crash between its creation and the record leaves nothing in doubt.
+    if recorded is None and not resource.status.get("creating") and spec.adoption_policy != "Adopt":
         return "this resource never managed it."
     if recorded not in {None, topic.id}:
         return "it was replaced by another of the same name."

@@ -1,5 +1,6 @@
 """The operator dies before and after each of its writes, in turn; the next process ends where it would have."""
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.support.crashes import Fuse, ProcessDied
 from tests.support.fake_kafka_admin import FakeTopic
-from tests.support.operator_world import OperatorProcess, OperatorWorld
+from tests.support.operator_world import NAMESPACE, OperatorProcess, OperatorWorld
 from tradeflow_operator.reconcile.event_topic import GROW_ANNOTATION
 
 TOPIC, SCHEMA = "EventTopic", "EventSchema"
@@ -113,3 +114,101 @@ async def test_a_topic_that_others_made_during_a_crash_is_not_deleted() -> None:
 
     assert world.kafka.topics["orders"].id == "stranger"
     assert not world.exists(TOPIC, "orders")
+
+
+def make_topic(world: OperatorWorld, policy: str) -> None:
+    world.create(TOPIC, "orders", partitions=3, deletionPolicy="Delete", allowDataLoss="orders", adoptionPolicy=policy)
+
+
+def make_schema(world: OperatorWorld) -> None:
+    world.create(SCHEMA, "orders", subject="orders-value", type="PROTOBUF", schema=FIRST, deletionPolicy="Delete")
+
+
+async def _points(prepare: Callable[[OperatorWorld], Awaitable[None]]) -> list[str]:
+    """List the points at which a process can die that serves what was prepared."""
+    world, fuse = OperatorWorld(), Fuse()
+    await prepare(world)
+    await OperatorProcess(world, fuse).settle()
+    return fuse.passed
+
+
+async def _cut_and_deleted(prepare: Callable[[OperatorWorld], Awaitable[None]], point: int, kind: str) -> OperatorWorld:
+    """Delete the resource before anybody saw what the dead process had done."""
+    world = OperatorWorld()
+    await prepare(world)
+    with pytest.raises(ProcessDied):
+        await OperatorProcess(world, Fuse(dies_at=point)).settle()
+    world.delete(kind, "orders")
+    await OperatorProcess(world).settle()
+    assert not world.exists(kind, "orders")
+    return world
+
+
+@pytest.mark.parametrize("policy", ["Never", "Adopt"])
+async def test_a_topic_that_is_deleted_while_the_operator_is_dead_leaves_nothing_behind(policy: str) -> None:
+    async def prepare(world: OperatorWorld) -> None:
+        make_topic(world, policy)
+
+    points = await _points(prepare)
+    assert "after create orders" in points
+    for point, name in enumerate(points):
+        world = await _cut_and_deleted(prepare, point, TOPIC)
+        assert world.kafka.topics == {}, name
+
+
+async def test_a_schema_that_is_deleted_while_the_operator_is_dead_leaves_nothing_behind() -> None:
+    async def prepare(world: OperatorWorld) -> None:
+        make_schema(world)
+
+    points = await _points(prepare)
+    for point, name in enumerate(points):
+        world = await _cut_and_deleted(prepare, point, SCHEMA)
+        assert world.registry.versions == {}, name
+
+
+async def test_a_schema_whose_newest_version_nobody_saw_leaves_nothing_behind() -> None:
+    async def prepare(world: OperatorWorld) -> None:
+        make_schema(world)
+        await OperatorProcess(world).settle()
+        world.change(SCHEMA, "orders", spec={"schema": SECOND})
+
+    points = await _points(prepare)
+    for point, name in enumerate(points):
+        world = await _cut_and_deleted(prepare, point, SCHEMA)
+        assert world.registry.versions == {}, name
+
+
+async def test_a_schema_goes_that_nobody_can_read_and_leaves_the_versions_of_others() -> None:
+    world = OperatorWorld()
+    make_schema(world)
+    process = OperatorProcess(world)
+    await process.settle()
+    world.registry.versions["orders-value"].append(SECOND)
+    world.change(SCHEMA, "orders", spec={"schema": "no protobuf"})
+    await process.settle()
+    assert world.ready(SCHEMA, "orders") == ("False", "SchemaInvalid")
+
+    world.delete(SCHEMA, "orders")
+    await process.settle()
+
+    assert not world.exists(SCHEMA, "orders")
+    assert world.registry.versions == {"orders-value": [FIRST, SECOND]}
+
+
+async def test_a_schema_goes_whose_config_map_went_first() -> None:
+    world = OperatorWorld()
+    metadata = {"name": "schemas", "namespace": NAMESPACE}
+    world.cluster.put(f"/api/v1/namespaces/{NAMESPACE}/configmaps", {"metadata": metadata, "data": {"orders": FIRST}})
+    source = {"configMap": "schemas", "key": "orders", "sha256": hashlib.sha256(FIRST.encode()).hexdigest()}
+    world.create(SCHEMA, "orders", subject="orders-value", type="PROTOBUF", schemaFrom=source, deletionPolicy="Delete")
+    process = OperatorProcess(world)
+    await process.settle()
+    assert world.ready(SCHEMA, "orders") == ("True", "InSync")
+    world.registry.versions["orders-value"].append(SECOND)
+
+    world.cluster.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}/configmaps/schemas", None)
+    world.delete(SCHEMA, "orders")
+    await process.settle()
+
+    assert not world.exists(SCHEMA, "orders")
+    assert world.registry.versions == {"orders-value": [FIRST, SECOND]}
