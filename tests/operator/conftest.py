@@ -1,4 +1,4 @@
-"""A namespace with the kinds, a KafkaConnection to real servers, and operators that serve it alone."""
+"""A namespace with the kinds, with or without a KafkaConnection to real servers, and operators that serve it alone."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,9 +9,8 @@ import pytest
 from services.runtime.broker.kafka_url import cluster_of
 from tests.parts.control_plane import ControlPlane
 from tests.parts.kubernetes_namespace import KubernetesNamespace, fresh_namespace
-from tests.support.operator_process import install_definitions
-from tests.support.operator_replicas import Operator, operators
-from tests.support.operator_shop import OperatorShop
+from tests.support.operator_process import Operator, install_definitions, operators
+from tests.support.operator_shop import OperatorNamespace, OperatorShop
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +25,12 @@ def kubernetes_shop(kubernetes_with_kinds: ControlPlane) -> Iterator[KubernetesN
     """Make a namespace of the test's own."""
     with fresh_namespace(kubernetes_with_kinds) as namespace:
         yield namespace
+
+
+@pytest.fixture
+def operator_namespace(kubernetes_shop: KubernetesNamespace) -> OperatorNamespace:
+    """See the same as who applies resources and reads what they say."""
+    return OperatorNamespace(kubernetes_shop)
 
 
 @pytest.fixture

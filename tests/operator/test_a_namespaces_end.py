@@ -9,12 +9,14 @@ import yaml
 
 from tests.parts.kubernetes_namespace import KubernetesNamespace
 from tests.support.operator_crds import definitions
-from tests.support.operator_replicas import ROOT, Operator, wait_until
+from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorShop
+from tests.support.platform import REPOSITORY
+from tests.support.waiting import wait_until
 
 TOPIC, SCHEMA = "EventTopic", "EventSchema"
 
-EXAMPLES = ROOT / "charts" / "tradeflow-operator" / "examples"
+EXAMPLES = REPOSITORY / "charts" / "tradeflow-operator" / "examples"
 
 A_SCHEMA = 'syntax = "proto3";\npackage shop;\nmessage Order { string id = 1; }\n'
 

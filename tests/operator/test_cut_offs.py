@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.parts.kubernetes_namespace import KubernetesNamespace
 from tests.parts.server import Server
 from tests.support.fault_links import Link
 from tests.support.operator_links import KAFKA, KUBERNETES, REGISTRY, LinkedServers, linked_servers
-from tests.support.operator_replicas import Operator, operators
+from tests.support.operator_process import Operator, operators
 from tests.support.operator_shop import OperatorShop
 
 TOPIC, SCHEMA, CONNECTION = "EventTopic", "EventSchema", "KafkaConnection"
@@ -49,7 +50,7 @@ def linked_shop(kubernetes_shop: KubernetesNamespace, linked: LinkedServers) -> 
 
 @pytest.fixture
 def operator(kubernetes_shop: KubernetesNamespace, linked: LinkedServers, tmp_path: Path) -> Iterator[Operator]:
-    told = {
+    told: dict[str, Any] = {
         "namespaces": json.dumps([kubernetes_shop.name]),
         "lease_namespace": kubernetes_shop.name,
         "resync_seconds": "2",

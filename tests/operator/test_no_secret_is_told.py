@@ -10,13 +10,12 @@ from uuid import uuid4
 import pytest
 
 from services.runtime.broker.kafka_url import cluster_of
+from tests.operator.key_sets import PRIVATE_MEMBERS, keys_in
 from tests.parts.kubernetes_namespace import KubernetesNamespace
 from tests.parts.server import Server
-from tests.support.operator_replicas import Operator, wait_until
+from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorShop
-
-PRIVATE_MEMBERS = ("d", "p", "q", "dp", "dq", "qi")
-"""Of a JWK: nobody but who signs may see them."""
+from tests.support.waiting import wait_until
 
 KINDS = ("kafkaconnection", "eventtopic", "eventaccess", "jwtkeyset", "eventschema", "configmap", "event")
 
@@ -77,8 +76,7 @@ def use(shop: OperatorShop, connection: str, name: str) -> None:
 def made_secrets(namespace: KubernetesNamespace) -> Iterator[str]:
     """Read what the operator made: a user's password, and the private parts of keys."""
     yield base64.b64decode(namespace.get("secret", "ledger-kafka")["data"]["password"]).decode()
-    document = base64.b64decode(namespace.get("secret", "keys")["data"]["signing-keys.json"])
-    for key in json.loads(document)["keys"]:
+    for key in keys_in(namespace.get("secret", "keys")):
         yield from (key[member] for member in PRIVATE_MEMBERS if member in key)
 
 

@@ -15,8 +15,9 @@ from confluent_kafka.admin import AdminClient
 from services.runtime.broker.kafka_url import cluster_of
 from tests.parts.kubernetes_namespace import KubernetesNamespace
 from tests.parts.server import Server
-from tests.support.operator_replicas import Operator, wait_until
+from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorShop
+from tests.support.waiting import wait_until
 
 SCHEMA, ACCESS = "EventSchema", "EventAccess"
 

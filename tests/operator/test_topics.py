@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.operator_replicas import Operator, wait_until
+from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorShop
+from tests.support.waiting import wait_until
 
 TOPIC = "EventTopic"
 

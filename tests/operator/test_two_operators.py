@@ -4,8 +4,9 @@ import signal
 from collections.abc import Callable
 from datetime import datetime
 
-from tests.support.operator_replicas import Operator, wait_until
+from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorShop
+from tests.support.waiting import wait_until
 
 Start = Callable[..., Operator]
 

@@ -19,15 +19,23 @@ from typing import Final
 STDOUT, STDERR = 1, 2
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [
-        "services.ledger.wiring",
-        "services.orders.wiring",
-        "services.gateway.wiring",
-        "services.embedded.commands.up",
-        "services.embedded.commands.verify",
-    ]
-)
+
+_IMPORTED: Final = [
+    "services.ledger.wiring",
+    "services.orders.wiring",
+    "services.gateway.wiring",
+    "services.embedded.commands.up",
+    "services.embedded.commands.verify",
+]
+
+_CONTEXT.set_forkserver_preload(_IMPORTED)
+
+
+def import_once(module: str) -> None:
+    """Let the fork server import a module, too; call it while tests are imported, before the first process starts."""
+    if module not in _IMPORTED:
+        _IMPORTED.append(module)
+        _CONTEXT.set_forkserver_preload(_IMPORTED)
 
 
 class ForkedProcess:

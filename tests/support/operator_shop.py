@@ -1,35 +1,29 @@
 """What tests of the operator do to a real API server, a real Kafka and a real registry."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.parts.kubernetes_namespace import KubernetesNamespace
 from tests.support.fake_kubernetes import conditions_of
-from tests.support.operator_replicas import SECONDS_MAX, wait_until
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 KAFKA_SECONDS_MAX = 30.0
 
 
-class OperatorShop:
-    """A namespace with a KafkaConnection `kafka`."""
+class OperatorNamespace:
+    """A namespace whose resources operators serve."""
 
-    def __init__(self, namespace: KubernetesNamespace, servers: Sequence[str], registry_url: str) -> None:
+    def __init__(self, namespace: KubernetesNamespace) -> None:
         """Take what is there."""
         self.namespace = namespace
-        self.servers = list(servers)
-        self._registry_url = registry_url
-        self.admin = AdminClient({"bootstrap.servers": ",".join(servers), "log_level": 0})
-        self._prefix = namespace.name
-
-    def connect(self, **spec: Any) -> None:
-        """Apply the connection."""
-        spec = {"bootstrapServers": self.servers, "registryURL": self._registry_url, **spec}
-        self.namespace.apply(self.manifest("KafkaConnection", "kafka", spec))
 
     def manifest(
         self, kind: str, name: str, spec: Mapping[str, Any], annotations: Mapping[str, str] | None = None
@@ -38,19 +32,13 @@ class OperatorShop:
         metadata = {"name": name, "namespace": self.namespace.name, "annotations": dict(annotations or {})}
         return {"apiVersion": "tradeflow.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": dict(spec)}
 
-    def topic_name(self, name: str = "orders") -> str:
-        """Name the topic of a resource: nobody else's on a cluster that tests share."""
-        return f"{self._prefix}.{name}"
+    def apply(self, kind: str, name: str, annotations: Mapping[str, str] | None = None, /, **spec: Any) -> None:
+        """Make a resource, or change it to this."""
+        self.namespace.apply(self.manifest(kind, name, spec, annotations))
 
-    def topic(self, name: str = "orders", *, annotations: Mapping[str, str] | None = None, **spec: Any) -> None:
-        """Apply an EventTopic."""
-        spec = {"connectionRef": {"name": "kafka"}, "topicName": self.topic_name(name), "partitions": 3, **spec}
-        self.namespace.apply(self.manifest("EventTopic", name, spec, annotations))
-
-    def schema(self, text: str, name: str = "orders", **spec: Any) -> None:
-        """Apply an EventSchema."""
-        base = {"connectionRef": {"name": "kafka"}, "subject": self.topic_name(name), "type": "PROTOBUF"}
-        self.namespace.apply(self.manifest("EventSchema", name, {**base, "schema": text, **spec}))
+    def patch(self, kind: str, name: str, **spec: Any) -> None:
+        """Change fields of a resource's spec."""
+        self.namespace.kubectl("patch", kind.lower(), name, "--type=merge", "--patch", json.dumps({"spec": spec}))
 
     def status(self, kind: str, name: str) -> dict[str, Any]:
         """Read a resource's status."""
@@ -62,30 +50,34 @@ class OperatorShop:
         condition = conditions_of(self.namespace.get(kind, name)).get(of_type, {})
         return condition.get("status", ""), condition.get("reason", "")
 
+    def says(self, kind: str, name: str, status: str, reason: str | None = None, *, of_type: str = "Ready") -> bool:
+        """Tell whether a condition says so of the newest generation, for this reason or for any."""
+        body = self.namespace.get(kind, name)
+        condition = conditions_of(body).get(of_type, {})
+        said = (condition.get("status"), condition.get("observedGeneration"))
+        return said == (status, body["metadata"]["generation"]) and reason in {None, condition.get("reason")}
+
     def wait_for(
         self,
         kind: str,
         name: str,
         status: str,
-        reason: str,
+        reason: str | None = None,
         *,
         of_type: str = "Ready",
-        seconds_max: float = SECONDS_MAX,
+        seconds_max: float = PATIENCE_SECONDS,
     ) -> None:
         """Wait until a condition says so of the newest generation."""
-
-        def says_so() -> bool:
-            body = self.namespace.get(kind, name)
-            condition = conditions_of(body).get(of_type, {})
-            said = (condition.get("status"), condition.get("reason"), condition.get("observedGeneration"))
-            return said == (status, reason, body["metadata"]["generation"])
-
         try:
-            wait_until(says_so, f"{kind} {name} isn't {of_type}={status}/{reason}", seconds_max=seconds_max)
+            wait_until(
+                lambda: self.says(kind, name, status, reason, of_type=of_type),
+                f"{kind} {name} isn't {of_type}={status}/{reason or 'any reason'}",
+                seconds_max=seconds_max,
+            )
         except AssertionError as error:
             raise AssertionError(f"{error}; it says {self.condition(kind, name, of_type)}") from error
 
-    def wait_until_gone(self, kind: str, name: str, *, seconds_max: float = SECONDS_MAX) -> None:
+    def wait_until_gone(self, kind: str, name: str, *, seconds_max: float = PATIENCE_SECONDS) -> None:
         """Wait until a resource is gone."""
 
         def is_gone() -> bool:
@@ -93,11 +85,64 @@ class OperatorShop:
 
         wait_until(is_gone, f"{kind} {name} is still there", seconds_max=seconds_max)
 
+    def annotate(self, kind: str, name: str, **annotations: str) -> None:
+        """Annotate a resource: underscores in names become hyphens, after the group."""
+        words = [f"tradeflow.dev/{key.replace('_', '-')}={value}" for key, value in annotations.items()]
+        self.namespace.kubectl("annotate", kind.lower(), name, "--overwrite", *words)
+
+
+class OperatorShop(OperatorNamespace):
+    """A namespace with a KafkaConnection `kafka`."""
+
+    def __init__(self, namespace: KubernetesNamespace, servers: Sequence[str], registry_url: str) -> None:
+        """Take what is there."""
+        super().__init__(namespace)
+        self.servers = list(servers)
+        self._registry_url = registry_url
+        self.admin = AdminClient({"bootstrap.servers": ",".join(servers), "log_level": 0})
+        self._prefix = namespace.name
+
+    def connect(self, **spec: Any) -> None:
+        """Apply the connection."""
+        spec = {"bootstrapServers": self.servers, "registryURL": self._registry_url, **spec}
+        self.apply("KafkaConnection", "kafka", **spec)
+
+    def topic_name(self, name: str = "orders") -> str:
+        """Name the topic of a resource: nobody else's on a cluster that tests share."""
+        return f"{self._prefix}.{name}"
+
+    def topic(self, name: str = "orders", *, annotations: Mapping[str, str] | None = None, **spec: Any) -> None:
+        """Apply an EventTopic."""
+        spec = {"connectionRef": {"name": "kafka"}, "topicName": self.topic_name(name), "partitions": 3, **spec}
+        self.apply("EventTopic", name, annotations, **spec)
+
+    def schema(self, text: str, name: str = "orders", **spec: Any) -> None:
+        """Apply an EventSchema."""
+        base = {"connectionRef": {"name": "kafka"}, "subject": self.topic_name(name), "type": "PROTOBUF"}
+        self.apply("EventSchema", name, **{**base, "schema": text, **spec})
+
     def partitions(self, name: str = "orders") -> int:
         """Count a topic's partitions; 0 when there is no such topic."""
         topics = self.admin.list_topics(timeout=KAFKA_SECONDS_MAX).topics
         found = topics.get(self.topic_name(name))
         return len(found.partitions) if found is not None else 0
+
+    def topic_id(self, name: str = "orders") -> str | None:
+        """Tell a topic's id, which no other has that is made under its name; None when there is no such topic."""
+        topic = self.topic_name(name)
+        (future,) = self.admin.describe_topics(TopicCollection([topic]), request_timeout=KAFKA_SECONDS_MAX).values()
+        try:
+            return str(future.result(KAFKA_SECONDS_MAX).topic_id)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise
+
+    def config(self, name: str = "orders") -> dict[str, str]:
+        """Read a topic's settings, the broker's defaults included."""
+        resource = ConfigResource(ResourceType.TOPIC, self.topic_name(name))
+        (future,) = self.admin.describe_configs([resource]).values()
+        return {name: entry.value for name, entry in future.result(KAFKA_SECONDS_MAX).items()}
 
     def make_topic(self, name: str = "orders", *, partitions: int = 3, **config: str) -> None:
         """Create a topic as somebody else would."""
@@ -122,11 +167,6 @@ class OperatorShop:
         producer = Producer({"bootstrap.servers": ",".join(self.servers), "log_level": 0})
         producer.produce(self.topic_name(name), b"a record")
         assert producer.flush(KAFKA_SECONDS_MAX) == 0
-
-    def annotate(self, kind: str, name: str, **annotations: str) -> None:
-        """Annotate a resource: underscores in names become hyphens, after the group."""
-        words = [f"tradeflow.dev/{key.replace('_', '-')}={value}" for key, value in annotations.items()]
-        self.namespace.kubectl("annotate", kind.lower(), name, "--overwrite", *words)
 
     def versions(self, name: str = "orders") -> list[int]:
         """List the versions of a subject."""

@@ -26,8 +26,8 @@ from kubernetes import client, config
 from services.runtime.broker.kafka_url import cluster_of
 from tests.parts.control_plane import ControlPlane
 from tests.parts.opening import open_server
-from tests.support.operator_process import install_definitions
-from tests.support.operator_replicas import Operator, operators, wait_until
+from tests.support.operator_process import Operator, install_definitions, operators
+from tests.support.waiting import wait_until
 
 GROUP, VERSION, PLURAL, NAMESPACE = "tradeflow.dev", "v1alpha1", "eventtopics", "bench"
 
@@ -166,7 +166,7 @@ def main() -> None:
         with _servers() as (server, servers, folder):
             bench = Bench(server, servers)
             settings = {"namespaces": f'["{NAMESPACE}"]', "lease_namespace": NAMESPACE, "log_level": "WARNING"}
-            with operators(server.kubeconfig, folder, **settings) as start:
+            with operators(server.kubeconfig, folder, forked=False, **settings) as start:
                 operator = start(log_level="INFO")
                 operator.wait_until_leading()
                 if resources == options.resources[0]:

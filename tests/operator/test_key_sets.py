@@ -1,0 +1,105 @@
+"""JWTKeySet on a real API server: create, change, drift, delete, adopt, conflict, pause, force, bad input."""
+
+import base64
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.operator.key_sets import KEY_SET, active_kids, apply_key_set, private_keys, public_kids
+from tests.support.operator_process import Operator
+from tests.support.operator_shop import OperatorNamespace
+from tests.support.waiting import wait_until
+
+Start = Callable[..., Operator]
+
+
+def test_a_set_is_made_mended_rotated_when_forced_and_leaves_its_keys_behind(
+    operator_namespace: OperatorNamespace, start_operator: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    apply_key_set(shop, "keys")
+    shop.wait_for(KEY_SET, "keys", "True")
+    (first,) = active_kids(private_keys(namespace, "keys"))
+    assert public_kids(namespace, "keys-jwks") == [first]
+
+    emptied = json.dumps({"data": {"jwks.json": '{"keys": []}'}})
+    namespace.kubectl("patch", "configmap", "keys-jwks", "--patch", emptied)
+    wait_until(lambda: public_kids(namespace, "keys-jwks") == [first], "the public keys aren't mended")
+
+    shop.annotate(KEY_SET, "keys", force="once")
+    # No gateway is named: a mount's two minutes are waited for before the new key signs.
+    wait_until(lambda: len(private_keys(namespace, "keys")) == 2, "no key is prepared")
+    assert active_kids(private_keys(namespace, "keys")) == [first]
+    wait_until(lambda: shop.status(KEY_SET, "keys").get("lastHandledForce") == "once", "the status doesn't tell it")
+    status = shop.status(KEY_SET, "keys")
+    assert sorted(key["phase"] for key in status["keys"]) == ["Active", "Prepared"]
+    assert status["activeKid"] == first
+
+    apply_key_set(shop, "keys", {"tradeflow.dev/force": "once"}, revoke=[first])
+    wait_until(lambda: first not in public_kids(namespace, "keys-jwks"), "the revoked key is still published")
+    (second,) = active_kids(private_keys(namespace, "keys"))
+    assert second != first
+
+    namespace.kubectl("delete", "jwtkeyset", "keys", "--timeout=30s")
+    assert active_kids(private_keys(namespace, "keys")) == [second]
+
+
+def test_a_paused_set_is_left_alone_and_stays_ready(
+    operator_namespace: OperatorNamespace, start_operator: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    apply_key_set(shop, "keys")
+    shop.wait_for(KEY_SET, "keys", "True")
+
+    shop.annotate(KEY_SET, "keys", paused="true")
+    wait_until(lambda: shop.condition(KEY_SET, "keys", "Paused")[0] == "True", "it isn't paused")
+    namespace.kubectl("delete", "configmap", "keys-jwks")
+    apply_key_set(shop, "other")
+    shop.wait_for(KEY_SET, "other", "True")  # the operator works on
+
+    assert shop.condition(KEY_SET, "keys")[0] == "True"
+    with pytest.raises(AssertionError, match="not found"):
+        namespace.get("configmap", "keys-jwks")
+
+
+def test_foreign_secrets_are_adopted_as_told_and_those_of_other_sets_never(
+    operator_namespace: OperatorNamespace, start_operator: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    data = {"signing-keys.json": base64.b64encode(b"not ours").decode()}
+    namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "theirs"}, "data": data})
+    start_operator()
+    apply_key_set(shop, "never", secretName="theirs", adoptionPolicy="Adopt")
+    apply_key_set(shop, "older", secretName="one")
+    shop.wait_for(KEY_SET, "older", "True")
+    apply_key_set(shop, "newer", secretName="one")
+
+    shop.wait_for(KEY_SET, "never", "False", "UnreadableKeys")
+    shop.wait_for(KEY_SET, "newer", "False", "ResourceConflict")
+    assert namespace.get("secret", "theirs")["data"] == data
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"publishBefore": "1s", "jwksCacheTTL": "5s"}, "publishBefore must be at least"),
+        ({"rotateEvery": "2s"}, "rotateEvery must be longer than publishBefore"),
+        ({"algorithm": "HS256"}, "Unsupported value"),
+        ({"publishBefore": "soon"}, "publishBefore"),
+    ],
+)
+def test_bad_input_is_refused_by_the_api_server(
+    operator_namespace: OperatorNamespace, spec: dict[str, str], message: str
+) -> None:
+    with pytest.raises(AssertionError, match=message):
+        apply_key_set(operator_namespace, "keys", **spec)
+
+
+def test_the_secret_of_a_set_cannot_be_changed(operator_namespace: OperatorNamespace) -> None:
+    apply_key_set(operator_namespace, "keys", secretName="one")
+
+    with pytest.raises(AssertionError, match="the Secret can't be changed"):
+        apply_key_set(operator_namespace, "keys", secretName="two")
