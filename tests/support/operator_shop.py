@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.parts.kubernetes_namespace import KubernetesNamespace
 from tests.support.fake_kubernetes import conditions_of
-from tests.support.waiting import PATIENCE_SECONDS, wait_until
+from tests.support.waiting import PATIENCE_SECONDS, eventually, wait_until
 
 KAFKA_SECONDS_MAX = 30.0
 
@@ -56,6 +56,10 @@ class OperatorNamespace:
         condition = conditions_of(body).get(of_type, {})
         said = (condition.get("status"), condition.get("observedGeneration"))
         return said == (status, body["metadata"]["generation"]) and reason in {None, condition.get("reason")}
+
+    async def until_says(self, kind: str, name: str, status: str, reason: str | None = None) -> None:
+        """Wait as `wait_for`, while what runs in this process goes on."""
+        await eventually(lambda: self.says(kind, name, status, reason), seconds_max=PATIENCE_SECONDS)
 
     def wait_for(
         self,

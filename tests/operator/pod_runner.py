@@ -1,0 +1,91 @@
+"""What a kubelet does with a migration's Pods, on an API server that has no nodes."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.parts.kubernetes_namespace import KubernetesNamespace
+from tests.support.platform import REPOSITORY
+
+
+class PodRunner:
+    """Runs what Pods say as processes of this machine, and tells how they ended, as a kubelet does."""
+
+    def __init__(self, namespace: KubernetesNamespace, folder: Path) -> None:
+        self._namespace = namespace
+        self._folder = folder
+        self.ran: list[list[str]] = []
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        while True:
+            for pod in await asyncio.to_thread(self._namespace.all_of, "pods"):
+                if pod["status"].get("phase") == "Pending" and "containerStatuses" not in pod["status"]:
+                    await asyncio.to_thread(self._run, pod)
+            await asyncio.sleep(0.2)
+
+    def hinder(self, reason: str, message: str) -> None:
+        """Say of each Pod that its container can't start."""
+        waiting = {"reason": reason, "message": message}
+        for pod in self._namespace.all_of("pods"):
+            self._tell(pod, "Pending", {"waiting": waiting})
+
+    def relent(self) -> None:
+        """Take that back: they start as if they were new."""
+        for pod in self._namespace.all_of("pods"):
+            self._patch(pod, {"containerStatuses": None})
+
+    def _run(self, pod: dict[str, Any]) -> None:
+        container, name = pod["spec"]["containers"][0], pod["metadata"]["name"]
+        last_words = self._folder / f"{name}.last-words"
+        words = [
+            str(last_words) if word == container["terminationMessagePath"] else word for word in container["command"]
+        ]
+        self.ran.append(container["command"])
+        environment = {each["name"]: self._value(each["valueFrom"]["secretKeyRef"]) for each in container["env"]}
+        ended = subprocess.run(
+            [sys.executable, "-m", "services.embedded", *words[1:]],
+            env={**os.environ, **environment},
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        said = last_words.read_text() if last_words.exists() else (ended.stderr[-2000:] if ended.returncode else "")
+        terminated = {"exitCode": ended.returncode, "message": said, "finishedAt": "2030-01-01T00:00:00Z"}
+        self._tell(pod, "Failed" if ended.returncode else "Succeeded", {"terminated": terminated})
+
+    def _tell(self, pod: dict[str, Any], phase: str, state: dict[str, Any]) -> None:
+        container = pod["spec"]["containers"][0]
+        told = {"name": container["name"], "image": container["image"], "imageID": "", "ready": False}
+        self._patch(pod, {"phase": phase, "containerStatuses": [{**told, "restartCount": 0, "state": state}]})
+
+    def _patch(self, pod: dict[str, Any], status: dict[str, Any]) -> None:
+        patch = json.dumps({"status": status})
+        self._namespace.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--patch", patch)
+
+    def _value(self, reference: dict[str, str]) -> str:
+        encoded = self._namespace.kubectl(
+            "get", "secret", reference["name"], f"--output=jsonpath={{.data.{reference['key']}}}"
+        )
+        decoded = subprocess.run(["base64", "-d"], input=encoded, capture_output=True, text=True, check=True)
+        return decoded.stdout
+
+
+@asynccontextmanager
+async def running_pods(namespace: KubernetesNamespace, folder: Path) -> AsyncIterator[PodRunner]:
+    runner = PodRunner(namespace, folder)
+    task = asyncio.create_task(runner.run())
+    try:
+        yield runner
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,116 @@
+"""DatabaseMigration with Jobs that really run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.operator.pod_runner import PodRunner, running_pods
+from tests.support.operator_process import Operator
+from tests.support.operator_shop import OperatorNamespace
+from tests.support.waiting import eventually
+
+Start = Callable[..., Operator]
+
+MIGRATION = "DatabaseMigration"
+
+SECONDS_MAX = 120.0
+"""For what takes a second or two on an idle machine."""
+
+
+async def test_a_migration_shows_its_plan_waits_for_a_word_and_runs_what_was_approved(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"}, "stringData": {"url": url}}
+    )
+    spec = {"service": "ledger", "image": "tradeflow:1", "databaseSecret": {"name": "database"}, "approval": "Manual"}
+    async with running_pods(namespace, tmp_path) as runner:
+        shop.apply(MIGRATION, "ledger", **spec)
+
+        await shop.until_says(MIGRATION, "ledger", "False", "AwaitingApproval")
+        status = shop.status(MIGRATION, "ledger")
+        assert status["phase"] == "AwaitingApproval"
+        assert status["pending"][0]["statements"] > 0
+        assert not (tmp_path / "ledger.db").exists()
+
+        namespace.kubectl("annotate", "databasemigration", "ledger", "tradeflow.dev/approved=something-else")
+        namespace.kubectl(
+            "annotate", "--overwrite", "databasemigration", "ledger", f"tradeflow.dev/approved={status['planDigest']}"
+        )
+        await shop.until_says(MIGRATION, "ledger", "True", "Applied")
+
+    after = shop.status(MIGRATION, "ledger")
+    assert after["current"] == after["target"] == status["target"]
+    assert [words[2] for words in runner.ran] == ["plan", "apply"]
+    assert [each["name"] for each in status["pending"]] == runner.ran[1][runner.ran[1].index("--phase") + 3 :: 2]
+    namespace.kubectl("delete", "databasemigration", "ledger", "--timeout=30s")
+    await eventually(lambda: namespace.all_of("jobs") == [], seconds_max=SECONDS_MAX)
+    assert (tmp_path / "ledger.db").exists()
+
+
+async def test_an_image_that_leads_to_another_target_runs_nothing(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    url = f"sqlite:///{tmp_path}/orders.db"
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"}, "stringData": {"url": url}}
+    )
+    spec = {"service": "orders", "image": "tradeflow:1"}
+    async with running_pods(namespace, tmp_path):
+        shop.apply(MIGRATION, "target", **spec, databaseSecret={"name": "database"}, targetRevision="other")
+        await shop.until_says(MIGRATION, "target", "False", "OtherTarget")
+
+    assert not (tmp_path / "orders.db").exists()
+
+
+async def test_a_pod_that_cannot_start_is_told_at_once_and_goes_on_when_that_is_mended(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    url = f"sqlite:///{tmp_path}/orders.db"
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"}, "stringData": {"url": url}}
+    )
+    shop.apply(MIGRATION, "orders", service="orders", image="tradeflow:none", databaseSecret={"name": "database"})
+    await eventually(lambda: namespace.all_of("pods") != [], seconds_max=SECONDS_MAX)
+
+    runner = PodRunner(namespace, tmp_path)
+    runner.hinder("ImagePullBackOff", 'Back-off pulling image "tradeflow:none"')
+    await shop.until_says(MIGRATION, "orders", "False", "PodCannotStart")
+    runner.relent()
+    async with running_pods(namespace, tmp_path):
+        await shop.until_says(MIGRATION, "orders", "True", "Applied")
+
+    assert (tmp_path / "orders.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"service": "gateway"}, "Unsupported value"),
+        ({"image": ""}, "at least 1 chars"),
+        ({"phase": "all"}, "Unsupported"),
+    ],
+)
+def test_bad_migrations_are_refused_by_the_api_server(
+    operator_namespace: OperatorNamespace, change: dict[str, str], message: str
+) -> None:
+    spec = {"service": "ledger", "image": "tradeflow:1", "databaseSecret": {"name": "database"}, **change}
+
+    with pytest.raises(AssertionError, match=message):
+        operator_namespace.apply(MIGRATION, "ledger", **spec)
+
+
+def test_the_service_of_a_migration_cannot_be_changed(operator_namespace: OperatorNamespace) -> None:
+    spec = {"service": "ledger", "image": "tradeflow:1", "databaseSecret": {"name": "database"}}
+    operator_namespace.apply(MIGRATION, "ledger", **spec)
+
+    with pytest.raises(AssertionError, match="another service has other tables"):
+        operator_namespace.apply(MIGRATION, "ledger", **(spec | {"service": "orders"}))
