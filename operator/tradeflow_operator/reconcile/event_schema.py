@@ -131,7 +131,7 @@ def _plan_registration(resource: Resource[EventSchemaSpec], observed: EventSchem
         message = f"The subject {subject} has the schema as version {observed.version}."
         return Plan(verdict=in_sync(message, status=_seen(observed), conditions=(_COMPATIBLE,)))
     if _was_rejected(resource, observed):
-        return _refused(resource.status["rejection"], observed, rejected=resource.status["rejected"])
+        return _refused(resource, resource.status["rejection"], observed, rejected=resource.status["rejected"])
     if observed.incompatibilities:
         return _plan_incompatible(resource, observed)
     if not level_fits:
@@ -148,7 +148,7 @@ def _plan_incompatible(resource: Resource[EventSchemaSpec], observed: EventSchem
     former = resource.status.get("levelBefore")
     level = None if former == FOLLOWS_REGISTRY else former
     if former is None:
-        return _refused(message, observed)
+        return _refused(resource, message, observed)
     # Noted, since by the former level it may well be compatible: else it would be tried again at each resync.
     note = NoteInStatus(
         fields={"levelBefore": None, "rejected": _fingerprint(resource, observed), "rejection": message}
@@ -157,10 +157,15 @@ def _plan_incompatible(resource: Resource[EventSchemaSpec], observed: EventSchem
     return _under_way(resource, *((back,) if observed.level != level else ()), note)
 
 
-def _refused(message: str, observed: EventSchemaSight, *, rejected: str | None = None) -> Plan:
+def _refused(
+    resource: Resource[EventSchemaSpec], message: str, observed: EventSchemaSight, *, rejected: str | None = None
+) -> Plan:
     fits = Condition(type="Compatible", status="False", reason="Incompatible", message=message)
+    # What was registered before stays registered, and goes with the resource.
+    before = resource.status
+    seen = msgspec.structs.replace(observed, id=before.get("schemaID"), version=before.get("version"))
     kept = {"rejected": rejected, "rejection": message} if rejected else {}
-    return Plan(verdict=refused("Incompatible", message, status=_seen(observed) | kept, conditions=(fits,)))
+    return Plan(verdict=refused("Incompatible", message, status=_seen(seen) | kept, conditions=(fits,)))
 
 
 def _was_rejected(resource: Resource[EventSchemaSpec], observed: EventSchemaSight) -> bool:

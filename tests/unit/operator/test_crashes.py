@@ -195,6 +195,22 @@ async def test_a_schema_goes_that_nobody_can_read_and_leaves_the_versions_of_oth
     assert world.registry.versions == {"orders-value": [FIRST, SECOND]}
 
 
+async def test_a_schema_whose_last_change_was_rejected_leaves_nothing_behind() -> None:
+    world = OperatorWorld()
+    make_schema(world)
+    process = OperatorProcess(world)
+    await process.settle()
+    world.change(SCHEMA, "orders", spec={"schema": BROKEN, "compatibility": "FULL"})
+    await process.settle()
+    assert world.ready(SCHEMA, "orders") == ("False", "Incompatible")
+
+    world.delete(SCHEMA, "orders")
+    await process.settle()
+
+    assert not world.exists(SCHEMA, "orders")
+    assert world.registry.versions == {}
+
+
 async def test_a_schema_goes_whose_config_map_went_first() -> None:
     world = OperatorWorld()
     metadata = {"name": "schemas", "namespace": NAMESPACE}
