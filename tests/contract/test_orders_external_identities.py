@@ -176,6 +176,24 @@ async def test_a_second_issuer_may_vouch_for_the_same_user_and_decides_no_roles(
     assert again.user.roles == {Role.BUYER}
 
 
+async def test_what_one_issuer_makes_powerful_is_no_other_issuers(door: Door) -> None:
+    maker, other = a_person(), a_person("0815", issuer="https://other.example")
+    await door.sign_in(maker)
+    linked = await door.sign_in(other)
+    session = await start_session(linked.user.user_id, store=door.store, clock=door.clock, times=TIMES)
+
+    powerful = await door.sign_in(a_person(roles={Role.TREASURY}))
+    again = await door.sign_in(a_person(roles={Role.TREASURY}))
+
+    assert powerful.user.roles == {Role.TREASURY}
+    assert powerful.revoked is not None
+    assert powerful.revoked.token_id == f"{linked.user.user_id}/{linked.user.generation}"
+    assert again.revoked is None
+    assert await door.refusal(other) == "account_not_linkable"
+    with pytest.raises(RejectedError, match="sign in again"):
+        await rotate_session(session.refresh_token, store=door.store, clock=door.clock, times=TIMES)
+
+
 async def test_the_same_subject_of_another_issuer_is_another_person(door: Door) -> None:
     first = await door.sign_in(a_person("1"))
 

@@ -40,7 +40,7 @@ def exchange_routes(*, sign_ins: ExternalSignIns, issuer: TokenIssuer) -> list[H
                 **RATE_LIMITED,
                 401: "token_malformed, token_wrong_issuer, token_forged, token_wrong_audience, token_expired, "
                 "token_not_yet_valid, token_too_old",
-                403: "at the first sign-in: email_not_verified, user_not_registered, account_not_linkable",
+                403: "email_not_verified, user_not_registered, account_not_linkable",
                 503: "issuer_unavailable: its keys can't be had now",
             }
         ),

@@ -4,16 +4,20 @@ At the first sign-in a user who is there already may become this person's, by th
 Nobody has verified it here: whoever registered it before its owner came would stay in the account. So the password and
 all sessions end at that moment; the owner can have a new password sent to the address.
 
+Treasury and operator are had only by the issuer that made the user, never by another one that knows the address: not at
+the first sign-in, not at a later one, and not by a session that was begun before the user got such a role.
+
 Source: A. Sudhodanan, A. Paverd, "Pre-hijacked accounts", USENIX Security 2022, section 4.1.
 """
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from services.orders.domain.external_identity import (
+    ROLES_NEVER_LINKED,
     ExternalIdentity,
     ExternalPerson,
     IdentityTakenError,
@@ -38,7 +42,7 @@ class SignedIn:
 
     user: User
     revoked: RevokedToken | None = None
-    """What stands for the access tokens of a user who became this person's just now."""
+    """What stands for the access tokens of a user whose sessions ended by this."""
 
 
 async def sign_in_externally(
@@ -62,12 +66,12 @@ async def sign_in_externally(
 
     Raises:
         InvalidArgumentError: `invalid_external_identity`, `role_missing`, `invalid_email`.
-        ForbiddenError: At the first sign-in: `email_not_verified`, `user_not_registered`, `account_not_linkable`.
+        ForbiddenError: `account_not_linkable`; at the first sign-in `email_not_verified`, `user_not_registered` too.
         UnavailableError: Too many passwords are being hashed, or too many others were quicker.
     """
     check_person(person)
     async with store.transaction() as rows:
-        known = await _known(rows, person)
+        known = await _known(rows, person, tokens_expire_at, clock.now())
         if known is not None:
             return known
         await _account_of(rows, person, registers_unknown=registers_unknown)
@@ -75,7 +79,7 @@ async def sign_in_externally(
     for _ in range(ATTEMPTS_MAX):
         try:
             async with store.transaction() as rows:
-                known = await _known(rows, person)
+                known = await _known(rows, person, tokens_expire_at, clock.now())
                 if known is not None:
                     return known
                 account = await _account_of(rows, person, registers_unknown=registers_unknown)
@@ -87,16 +91,23 @@ async def sign_in_externally(
     raise UnavailableError("Too many sign-ins of one person at once.", reason="too_many_sign_ins")
 
 
-async def _known(rows: IdentityRows, person: ExternalPerson) -> SignedIn | None:
+async def _known(
+    rows: IdentityRows, person: ExternalPerson, tokens_expire_at: datetime, now: datetime
+) -> SignedIn | None:
     """Find who has been here before; the roles are the issuer's where the user is."""
     identity = await rows.externals.find(person.issuer, person.subject)
     if identity is None:
         return None
     user = await _user(rows, identity.user_id)
-    if identity.made_user and user.roles != person.roles:
-        await rows.users.set_roles(user.user_id, person.roles)
-        user = replace(user, roles=person.roles)
-    return SignedIn(user=user)
+    if not identity.made_user:
+        check_linkable(user)
+        return SignedIn(user=user)
+    if user.roles == person.roles:
+        return SignedIn(user=user)
+    await rows.users.set_roles(user.user_id, person.roles)
+    gained = (person.roles - user.roles) & ROLES_NEVER_LINKED
+    revoked = await end_generation(rows, user.user_id, tokens_expire_at, now) if gained else None
+    return SignedIn(user=await _user(rows, user.user_id), revoked=revoked)
 
 
 async def _account_of(rows: IdentityRows, person: ExternalPerson, *, registers_unknown: bool) -> User | None:

@@ -261,8 +261,8 @@ class SignInExternallyResponse(_message.Message):
 
     @_builtins.property
     def revoked(self) -> Global___RevokedAccessToken:
-        """When a user who was there has become this person's by this call: what stands for all access tokens that were issued
-        until now.
+        """When all sessions of the user ended by this call, since the user has become this person's, or got a role that nobody
+        has by an address: what stands for all access tokens that were issued until now.
         """
 
     def __init__(
