@@ -82,7 +82,7 @@ async def test_five_rotations_under_load_refuse_nobody_and_tell_no_private_part(
             namespace.apply(*(slice_of(f"gateway-{port}", gateways.host, port) for port in gateways.ports))
             users = [a_user(gateways, number, public_mount) for number in range(USERS)]
             async with using_tokens(users):
-                await asyncio.to_thread(wait_until_rotated, secret, users)
+                await asyncio.to_thread(rotate, shop, secret, users)
             errors = gateways.errors()
 
         assert {status for user in users for status in user.statuses} == {200}
@@ -100,15 +100,19 @@ def a_user(gateways: GatewayProcesses, number: int, public_mount: Mount) -> Toke
     return TokenUser(email=email, gateways=gateways.urls, public_keys=public_mount.folder / "jwks.json")
 
 
-def wait_until_rotated(secret: ObjectWatch, users: list[TokenUser]) -> None:
-    """Wait until everybody had tokens of so many keys, and a key is gone; or until somebody is refused."""
+def rotate(shop: OperatorNamespace, secret: ObjectWatch, users: list[TokenUser]) -> None:
+    """Wait until everybody had tokens of so many keys and the first ones are gone, or until somebody is refused."""
 
-    def has_rotated() -> bool:
-        kids = set.intersection(*(user.kids for user in users))
-        rotated = len(kids) > ROTATIONS and bool(removed_kids(secret))
-        return rotated or any(user.refusals for user in users)
+    def have_had_all() -> bool:
+        return len(set.intersection(*(user.kids for user in users))) > ROTATIONS
 
-    wait_until(has_rotated, "no five rotations", seconds_max=ROTATED_SECONDS_MAX)
+    def is_refused() -> bool:
+        return any(user.refusals for user in users)
+
+    wait_until(lambda: have_had_all() or is_refused(), "no five rotations", seconds_max=ROTATED_SECONDS_MAX)
+    # An old key goes when the newest one has signed alone for a token's life.
+    shop.patch(KEY_SET, SECRET, rotateEvery=None)
+    wait_until(lambda: bool(removed_kids(secret)) or is_refused(), "no key is removed", seconds_max=ROTATED_SECONDS_MAX)
 
 
 def removed_kids(secret: ObjectWatch) -> set[str]:
