@@ -111,6 +111,10 @@ async def test_what_was_lost_between_orders_and_ledger_is_found_and_healed(world
     )
     healed = await world.recovery.discrepancies(healed=True, kind=None, after=None, rows_max=10)
     assert [one.order_id for one in healed] == sorted([lost, reversed_])
+    after = (healed[0].order_id, healed[0].kind.value)
+    assert await world.recovery.discrepancies(healed=True, kind=None, after=after, rows_max=10) == healed[1:]
+    assert await world.recovery.discrepancies(healed=True, kind=None, after=None, rows_max=1) == healed[:1]
+    assert (await world.recovery.progress()).last_healed_at == max(one.healed_at for one in healed if one.healed_at)
     (last,) = (await world.recovery.history(lost))[-1:]
     assert (last.from_state, last.state, last.moved_by) == ("CONFIRMED", "SETTLED", "reconciler")
 

@@ -146,6 +146,8 @@ async def test_reconcile_tells_what_disagrees_heals_what_it_may_and_operators_se
     healed = await scene.run("reconcile", "--heal", "--json")
     order = await until_state(scene.buyer, lost, "SETTLED")
     listed = await scene.get("/api/v1/discrepancies", scene.shop.operator)
+    page = await scene.get("/api/v1/discrepancies?limit=1", scene.shop.operator)
+    rest = await scene.get(f"/api/v1/discrepancies?cursor={page['next_cursor']}", scene.shop.operator)
     forbidden = await scene.get("/api/v1/discrepancies", scene.buyer.client)
 
     assert clean.returncode == 0, clean.stderr
@@ -168,6 +170,7 @@ async def test_reconcile_tells_what_disagrees_heals_what_it_may_and_operators_se
         "refunded": cents(0),
         "remaining": cents(0),
     }
+    assert [*page["items"], *rest["items"]] == listed["items"]
     assert "recent" in {one["scope"] for one in listed["rounds"]}
     assert listed["last_healed_at"] is not None
     assert forbidden["http_status"] == 403
