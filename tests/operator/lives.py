@@ -36,6 +36,8 @@ class Lives:
         self.shop = shop
         self._chance = chance
         self.policy = chance.choice(["Never", "IfIdentical", "Adopt"])
+        self.level = chance.choice(["FULL", "BACKWARD_TRANSITIVE"])
+        """Of the subject in the end; by FULL the third schema is rejected, and has to leave no trace."""
         self.topic_ids: set[str] = set()
         self.revoked: list[str] = []
 
@@ -49,7 +51,7 @@ class Lives:
         schema: list[Move] = [
             lambda: self._schema(0, compatibility="BACKWARD"),
             lambda: self._next_schema(1, after=1, compatibility="BACKWARD"),
-            lambda: self._next_schema(1, after=2, compatibility="FULL"),
+            lambda: self._next_schema(1, after=2, compatibility=self.level),
         ]
         keys: list[Move] = [
             self._key_set,

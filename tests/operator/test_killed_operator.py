@@ -94,7 +94,7 @@ def assert_all_is_as_asked(lives: Lives) -> None:
     assert shop.partitions(NAME) == 6
     assert shop.config(NAME)["retention.ms"] == "2000"
     assert shop.versions(NAME) == [1, 2]
-    assert shop.level(NAME) == "FULL"
+    assert shop.level(NAME) == lives.level
     lives.look()
     assert lives.topic_ids == {shop.status(TOPIC, NAME)["topicID"]}, "the topic was made twice"
 
