@@ -48,6 +48,16 @@ def test_a_schemas_life_from_registration_to_soft_deletion(shop: OperatorShop, s
     wait_until(lambda: shop.versions() == [], "the subject is still there")
 
 
+def test_rule_4_a_schema_is_judged_by_the_level_that_is_asked_for(shop: OperatorShop, start_operator: Start) -> None:
+    start_operator()
+    shop.schema(FIRST, compatibility="BACKWARD")
+    shop.wait_for(SCHEMA, "orders", "True", "InSync")
+
+    shop.schema(BROKEN, compatibility="NONE")
+    shop.wait_for(SCHEMA, "orders", "True", "InSync")
+    assert (shop.versions(), shop.level()) == ([1, 2], "NONE")
+
+
 def test_a_schema_that_nobody_can_read_is_refused(shop: OperatorShop, start_operator: Start) -> None:
     start_operator()
     shop.schema("this is no protobuf", compatibility="BACKWARD")

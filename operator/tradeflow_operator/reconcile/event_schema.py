@@ -132,7 +132,7 @@ def _plan_registration(resource: Resource[EventSchemaSpec], observed: EventSchem
         return Plan(verdict=in_sync(message, status=_seen(observed), conditions=(_COMPATIBLE,)))
     if _was_rejected(resource, observed):
         return _refused(resource, resource.status["rejection"], observed, rejected=resource.status["rejected"])
-    if observed.incompatibilities:
+    if observed.incompatibilities and (level_fits or _promises_no_less(spec.compatibility, observed.level)):
         return _plan_incompatible(resource, observed)
     if not level_fits:
         note = NoteInStatus(fields={"levelBefore": observed.level or FOLLOWS_REGISTRY})
@@ -141,6 +141,17 @@ def _plan_registration(resource: Resource[EventSchemaSpec], observed: EventSchem
         return _under_way(resource, *(() if resource.status.get("levelBefore") else (note,)), *steps)
     # The level is the target's by now: what was observed is a check over all versions against it.
     return _under_way(resource, RegisterSchema(subject=subject, after=max(observed.versions, default=0)))
+
+
+def _promises_no_less(target: str | None, level: str | None) -> bool:
+    """Tell whether what breaks `level` breaks the target too: nothing has to be set to know that it is refused."""
+    return target is not None and level is not None and _promises(level) <= _promises(target)
+
+
+def _promises(level: str) -> set[str]:
+    """Name the directions that a level promises; all versions are asked anyway, so transitive ones promise no more."""
+    direction = level.removesuffix("_TRANSITIVE")
+    return {"BACKWARD", "FORWARD"} if direction == "FULL" else {direction} - {"NONE"}
 
 
 def _plan_incompatible(resource: Resource[EventSchemaSpec], observed: EventSchemaSight) -> Plan:
