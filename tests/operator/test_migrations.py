@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.operator.pod_runner import PodRunner, running_pods
+from tests.parts.kubernetes_namespace import KubernetesNamespace
 from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorNamespace
 from tests.support.waiting import eventually
@@ -18,15 +19,18 @@ SECONDS_MAX = 120.0
 """For what takes a second or two on an idle machine."""
 
 
+def name_database(namespace: KubernetesNamespace, file: Path) -> None:
+    """Write the Secret that the migrations' specs name."""
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"}}
+    namespace.apply({**secret, "stringData": {"url": f"sqlite:///{file}"}})
+
+
 async def test_a_migration_shows_its_plan_waits_for_a_word_and_runs_what_was_approved(
     operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
 ) -> None:
     shop, namespace = operator_namespace, operator_namespace.namespace
     start_operator()
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    namespace.apply(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"}, "stringData": {"url": url}}
-    )
+    name_database(namespace, tmp_path / "ledger.db")
     spec = {"service": "ledger", "image": "tradeflow:1", "databaseSecret": {"name": "database"}, "approval": "Manual"}
     async with running_pods(namespace, tmp_path) as runner:
         shop.apply(MIGRATION, "ledger", **spec)
@@ -57,10 +61,7 @@ async def test_an_image_that_leads_to_another_target_runs_nothing(
 ) -> None:
     shop, namespace = operator_namespace, operator_namespace.namespace
     start_operator()
-    url = f"sqlite:///{tmp_path}/orders.db"
-    namespace.apply(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"}, "stringData": {"url": url}}
-    )
+    name_database(namespace, tmp_path / "orders.db")
     spec = {"service": "orders", "image": "tradeflow:1"}
     async with running_pods(namespace, tmp_path):
         shop.apply(MIGRATION, "target", **spec, databaseSecret={"name": "database"}, targetRevision="other")
@@ -74,10 +75,7 @@ async def test_a_pod_that_cannot_start_is_told_at_once_and_goes_on_when_that_is_
 ) -> None:
     shop, namespace = operator_namespace, operator_namespace.namespace
     start_operator()
-    url = f"sqlite:///{tmp_path}/orders.db"
-    namespace.apply(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"}, "stringData": {"url": url}}
-    )
+    name_database(namespace, tmp_path / "orders.db")
     shop.apply(MIGRATION, "orders", service="orders", image="tradeflow:none", databaseSecret={"name": "database"})
     await eventually(lambda: namespace.all_of("pods") != [], seconds_max=SECONDS_MAX)
 
