@@ -1,0 +1,120 @@
+"""How products, orders and their talks with the ledger are put together, beside `wiring`."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, aclosing
+from datetime import timedelta
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from services.orders.inbound.commerce import Commerce
+from services.orders.inbound.finishing_loop import FinishingLoop, KeyForgettingLoop
+from services.orders.inbound.reconciling_loop import ReconcilingLoop, ReconcilingMetrics
+from services.orders.metrics import OrdersMetrics
+from services.orders.outbound.due_orders import DueOrders
+from services.orders.outbound.ledger_calls import SERVICE_CONFIG
+from services.orders.outbound.ledger_client import GrpcLedger
+from services.orders.outbound.ledger_guards import LedgerGuards
+from services.orders.outbound.reads import SqlReads
+from services.orders.outbound.recovery_reads import SqlRecoveryReads
+from services.orders.outbound.sale_reads import SqlSaleReads
+from services.orders.ports import Store
+from services.orders.settings import OrdersSettings
+from services.orders.use_cases.placing import Placing, PlacingAlone
+from services.orders.use_cases.placing_together import PlacingTogether
+from services.runtime.background import Loop
+from services.runtime.clock import Clock
+from services.runtime.database.port import Database
+from services.runtime.grpc_channel import open_channel
+from services.runtime.service_tokens import ServiceTokens
+
+FORGET_KEYS_EVERY_SECONDS: Final = 600.0
+"""How often the keys of old requests are deleted."""
+
+
+async def open_commerce(
+    settings: OrdersSettings,
+    registry: CollectorRegistry,
+    stack: AsyncExitStack,
+    *,
+    store: Store,
+    database: Database,
+    clock: Clock,
+) -> Commerce:
+    """Make the parts; the stack closes what talks with the ledger."""
+    return Commerce(
+        store=store,
+        placing=_placing(settings, store, clock),
+        reads=SqlReads(database),
+        recovery=SqlRecoveryReads(database),
+        selling=SqlSaleReads(database),
+        ledger=await _ledger(settings, registry, stack, clock),
+        clock=clock,
+        terms=settings.to_terms(),
+    )
+
+
+def _placing(settings: OrdersSettings, store: Store, clock: Clock) -> Placing:
+    terms = settings.to_terms()
+    if settings.placed_together_max == 1:
+        return PlacingAlone(store=store, clock=clock, terms=terms)
+    return PlacingTogether(store=store, clock=clock, terms=terms, together_max=settings.placed_together_max)
+
+
+async def _ledger(
+    settings: OrdersSettings, registry: CollectorRegistry, stack: AsyncExitStack, clock: Clock
+) -> GrpcLedger:
+    secret = settings.client_secret.get_secret_value()
+    tokens = await stack.enter_async_context(
+        aclosing(ServiceTokens(settings.token_url, settings.client_id, secret, clock))
+    )
+    channel = open_channel(
+        settings.ledger_grpc_target, service_config=SERVICE_CONFIG, credentials=settings.channel_credentials()
+    )
+    stack.push_async_callback(channel.close)
+    guards = LedgerGuards.make(
+        registry,
+        calls_at_once_max=settings.ledger_waiting_max,
+        failures_max=settings.ledger_failures_max,
+        open_seconds=settings.ledger_open_seconds,
+    )
+    return GrpcLedger(channel, tokens, deadline_seconds=settings.ledger_deadline_seconds, guards=guards)
+
+
+def commerce_loops(
+    settings: OrdersSettings,
+    commerce: Commerce,
+    *,
+    database: Database,
+    metrics: OrdersMetrics,
+    registry: CollectorRegistry,
+) -> Mapping[str, Loop]:
+    """Make the loops."""
+    finishing = FinishingLoop(
+        store=commerce.store,
+        ledger=commerce.ledger,
+        clock=commerce.clock,
+        terms=commerce.terms,
+        pause_seconds=settings.finish_every_seconds,
+    )
+    reconciling = ReconcilingLoop(
+        store=commerce.store,
+        reads=commerce.recovery,
+        ledger=commerce.ledger,
+        clock=commerce.clock,
+        metrics=ReconcilingMetrics(registry),
+        pause_seconds=settings.reconcile_every_seconds,
+    )
+    forgetting = KeyForgettingLoop(
+        store=commerce.store,
+        clock=commerce.clock,
+        retention=timedelta(days=settings.request_key_retention_days),
+        pause_seconds=FORGET_KEYS_EVERY_SECONDS,
+        on_forgotten=metrics.keys_forgotten.inc,
+    )
+    return {
+        "due_orders": DueOrders(database, commerce.clock, metrics).run,
+        "finish_orders": finishing.run,
+        "reconcile_orders": reconciling.run,
+        "forget_keys": forgetting.run,
+    }
