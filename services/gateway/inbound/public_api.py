@@ -16,10 +16,12 @@ from litestar.openapi.spec import (
 )
 
 from services.gateway.inbound import public_bodies as bodies
+from services.gateway.inbound import public_parameters as parameters
 from services.gateway.inbound.deposits_api import DepositBody
 from services.gateway.inbound.public_history_routes import HISTORY_BODIES, HISTORY_ROUTES
 from services.gateway.inbound.public_merchant_routes import MERCHANT_BODIES, MERCHANT_ROUTES
-from services.gateway.inbound.public_route import QUERY_PARAMETERS, PublicRoute
+from services.gateway.inbound.public_parameters import QueryParameter
+from services.gateway.inbound.public_route import PublicRoute
 from services.runtime.http_errors import PROBLEM_MEDIA_TYPE
 from services.runtime.http_openapi import BEARER
 from services.runtime.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -50,7 +52,7 @@ ROUTES = (
         operation_id="getBalance",
         tag="wallet",
         summary="The caller's balance in one currency; what was settled at an instant when one is named.",
-        query=("currency", "at", "effective_at"),
+        query=(parameters.CURRENCY, *parameters.SETTLED_AT),
         answer=bodies.Balance,
         other_answer=bodies.PostedBalance,
         problems=("400 instant_malformed",),
@@ -62,14 +64,12 @@ ROUTES = (
         tag="wallet",
         summary="The caller's postings in one currency.",
         query=(
-            "currency",
-            "cursor",
-            "limit",
-            "recorded_from",
-            "recorded_until",
-            "kind",
-            "direction",
-            "order",
+            parameters.CURRENCY,
+            *parameters.PAGE,
+            *parameters.RECORDED,
+            parameters.RECORD_KINDS,
+            parameters.DIRECTION,
+            parameters.ORDER,
         ),
         answer=bodies.StatementPage,
         problems=("400 cursor_malformed", "400 instant_malformed"),
@@ -99,7 +99,7 @@ ROUTES = (
         operation_id="getStatementProof",
         tag="wallet",
         summary="The caller's postings in one currency as a file that anybody can check offline, up to 1,000 rows.",
-        query=("currency", "from_account_sequence", "to_account_sequence"),
+        query=(parameters.CURRENCY, *parameters.ACCOUNT_ROWS),
         answer=bodies.StatementFile,
         problems=("400 statement_range_malformed", "400 statement_range_too_large", "404 account_not_open"),
     ),
@@ -141,7 +141,7 @@ ROUTES = (
         operation_id="listProducts",
         tag="products",
         summary="What is for sale.",
-        query=("cursor", "limit"),
+        query=parameters.PAGE,
         answer=bodies.ProductPage,
         problems=("400 cursor_malformed",),
     ),
@@ -202,7 +202,7 @@ ROUTES = (
         operation_id="listOrders",
         tag="orders",
         summary="The caller's orders, newest first.",
-        query=("cursor", "limit", "state", "role"),
+        query=(*parameters.PAGE, parameters.STATE, parameters.ROLE),
         answer=bodies.OrderPage,
         problems=("400 cursor_malformed",),
     ),
@@ -296,7 +296,7 @@ def _parameters(route: PublicRoute) -> list[Parameter | Reference]:
     text = _JsonSchema({"type": "string"})
     names_in_path = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
     in_path = [Parameter(name=name, param_in="path", required=True, schema=text) for name in names_in_path]
-    in_query = [_query_parameter(name) for name in route.query]
+    in_query = [_query_parameter(parameter) for parameter in route.query]
     key = Parameter(
         name=IDEMPOTENCY_KEY,
         param_in="header",
@@ -307,11 +307,13 @@ def _parameters(route: PublicRoute) -> list[Parameter | Reference]:
     return [*in_path, *in_query, *([key] if route.idempotent_by_key else [])]
 
 
-def _query_parameter(name: str) -> Parameter:
-    description, required = QUERY_PARAMETERS[name]
-    schema = {"type": "integer", "minimum": 1, "maximum": 200} if name == "limit" else {"type": "string"}
+def _query_parameter(parameter: QueryParameter) -> Parameter:
     return Parameter(
-        name=name, param_in="query", required=required, schema=_JsonSchema(schema), description=description
+        name=parameter.name,
+        param_in="query",
+        required=parameter.required,
+        schema=_JsonSchema(msgspec.json.schema(parameter.type)),
+        description=parameter.description,
     )
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from services.gateway.inbound.public_bodies import LineNumber, Money, OrderState, Rejection
+from services.gateway.inbound.public_parameters import DISCREPANCY_KIND, HEALED, PAGE
 from services.gateway.inbound.public_route import PublicRoute
 
 
@@ -128,7 +129,7 @@ HISTORY_ROUTES = (
         operation_id="listRefunds",
         tag="orders",
         summary="What was given back of an order, newest first; sellers see what they gave back themselves.",
-        query=("cursor", "limit"),
+        query=PAGE,
         answer=RefundPage,
         problems=("400 cursor_malformed", "404 order_not_found"),
     ),
@@ -138,9 +139,9 @@ HISTORY_ROUTES = (
         operation_id="listDiscrepancies",
         tag="orders",
         summary="Orders that disagree with the ledger, and how far the comparison is, for operators.",
-        query=("cursor", "limit", "healed"),
+        query=(*PAGE, DISCREPANCY_KIND, HEALED),
         answer=DiscrepancyPage,
-        problems=("403 role_required", "400 cursor_malformed"),
+        problems=("403 role_required", "400 cursor_malformed", "400 unknown_kind"),
     ),
 )
 """How an order moved, what was given back of it, and whether the ledger says the same."""

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from services.gateway.inbound.public_bodies import Money, OrderState
+from services.gateway.inbound.public_parameters import CURRENCY, MESSAGE, PAGE, PLACED, SALES_CURRENCY, STATE
 from services.gateway.inbound.public_route import PublicRoute
 
 
@@ -130,7 +131,7 @@ MERCHANT_ROUTES = (
         operation_id="listSales",
         tag="selling",
         summary="What the caller sold, newest first: what is paid or due; role merchant.",
-        query=("cursor", "limit", "state", "placed_from", "placed_until"),
+        query=(*PAGE, STATE, SALES_CURRENCY, *PLACED),
         answer=SalePage,
         problems=("400 cursor_malformed", "400 instant_malformed", "400 unknown_state", "403 role_required"),
     ),
@@ -140,7 +141,7 @@ MERCHANT_ROUTES = (
         operation_id="sumSales",
         tag="selling",
         summary="What the caller was paid in one currency, and what is due; role merchant.",
-        query=("currency", "placed_from", "placed_until"),
+        query=(CURRENCY, *PLACED),
         answer=SalesSummary,
         problems=("400 instant_malformed", "400 too_many_sales", "403 role_required"),
     ),
@@ -209,7 +210,7 @@ MERCHANT_ROUTES = (
         operation_id="listDeliveries",
         tag="webhooks",
         summary="What was sent to an endpoint, or waits for it, newest first.",
-        query=("cursor", "limit", "state"),
+        query=(*PAGE, STATE),
         answer=WebhookDeliveryPage,
         problems=("400 cursor_malformed", "400 unknown_state", *_NOT_YOURS),
     ),
@@ -219,7 +220,7 @@ MERCHANT_ROUTES = (
         operation_id="redriveDeliveries",
         tag="webhooks",
         summary="Try dead deliveries again: all of an endpoint, up to 1,000 a call, or one.",
-        query=("message",),
+        query=(MESSAGE,),
         answer=WebhooksRedriven,
         problems=(*_NOT_YOURS, "404 delivery_not_found"),
     ),
