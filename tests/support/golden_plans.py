@@ -17,9 +17,12 @@ from tradeflow_operator.reconcile.database_migration import MigrationSeen, plan_
 from tradeflow_operator.reconcile.event_access import EventAccessSight, EventAccessSpec, plan_access
 from tradeflow_operator.reconcile.event_schema import EventSchemaSight, EventSchemaSpec, plan_schema
 from tradeflow_operator.reconcile.event_topic import EventTopicSight, EventTopicSpec, plan_topic
+from tradeflow_operator.reconcile.jwt_key_set import JWTKeySetSpec, KeySetSeen, plan_key_set
 from tradeflow_operator.reconcile.migration_job import DatabaseMigrationSpec
 from tradeflow_operator.reconcile.plan import Plan
+from tradeflow_operator.reconcile.platform_release import TradeFlowSpec
 from tradeflow_operator.reconcile.rate_limit_policy import LimitsSeen, RateLimitPolicySpec, plan_limits
+from tradeflow_operator.reconcile.tradeflow import PlatformSeen, plan_platform
 from tradeflow_operator.resources import Resource, parse_resource
 
 FOLDER = Path(__file__).parents[1] / "unit" / "operator" / "golden"
@@ -34,6 +37,8 @@ PLANS: Mapping[str, tuple[str, type[Any], type[Any], Callable[[Resource[Any], An
     "event_schema": ("EventSchema", EventSchemaSpec, EventSchemaSight, plan_schema),
     "database_migration": ("DatabaseMigration", DatabaseMigrationSpec, MigrationSeen, plan_migration),
     "rate_limit_policy": ("RateLimitPolicy", RateLimitPolicySpec, LimitsSeen, plan_limits),
+    "jwt_key_set": ("JWTKeySet", JWTKeySetSpec, KeySetSeen, plan_key_set),
+    "tradeflow": ("TradeFlow", TradeFlowSpec, PlatformSeen, plan_platform),
 }
 """By the folder of the cases."""
 
