@@ -24,6 +24,9 @@ LOOK_AGAIN_SECONDS = 2.0
 PLAN_TRIES_MAX, APPLY_TRIES_MAX = 2, 5
 """How often a Job begins anew: a plan reads only; an apply goes on where it was."""
 
+LAST_WORDS_CHARACTERS_MAX = 500
+"""Of what a container that failed said last, its end: there it says why, and a condition has room for 1,024."""
+
 
 class PendingMigration(msgspec.Struct, frozen=True, kw_only=True):
     """One migration that would run."""
@@ -175,7 +178,10 @@ def _running(
 
 
 def _failed(resource: Resource[DatabaseMigrationSpec], report: Report | None, job: JobSeen) -> Verdict:
-    said = f" It said: {job.last_words.strip()}" if job.last_words.strip() else ""
+    words = job.last_words.strip()
+    if len(words) > LAST_WORDS_CHARACTERS_MAX:
+        words = f"… {words[-LAST_WORDS_CHARACTERS_MAX:]}"
+    said = f" It said: {words}" if words else ""
     message = (
         f"The Job {job.name} failed.{said} `kubectl logs job/{job.name}` tells more; a new value of the annotation "
         f"{FORCE_ANNOTATION} begins anew, where it stopped."
