@@ -4,14 +4,25 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tests.parts.kubernetes_namespace import KubernetesNamespace
-from tests.support.platform import REPOSITORY
+from tests.support.forked_process import ForkedProcess, import_once
+from tests.support.platform import REPOSITORY, alarm
+
+COMMAND_LINE = "services.embedded"
+"""What `tradeflow` is in the image."""
+
+RUN_SECONDS_MAX = 120.0
+"""For a run of a second."""
+
+LONG_AGO = "2020-01-01T00:00:00Z"
+"""When each container says that it ended: the pause before a Job's next try, 10 s and more, is over at once."""
+
+import_once(f"{COMMAND_LINE}.commands.migrate")
 
 
 class PodRunner:
@@ -49,18 +60,16 @@ class PodRunner:
         ]
         self.ran.append(container["command"])
         environment = {each["name"]: self._value(each["valueFrom"]["secretKeyRef"]) for each in container["env"]}
-        ended = subprocess.run(
-            [sys.executable, "-m", "services.embedded", *words[1:]],
-            env={**os.environ, **environment},
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        log = self._folder / f"{name}.log"
+        process = ForkedProcess(
+            COMMAND_LINE, *words[1:], environment={**os.environ, **environment}, errors_file=log, folder=REPOSITORY
         )
-        said = last_words.read_text() if last_words.exists() else (ended.stderr[-2000:] if ended.returncode else "")
-        terminated = {"exitCode": ended.returncode, "message": said, "finishedAt": "2030-01-01T00:00:00Z"}
-        self._tell(pod, "Failed" if ended.returncode else "Succeeded", {"terminated": terminated})
+        with alarm(process, RUN_SECONDS_MAX), process.stdout:
+            process.stdout.read()
+            exit_code = process.wait()
+        said = last_words.read_text() if last_words.exists() else (log.read_text()[-2000:] if exit_code else "")
+        terminated = {"exitCode": exit_code, "message": said, "finishedAt": LONG_AGO}
+        self._tell(pod, "Failed" if exit_code else "Succeeded", {"terminated": terminated})
 
     def _tell(self, pod: dict[str, Any], phase: str, state: dict[str, Any]) -> None:
         container = pod["spec"]["containers"][0]

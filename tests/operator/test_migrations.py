@@ -1,15 +1,19 @@
 """DatabaseMigration with Jobs that really run."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.operator.pod_runner import PodRunner, running_pods
 from tests.parts.kubernetes_namespace import KubernetesNamespace
+from tests.support.fake_kubernetes import conditions_of
 from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorNamespace
 from tests.support.waiting import eventually
+from tradeflow_operator.reconcile.database_migration import APPLY_TRIES_MAX
 
 Start = Callable[..., Operator]
 
@@ -87,6 +91,68 @@ async def test_a_pod_that_cannot_start_is_told_at_once_and_goes_on_when_that_is_
         await shop.until_says(MIGRATION, "orders", "True", "Applied")
 
     assert (tmp_path / "orders.db").exists()
+
+
+async def test_a_migration_that_fails_says_why_is_not_tried_for_ever_and_goes_on_with_another_version(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace, database = operator_namespace, operator_namespace.namespace, tmp_path / "orders.db"
+    operator = start_operator()
+    name_database(namespace, database)
+    run_sql(database, "CREATE TABLE outbox_relays (made_by TEXT)")
+    spec = {"service": "orders", "databaseSecret": {"name": "database"}}
+    async with running_pods(namespace, tmp_path) as runner:
+        shop.apply(MIGRATION, "orders", **spec, image="tradeflow:1")
+        await shop.until_says(MIGRATION, "orders", "False", "MigrationFailed")
+        await until_looked_again(operator)
+        failed, tries, written = namespace.get(MIGRATION, "orders"), list(runner.ran), writes(namespace)
+        await until_looked_again(operator, times=3)
+
+        assert "table outbox_relays already exists" in conditions_of(failed)["Ready"]["message"]
+        assert conditions_of(failed)["Stalled"]["status"] == "True"
+        assert failed["status"]["phase"] == "Failed"
+        assert [words[2] for words in tries] == ["plan"] + ["apply"] * (1 + APPLY_TRIES_MAX)
+        assert runner.ran == tries
+        assert writes(namespace) == written
+        assert len(failures_told(namespace)) == 1
+
+        run_sql(database, "DROP TABLE outbox_relays")
+        shop.apply(MIGRATION, "orders", **spec, image="tradeflow:2")
+        await shop.until_says(MIGRATION, "orders", "True", "Applied")
+
+    assert [words[2] for words in runner.ran[len(tries) :]] == ["plan", "apply"]
+    assert len(failures_told(namespace)) == 1
+
+
+def run_sql(database: Path, statement: str) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
+async def until_looked_again(operator: Operator, *, times: int = 1) -> None:
+    """Wait until the operator has looked so often, to the end, at a migration that waits for a person."""
+
+    def looks() -> float:
+        return operator.metric("tradeflow_operator_reconciles_total", kind=MIGRATION, outcome="refused")
+
+    before = looks()
+    await eventually(lambda: looks() >= before + times, seconds_max=SECONDS_MAX)
+
+
+def writes(namespace: KubernetesNamespace) -> list[tuple[str, str]]:
+    """List what the operator wrote, but for the lease that says that it lives."""
+    return [
+        (event["verb"], event["objectRef"]["resource"])
+        for event in namespace.writes()
+        if str(event.get("userAgent", "")).startswith("tradeflow-operator")
+        and event["objectRef"]["resource"] != "leases"
+    ]
+
+
+def failures_told(namespace: KubernetesNamespace) -> list[str]:
+    """List what Events say of a migration that failed."""
+    return [event["message"] for event in namespace.all_of("events") if event["reason"] == "MigrationFailed"]
 
 
 @pytest.mark.parametrize(
