@@ -20,7 +20,7 @@ from services.runtime.http_budget import BudgetEdge
 from services.runtime.http_edge import HttpEdge
 from services.runtime.http_errors import problem_details_plugin
 from services.runtime.http_openapi import DescribedRoutesPlugin, openapi_config
-from services.runtime.http_request import StrictRequest, require_declared_content_type
+from services.runtime.http_request import StrictRequest
 from services.runtime.idempotency import provide_idempotency_key
 from services.runtime.jwt import TokenVerifier
 from services.runtime.metrics import METRICS_MEDIA_TYPE, HttpMetrics, new_registry, render
@@ -80,7 +80,6 @@ def create_http_app(
     app = Litestar(
         [*route_handlers, *_own_routes(health, registry)],
         dependencies={**_own_dependencies(), **(dependencies or {})},
-        guards=[require_declared_content_type],
         lifespan=list(lifespan),
         logging_config=None,
         middleware=[*authentication, *middleware],

@@ -1,15 +1,15 @@
 """How a request's body is read: strictly.
 
 Litestar converts bodies leniently ("1050" and 1050.0 pass for 1050), which money must not be. Here JSON is decoded by
-the type that the handler declares, in one pass and by the letter; struct types say `forbid_unknown_fields=True`.
+the type that the handler declares, in one pass and by the letter; struct types say `forbid_unknown_fields=True`. A body
+of another kind than the handler reads is refused unread.
 """
 
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 from litestar import Request
-from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import InternalServerException
@@ -24,8 +24,15 @@ BODY_PARAMETER = "data"
 """The name of the handler's parameter that Litestar fills with the body."""
 
 
+class DeclaredBody(msgspec.Struct, frozen=True):
+    """What a handler says of the body it reads."""
+
+    media_type: str
+    decoder: msgspec.json.Decoder[Any]
+
+
 class StrictRequest(Request[Principal | None, str | None, State]):
-    """A request whose JSON body is decoded by the letter."""
+    """A request whose body is of the kind that its handler reads, and JSON decoded by the letter."""
 
     async def json(self) -> Any:
         """Decode the body as the type of the handler's `data` parameter.
@@ -33,30 +40,51 @@ class StrictRequest(Request[Principal | None, str | None, State]):
         Raises:
             InvalidArgumentError: It isn't JSON (malformed_json), or not of that type (validation_failed).
         """
-        body = await self.body()
-        parameter = self.route_handler.parsed_fn_signature.parameters.get(BODY_PARAMETER)
-        return decode_strictly(body, Any if parameter is None else parameter.raw)
+        declared = declared_body(self.route_handler)
+        return decode_strictly(await self.body(), _ANYTHING if declared is None else declared.decoder)
 
     async def body(self) -> bytes:
         """Read the body.
 
         Raises:
+            UnsupportedMediaTypeError: It is of another kind than the handler reads.
             InvalidArgumentError: The client left in the middle of it; nobody will read the answer.
         """
+        declared = declared_body(self.route_handler)
+        if declared is not None and self._has_body():
+            self._require_media_type(declared.media_type)
         try:
             return await super().body()
         except InternalServerException as error:
             raise InvalidArgumentError("The request ended in the middle.", reason="request_incomplete") from error
 
+    def _has_body(self) -> bool:
+        return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
 
-def decode_strictly(body: bytes, type_: Any) -> Any:
-    """Decode JSON as a type.
+    def _require_media_type(self, wanted: str) -> None:
+        sent = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_json = wanted == _JSON and sent.startswith("application/") and sent.endswith("+json")
+        if sent != wanted and not is_json:
+            raise UnsupportedMediaTypeError(f"The body must be {wanted}.", details={"content_type": wanted})
+
+
+def declared_body(handler: BaseRouteHandler) -> DeclaredBody | None:
+    """Tell what a handler reads; None where it reads no body."""
+    try:
+        return _declared_bodies[handler]
+    except KeyError:
+        body = _declared_bodies[handler] = _declared_body(handler)
+        return body
+
+
+def decode_strictly(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    """Decode JSON.
 
     Raises:
         InvalidArgumentError: It isn't JSON (malformed_json), or not of that type (validation_failed, with the field).
     """
     try:
-        return _decoder(type_).decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         field = path.removesuffix("`").lstrip(".")
@@ -69,32 +97,18 @@ def decode_strictly(body: bytes, type_: Any) -> Any:
         raise InvalidArgumentError("The body isn't valid JSON.", reason="malformed_json") from error
 
 
-@lru_cache(maxsize=512)
-def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type_)
+_JSON = RequestEncodingType.JSON.value
+
+_ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+
+_declared_bodies: WeakKeyDictionary[BaseRouteHandler, DeclaredBody | None] = WeakKeyDictionary()
 
 
-# A plain function would be run in a thread, for each request.
-async def require_declared_content_type(
-    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
-) -> None:
-    """Guard that refuses a body of another kind than the handler reads.
-
-    Raises:
-        UnsupportedMediaTypeError: As its name says.
-    """
+def _declared_body(handler: BaseRouteHandler) -> DeclaredBody | None:
     parameter = handler.parsed_fn_signature.parameters.get(BODY_PARAMETER)
-    if parameter is None or not _has_body(connection):
-        return
+    if parameter is None:
+        return None
     kwarg = parameter.kwarg_definition
-    declared = kwarg.media_type if isinstance(kwarg, BodyKwarg) else RequestEncodingType.JSON
-    wanted = declared.value if isinstance(declared, RequestEncodingType) else declared
-    sent = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
-    is_json = wanted == RequestEncodingType.JSON.value and sent.startswith("application/") and sent.endswith("+json")
-    if sent != wanted and not is_json:
-        raise UnsupportedMediaTypeError(f"The body must be {wanted}.", details={"content_type": wanted})
-
-
-def _has_body(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
-    headers = connection.headers
-    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    media_type = kwarg.media_type if isinstance(kwarg, BodyKwarg) else RequestEncodingType.JSON
+    text = media_type.value if isinstance(media_type, RequestEncodingType) else str(media_type)
+    return DeclaredBody(media_type=text, decoder=msgspec.json.Decoder(parameter.raw))

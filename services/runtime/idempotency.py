@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter
 
 from services.runtime.errors import InvalidArgumentError
+from services.runtime.http_auth import Caller
 
 HEADER = "Idempotency-Key"
 """The request's header."""
@@ -50,6 +51,7 @@ def idempotency_key_of(request: Request[Any, Any, Any]) -> str:
 
 def provide_idempotency_key(
     request: Request[Any, Any, Any],
+    principal: Caller,  # noqa: ARG001 - of two dependencies that don't need each other Litestar makes a task each
     idempotency_key_header: Annotated[  # noqa: ARG001 - it is here for the API's description
         str | None,
         HeaderParameter(
