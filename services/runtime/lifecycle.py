@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import structlog
 
-from services.runtime import event_loop
+from services.runtime import collector, event_loop
 
 logger = structlog.get_logger(__name__)
 
@@ -49,6 +49,7 @@ def run_until_signalled(
         SystemExit: With code 1, when the service failed; the log says why.
     """
     stop = _Stop(stop_seconds_max)
+    collector.collect_seldom()
     try:
         event_loop.run(_run(service, on_started, stop))
     except Exception as error:
@@ -76,6 +77,7 @@ async def _run(service: AbstractAsyncContextManager[T], on_started: Callable[[T]
 async def _live(service: AbstractAsyncContextManager[T], on_started: Callable[[T], None], stop: "_Stop") -> None:
     async with service as running:
         stop.service_started = True
+        collector.keep_what_is_there()
         on_started(running)
         await stop.requested.wait()
     logger.info("service_stopped")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from services.runtime import event_loop
+from services.runtime import collector, event_loop
 from services.runtime.log import configure_logging
 from tests.bench.ledger.delaying import delayed
 from tests.bench.ledger.growing import measure_grown
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS_FILE, help="where the figures go")
     arguments = parser.parse_args()
     configure_logging(level="WARNING", log_format="console")
+    collector.collect_seldom()  # as in the service's own process, in which the committer usually runs
     with _server() as server:
         event_loop.run(_Run(arguments, server).run())
 
