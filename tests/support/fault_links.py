@@ -28,7 +28,7 @@ ANSWERED_SECONDS: Final = 0.1
 """Of silence after the first bytes of an answer: then all of it has come."""
 
 TURNS_TO_CLOSE: Final = 3
-"""Turns of the event loop in which an aborted connection closes its socket."""
+"""Turns of the event loop in which an accepted connection is taken over, or an aborted one closes its socket."""
 
 Address = tuple[str, int]
 """Host and port."""
@@ -229,6 +229,7 @@ def serving_links(upstreams: Mapping[str, Address]) -> Iterator[dict[str, Link]]
 async def _end(links: Mapping[str, Link], servers: list[asyncio.Server]) -> None:
     for server in servers:
         server.close()
+    await _let_loop_turn()  # a task that was never begun would leave the socket open that was accepted for it
     for link in links.values():
         link.cut()
         link.abort()
@@ -236,7 +237,11 @@ async def _end(links: Mapping[str, Link], servers: list[asyncio.Server]) -> None
     for task in serving:
         task.cancel()
     await asyncio.gather(*serving, return_exceptions=True)
-    for _ in range(TURNS_TO_CLOSE):
-        await asyncio.sleep(0)
+    await _let_loop_turn()
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.gather(*others, return_exceptions=True)
+
+
+async def _let_loop_turn() -> None:
+    for _ in range(TURNS_TO_CLOSE):
+        await asyncio.sleep(0)

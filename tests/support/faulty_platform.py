@@ -4,7 +4,7 @@ What a plan says is done here, and undone: a platform whose plan was carried out
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -68,6 +68,8 @@ class FaultyPlatform:
     failed_starts: Counter[str] = field(default_factory=Counter)
     """Starts that another fault was in the way of, by service."""
     _under_way: set[Fault] = field(default_factory=set)
+    _turns: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    """Whose turn it is at a target: what is still being started isn't ended by the target's next fault."""
 
     @property
     def servers(self) -> Mapping[str, Server]:
@@ -95,12 +97,13 @@ class FaultyPlatform:
     async def _carry_out(self, fault: Fault) -> None:
         await asyncio.sleep(fault.at_seconds)
         begin, heal = self._doing(fault)
-        self._under_way.add(fault)
-        try:
-            await asyncio.gather(begin(), asyncio.sleep(fault.seconds))
-        finally:
-            await heal()
-            self._under_way.discard(fault)
+        async with self._turns[fault.target]:
+            self._under_way.add(fault)
+            try:
+                await asyncio.gather(begin(), asyncio.sleep(fault.seconds))
+            finally:
+                await heal()
+                self._under_way.discard(fault)
 
     def _doing(self, fault: Fault) -> tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]:
         """Tell how a fault begins and how it is healed."""
