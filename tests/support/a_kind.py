@@ -23,7 +23,10 @@ class SetNumber(Step, frozen=True, kw_only=True):
 
 
 class NumberKind(Kind[NumberSpec, int | None]):
-    """Holds its "outside" in a dictionary; `trouble` is raised by the next observations."""
+    """Holds its "outside" in a dictionary; `trouble` is raised by the next observations.
+
+    One that forgets keeps no number.
+    """
 
     name = "Number"
     plural = "numbers"
@@ -32,6 +35,7 @@ class NumberKind(Kind[NumberSpec, int | None]):
     def __init__(self) -> None:
         self.outside: dict[str, int] = {}
         self.trouble: Exception | None = None
+        self.forgets = False
         self.steps_taken = 0
         self.observations = 0
 
@@ -57,7 +61,7 @@ class NumberKind(Kind[NumberSpec, int | None]):
         self.steps_taken += 1
         if step.number is None:
             del self.outside[resource.name]
-        else:
+        elif not self.forgets:
             self.outside[resource.name] = step.number
 
     def claim(self, resource: Resource[NumberSpec]) -> str | None:

@@ -132,6 +132,11 @@ class Visitor:
                     resource, body = await self._note(kind, resource, step)
                 else:
                     await kind.apply(resource, step)
+        if plan.verdict.synced:
+            # It holds only once no step is left; what servers show late is seen at the next visit.
+            steps = ", and to ".join(step.sentence() for step in plan.steps)
+            message = f"Each time it was done it was to be done again: to {steps}."
+            raise UnavailableError(message, reason="StepsWithoutEffect")
         return resource, body, msgspec.structs.replace(plan, steps=())
 
     async def _confirmed(

@@ -107,6 +107,20 @@ async def test_drift_is_mended() -> None:
     assert bench.kind.outside == {"seven": 7}
 
 
+async def test_what_its_steps_do_not_bring_about_is_not_called_ready() -> None:
+    bench = Bench()
+    bench.create(number=7)
+    bench.kind.forgets = True
+
+    outcome = await bench.visit()
+
+    assert bench.kind.steps_taken == bench.kind.rounds_max
+    assert outcome.failed
+    assert bench.conditions["Ready"]["status"] == "Unknown"
+    assert bench.conditions["Ready"]["reason"] == "StepsWithoutEffect"
+    assert "set the number to 7" in bench.conditions["Ready"]["message"]
+
+
 async def test_a_paused_resource_is_not_touched_and_stays_ready() -> None:
     bench = Bench()
     bench.create(number=7)
