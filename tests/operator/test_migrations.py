@@ -60,6 +60,28 @@ async def test_a_migration_shows_its_plan_waits_for_a_word_and_runs_what_was_app
     assert (tmp_path / "ledger.db").exists()
 
 
+async def test_what_was_applied_stays_so_when_its_pods_go_with_their_node(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    name_database(namespace, tmp_path / "ledger.db")
+    spec = {"service": "ledger", "image": "tradeflow:1", "databaseSecret": {"name": "database"}}
+    async with running_pods(namespace, tmp_path) as runner:
+        shop.apply(MIGRATION, "ledger", **spec)
+        await shop.until_says(MIGRATION, "ledger", "True", "Applied")
+        namespace.kubectl("delete", "pods", "--all", "--timeout=30s")
+
+        shop.apply(MIGRATION, "ledger", **spec, approval="Manual")
+        await eventually(
+            lambda: shop.status(MIGRATION, "ledger")["observedGeneration"] == 2, seconds_max=SECONDS_MAX
+        )
+
+    status = shop.status(MIGRATION, "ledger")
+    assert (status["phase"], status["current"]) == ("Applied", status["target"])
+    assert [words[2] for words in runner.ran] == ["plan", "apply"]
+
+
 async def test_an_image_that_leads_to_another_target_runs_nothing(
     operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
 ) -> None:

@@ -77,7 +77,7 @@ class DatabaseMigrationKind(Kind[DatabaseMigrationSpec, MigrationSeen]):
         pods = await self._list("api/v1", "pods", namespace, f"batch.kubernetes.io/job-name={name}")
         if state == "Running":
             return JobSeen(name=name, state=state, hindrance=_hindrance(pods))
-        return JobSeen(name=name, state=state, last_words=_last_words(pods))
+        return JobSeen(name=name, state=state, last_words=_last_words(pods), has_pods=bool(pods))
 
     async def _list(self, api: str, plural: str, namespace: str, selector: str) -> list[dict[str, Any]]:
         found = await self._kubernetes.read(object_path(api, plural, namespace), {"labelSelector": selector})

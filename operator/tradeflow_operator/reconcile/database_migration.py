@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from tradeflow_operator import GROUP
+from tradeflow_operator.conditions import condition_of
 from tradeflow_operator.reconcile.migration_job import LAST_WORDS, DatabaseMigrationSpec, Job, job_names_of, job_of
 from tradeflow_operator.reconcile.plan import Plan, Step, Verdict, in_sync, refused, waiting
 from tradeflow_operator.resources import FORCE_ANNOTATION, Resource
@@ -20,6 +21,9 @@ APPROVED_ANNOTATION = f"{GROUP}/approved"
 
 LOOK_AGAIN_SECONDS = 2.0
 """While a Job runs."""
+
+_TOLD = ("phase", "image", "planJob", "applyJob", "current", "target", "planDigest", "pending")
+"""The fields of the status that are this kind's own."""
 
 PLAN_TRIES_MAX, APPLY_TRIES_MAX = 2, 5
 """How often a Job begins anew: a plan reads only; an apply goes on where it was."""
@@ -53,6 +57,8 @@ class JobSeen(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["Running", "Succeeded", "Failed"]
     last_words: str = ""
     """Of the Pod that ended last."""
+    has_pods: bool = True
+    """Whether a Pod of it is left: Kubernetes removes those of a node that went, and with them what they said."""
     hindrance: str = ""
     """Why its Pod can't start, as the kubelet says it, while somebody has to do something about it."""
 
@@ -107,9 +113,22 @@ def plan_migration(resource: Resource[DatabaseMigrationSpec], seen: MigrationSee
         return Plan(verdict=_failed(resource, None, job))
     report = _report_of(job)
     if report is None:
-        message = f"The Job {job.name} ended without a report: is {resource.spec.image} an image of TradeFlow?"
-        return Plan(verdict=refused("NoReport", message, status=_status(resource, None, "Failed")))
+        return _without_report(resource, job)
     return _after_planning(resource, seen, report)
+
+
+def _without_report(resource: Resource[DatabaseMigrationSpec], job: JobSeen) -> Plan:
+    """Go by what was told before where the Pod went with its node; what wasn't applied by then is planned anew."""
+    told = resource.status
+    if not job.has_pods and (told.get("planJob"), told.get("phase")) == (job.name, "Applied"):
+        ready = condition_of(told, "Ready") or {}
+        kept = {name: told[name] for name in _TOLD if name in told}
+        return Plan(verdict=in_sync(str(ready.get("message", "")), reason="Applied", status=kept))
+    if not job.has_pods:
+        again = _under_way(resource, None, "Planning", "It is asked again, since the Pod that said it is gone.")
+        return Plan(steps=(DeleteJob(name=job.name),), verdict=again)
+    message = f"The Job {job.name} ended without a report: is {resource.spec.image} an image of TradeFlow?"
+    return Plan(verdict=refused("NoReport", message, status=_status(resource, None, "Failed")))
 
 
 def _after_planning(resource: Resource[DatabaseMigrationSpec], seen: MigrationSeen, report: Report) -> Plan:
