@@ -143,8 +143,10 @@ def plan_access(resource: Resource[EventAccessSpec], observed: EventAccessSight,
     if secret is not None and not secret.is_ours:
         message = f"The Secret {spec.secret_name} is there and isn't this resource's; choose another name."
         return Plan(verdict=refused("SecretNotOurs", message))
-    if observed.user_exists and told is None and secret is None:
-        message = f"Kafka has a user {spec.principal} already, that this resource didn't make; choose another name."
+    if told is None and secret is None and (observed.user_exists or observed.rights):
+        # Who signs in by a certificate has no SCRAM password, and may have rights all the same.
+        what = "a user" if observed.user_exists else "rights of a user"
+        message = f"Kafka has {what} {spec.principal} already, that this resource didn't make; choose another name."
         return Plan(verdict=refused("AdoptionRefused", message))
     plan = Plan(verdict=_in_sync(resource, observed), steps=_steps(resource, observed))
     return msgspec.structs.replace(plan, keep_finalizer=spec.deletion_policy == "Delete")
