@@ -170,7 +170,9 @@ def _steps(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> t
 
 
 def _plan_deletion(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> Plan:
-    principal, ours = resource.spec.principal, resource.status.get("secretVersion") is not None
+    principal, secret = resource.spec.principal, observed.secret
+    # A crash may have come between the password and its note; a Secret of ours is made for a new user alone.
+    ours = resource.status.get("secretVersion") is not None or (secret is not None and secret.is_ours)
     steps = list[Step]()
     if resource.spec.deletion_policy == "Delete" and ours:
         if observed.user_exists:
