@@ -96,11 +96,20 @@ class Connections:
             raise RefusedError(message, reason="ConnectionForbidden")
         return connection
 
-    def cluster_name(self, ref: ConnectionRef, namespace: str) -> str:
-        """Name the cluster, the same for all connections to it once one has reached it."""
+    def claim(self, ref: ConnectionRef, namespace: str, name: str) -> str | None:
+        """Claim what has a name in a cluster, which is the same for all connections to it once one has reached it.
+
+        None where the namespace may not use the connection: who is refused keeps nobody from what it names.
+        """
+        try:
+            self.find(ref, namespace)
+        except RefusedError:
+            return None
+        except UnavailableError:
+            pass  # it isn't there yet; its name stands in for the cluster's
         key = ref.key(namespace)
-        body = self._known.get(key) or {}
-        return str((body.get("status") or {}).get("clusterID") or key)
+        status = (self._known.get(key) or {}).get("status") or {}
+        return f"{status.get('clusterID') or key}/{name}"
 
     async def clients(self, connection: Resource[KafkaConnectionSpec]) -> Clients:
         """Make, or find, the clients of a connection."""

@@ -81,8 +81,7 @@ class EventAccessKind(Kind[EventAccessSpec, EventAccessSight]):
 
     def claim(self, resource: Resource[EventAccessSpec]) -> str | None:
         """Own the user of the cluster."""
-        cluster = self._connections.cluster_name(resource.spec.connection_ref, resource.namespace)
-        return f"{cluster}/{resource.spec.principal}"
+        return self._connections.claim(resource.spec.connection_ref, resource.namespace, resource.spec.principal)
 
     def references(self, resource: Resource[EventAccessSpec]) -> Sequence[ObjectKey]:
         """Look again when the connection changes."""

@@ -99,8 +99,7 @@ class EventSchemaKind(Kind[EventSchemaSpec, EventSchemaSight]):
 
     def claim(self, resource: Resource[EventSchemaSpec]) -> str | None:
         """Own the subject: of two resources the newer would undo what the older asks for."""
-        cluster = self._connections.cluster_name(resource.spec.connection_ref, resource.namespace)
-        return f"{cluster}/{resource.spec.subject}"
+        return self._connections.claim(resource.spec.connection_ref, resource.namespace, resource.spec.subject)
 
     def references(self, resource: Resource[EventSchemaSpec]) -> Sequence[ObjectKey]:
         """Look again when the connection changes."""

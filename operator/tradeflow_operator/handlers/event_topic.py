@@ -74,8 +74,7 @@ class EventTopicKind(Kind[EventTopicSpec, EventTopicSight]):
 
     def claim(self, resource: Resource[EventTopicSpec]) -> str | None:
         """Own the topic of the cluster."""
-        cluster = self._connections.cluster_name(resource.spec.connection_ref, resource.namespace)
-        return f"{cluster}/{topic_name_of(resource)}"
+        return self._connections.claim(resource.spec.connection_ref, resource.namespace, topic_name_of(resource))
 
     def references(self, resource: Resource[EventTopicSpec]) -> Sequence[ObjectKey]:
         """Look again when the connection changes."""

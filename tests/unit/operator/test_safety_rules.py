@@ -5,7 +5,7 @@ import pytest
 from tests.support.fake_kafka_admin import FakeTopic
 from tests.support.operator_world import NAMESPACE, OperatorProcess, OperatorWorld
 from tradeflow_operator.reconcile.event_topic import GROW_ANNOTATION
-from tradeflow_operator.resources import FORCE_ANNOTATION, PAUSED_ANNOTATION
+from tradeflow_operator.resources import FORCE_ANNOTATION, PAUSED_ANNOTATION, ObjectKey
 
 TOPIC = "EventTopic"
 SCHEMA = "EventSchema"
@@ -243,6 +243,21 @@ async def test_rule_10_of_two_resources_of_one_second_the_one_that_has_the_topic
     assert world.kafka.topics["orders"].partitions == 3
     assert world.ready(TOPIC, "first") == ("True", "InSync")
     assert world.ready(TOPIC, "second") == ("False", "ResourceConflict")
+
+
+async def test_rule_10_who_may_not_use_a_connection_keeps_nobody_from_its_topics(world: OperatorWorld) -> None:
+    world.create(TOPIC, "first", topicName="orders", partitions=3)
+    stranger = world.cluster.objects.pop(world.path(TOPIC, "first"))
+    stranger["metadata"]["namespace"] = "elsewhere"
+    stranger["spec"]["connectionRef"] = {"name": "kafka", "namespace": NAMESPACE}
+    world.create(TOPIC, "second", topicName="orders", partitions=6)
+    operator = OperatorProcess(world)
+    operator.sync()
+    operator.intake.note(TOPIC, None, stranger)
+
+    await operator.visitor.visit(operator.kinds[TOPIC], ObjectKey(TOPIC, NAMESPACE, "second"), failures_before=0)
+
+    assert world.ready(TOPIC, "second") == ("True", "InSync")
 
 
 async def test_a_topic_waits_for_its_connection(world: OperatorWorld) -> None:
