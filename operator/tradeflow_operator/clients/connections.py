@@ -1,5 +1,6 @@
 """From a reference to a cluster: the KafkaConnection, who may use it, its Secret, and the clients that are kept."""
 
+import asyncio
 import base64
 import time
 from collections.abc import Mapping
@@ -17,6 +18,11 @@ from tradeflow_operator.resources import ObjectKey, Resource, parse_resource
 
 SECRET_SECONDS = 30.0
 """How long a Secret that was read is believed: so long a changed password takes to arrive."""
+
+SECRET_FIELDS = frozenset(
+    {"username", "password", "ca.crt", "tls.crt", "tls.key", "registry-username", "registry-password"}
+)
+"""What is read of a Secret; others, such as the key stores that cert-manager adds, may be no text."""
 
 WAIT_SECONDS = 60.0
 """How soon a reference to nothing is looked at again; the connection's arrival wakes it sooner."""
@@ -58,6 +64,7 @@ class Connections:
         self._fence = fence
         self._metrics = metrics
         self._clients: dict[ObjectKey, Clients] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._secrets: dict[tuple[str, str], tuple[float, dict[str, str]]] = {}
 
     async def kafka(self, ref: ConnectionRef, namespace: str) -> KafkaAdmin:
@@ -119,12 +126,19 @@ class Connections:
         clients = self._clients.get(connection.key)
         if clients is not None and clients.made_from == made_from:
             return clients
-        if clients is not None and clients.registry is not None:
-            await clients.registry.close()
+        self.forget(connection.key)
         registry = RegistryClient(spec.registry_url, secret, self._fence, self._metrics) if spec.registry_url else None
         kafka = KafkaAdmin(kafka_config(spec, secret), self._fence, self._metrics, batch_size=self._batch_size)
         self._clients[connection.key] = Clients(kafka=kafka, registry=registry, made_from=made_from)
         return self._clients[connection.key]
+
+    def forget(self, key: ObjectKey) -> None:
+        """Let the clients of a connection go, with their threads and sockets."""
+        clients = self._clients.pop(key, None)
+        if clients is not None and clients.registry is not None:
+            closing = asyncio.create_task(clients.registry.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     def forget_secret(self, namespace: str, name: str) -> None:
         """Read a Secret anew at the next need."""
@@ -132,10 +146,9 @@ class Connections:
 
     async def close(self) -> None:
         """Close all clients."""
-        for clients in self._clients.values():
-            if clients.registry is not None:
-                await clients.registry.close()
-        self._clients.clear()
+        for key in list(self._clients):
+            self.forget(key)
+        await asyncio.gather(*self._closing)
 
     async def _secret(self, namespace: str, name: str) -> dict[str, str]:
         kept = self._secrets.get((namespace, name))
@@ -148,9 +161,13 @@ class Connections:
                 reason="SecretNotFound",
                 retry_after_seconds=SECRET_SECONDS,
             )
-        data = {field: base64.b64decode(value).decode() for field, value in (body.get("data") or {}).items()}
+        data = {field: _text_of(value) for field, value in (body.get("data") or {}).items() if field in SECRET_FIELDS}
         self._secrets[namespace, name] = (time.monotonic() + SECRET_SECONDS, data)
         return data
+
+
+def _text_of(encoded: str) -> str:
+    return base64.b64decode(encoded).decode(errors="replace")
 
 
 def kafka_config(spec: KafkaConnectionSpec, secret: dict[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from tradeflow_operator.errors import OperatorError
 from tradeflow_operator.kinds import Kind
 from tradeflow_operator.reconcile.connection import KIND, ConnectionSight, KafkaConnectionSpec, plan_connection
 from tradeflow_operator.reconcile.plan import Plan, Step
-from tradeflow_operator.resources import Resource
+from tradeflow_operator.resources import ObjectKey, Resource
 
 
 class KafkaConnectionKind(Kind[KafkaConnectionSpec, ConnectionSight]):
@@ -47,3 +47,7 @@ class KafkaConnectionKind(Kind[KafkaConnectionSpec, ConnectionSight]):
     async def apply(self, resource: Resource[KafkaConnectionSpec], step: Step) -> None:
         """Do nothing: its plans have no steps."""
         raise AssertionError(f"{resource.key} has no step {step}")
+
+    def forget(self, key: ObjectKey) -> None:
+        """Speak no more with the servers of a connection that is gone."""
+        self._connections.forget(key)
