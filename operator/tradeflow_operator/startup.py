@@ -185,7 +185,7 @@ def _build(settings: OperatorSettings, configuration: Configuration, make_kinds:
         kinds=kinds,
         intake=intake,
         leadership=leadership,
-        workers=Workers(kinds, queue, visitor, leadership, metrics, limits),
+        workers=Workers(kinds, known, queue, visitor, leadership, metrics, limits),
         audit=WatchAudit(
             kinds,
             known,

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -13,6 +14,7 @@ from tradeflow_operator.kinds import Kinds
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.resources import ObjectKey
 from tradeflow_operator.work.backoff import backoff_seconds, jittered_seconds
+from tradeflow_operator.work.known import KnownResources
 from tradeflow_operator.work.lease import Leadership
 from tradeflow_operator.work.queue import Priority, WorkQueue
 from tradeflow_operator.work.visit import GONE, Outcome, Visitor
@@ -21,6 +23,9 @@ _log = structlog.get_logger(__name__)
 
 VISIT_SECONDS_MAX = 120.0
 """How long a visit may take before it is cut off: a hanging call must not take a worker for good."""
+
+MEASURED_EVERY_SECONDS = 5.0
+"""How often it is measured how long differences have stood: more often than anybody asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,7 @@ class Workers:
     def __init__(
         self,
         kinds: Kinds,
+        known: KnownResources,
         queue: WorkQueue,
         visitor: Visitor,
         leadership: Leadership,
@@ -49,6 +55,7 @@ class Workers:
     ) -> None:
         """Prepare."""
         self._kinds = kinds
+        self._known = known
         self._queue = queue
         self._visitor = visitor
         self._leadership = leadership
@@ -133,13 +140,22 @@ class Workers:
 
     async def _measure_drift(self) -> None:
         while True:
+            self._forget_the_gone()
             for kind, seconds in self._oldest_drifts().items():
                 self._metrics.drift_seconds.labels(kind).set(seconds)
-            await asyncio.sleep(5.0)
+            await asyncio.sleep(MEASURED_EVERY_SECONDS)
+
+    def _forget_the_gone(self) -> None:
+        """Remember nothing of resources that are gone: most go without a visit."""
+        memories: Sequence[dict[ObjectKey, Any]] = (self._failures, self._drifted_since)
+        for memory in memories:
+            for key in [key for key in memory if self._known.get(key) is None]:
+                del memory[key]
 
     def _oldest_drifts(self) -> Mapping[str, float]:
+        """Tell how long the oldest difference of each kind has stood; who doesn't lead sees none."""
         now = time.monotonic()
         oldest: dict[str, float] = defaultdict(float, {kind.name: 0.0 for kind in self._kinds})
-        for key, since in self._drifted_since.items():
+        for key, since in self._drifted_since.items() if self._leadership.leads else ():
             oldest[key.kind] = max(oldest[key.kind], now - since)
         return oldest
