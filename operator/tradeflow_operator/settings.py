@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 EXIT_CODE_OF_WRONG_SETTINGS = 2
@@ -43,7 +43,7 @@ class OperatorSettings(BaseSettings):
     """How long a record of the lease holds: a killed leader is replaced after that."""
 
     lease_renew_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
-    """How often the lease is renewed, and looked at by those that wait."""
+    """How often the lease is renewed, and looked at by those that wait: twice while it holds, or more often."""
 
     workers: Annotated[int, Field(ge=1, le=256)] = 32
     """Resources that are worked on at a time."""
@@ -77,6 +77,13 @@ class OperatorSettings(BaseSettings):
 
     log_format: Literal["json", "console"] = "json"
     """One JSON object a line, or lines for people."""
+
+    @field_validator("lease_renew_seconds")
+    @classmethod
+    def _within_the_lease(cls, seconds: float, info: ValidationInfo) -> float:
+        if seconds * 2 > info.data.get("lease_seconds", 0) > 0:
+            raise ValueError("it has to be half of LEASE_SECONDS at most: else nobody leads between two renewals")
+        return seconds
 
     def own_namespace(self) -> str:
         """Tell where the Lease lives."""

@@ -87,6 +87,17 @@ def test_rule_8_the_flag_bounds_the_back_off() -> None:
     assert min(waits[5:]) >= 3.5
 
 
+def test_a_lease_that_ends_before_it_is_renewed_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRADEFLOW_OPERATOR_LEASE_RENEW_SECONDS", "20")
+
+    with pytest.raises(SystemExit):
+        load_settings()
+
+    assert "TRADEFLOW_OPERATOR_LEASE_RENEW_SECONDS is wrong" in capsys.readouterr().err
+
+
 async def test_rule_8_the_flag_bounds_a_request_to_kafka() -> None:
     sizes: list[int] = []
 
