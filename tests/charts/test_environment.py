@@ -6,6 +6,7 @@ from services.runtime.settings import variable_name
 from tests.charts.chart_values import NEEDED, SERVICES, everything_of
 from tests.house.chart_schemas import SETTINGS
 from tests.support.helm import one, render
+from tradeflow_operator.settings import OperatorSettings
 
 pytestmark = [pytest.mark.part("helm")]
 
@@ -15,6 +16,13 @@ def test_a_service_is_told_nothing_that_it_does_not_know(service: str) -> None:
     known = {variable_name(SETTINGS[service], field) for field in SETTINGS[service].model_fields}
 
     assert _told(service, everything=True) - known == {"TZ"}
+
+
+def test_the_operator_is_told_nothing_that_it_does_not_know() -> None:
+    known = {variable_name(OperatorSettings, field) for field in OperatorSettings.model_fields}
+    pod = one(render("tradeflow-operator", NEEDED["tradeflow-operator"]), "Deployment")["spec"]["template"]["spec"]
+
+    assert {variable["name"] for variable in pod["containers"][0]["env"]} - known == {"HOME"}
 
 
 @pytest.mark.parametrize("service", SERVICES)

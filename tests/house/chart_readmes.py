@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.house.chart_schemas import settings_schema
+from tests.house.chart_schemas import SETTINGS, settings_schema
 from tests.house.chart_values import ChartValue, leaves
 
 DEFAULT_CHARACTERS_MAX = 60
@@ -23,7 +23,8 @@ def readme_of(chart: dict[str, Any], values: tuple[ChartValue, ...], introductio
 
 
 def _settings(service: str) -> Iterator[str]:
-    yield f"`settings` takes these; each becomes `TRADEFLOW_{service.upper()}_<NAME>`."
+    prefix = SETTINGS[service].model_config["env_prefix"]
+    yield f"`settings` takes these; each becomes `{prefix}<NAME>`."
     yield ""
     yield "| name | default | what |"
     yield "|---|---|---|"

@@ -9,13 +9,15 @@ from services.gateway.settings import GatewaySettings
 from services.ledger.settings import LedgerSettings
 from services.orders.settings import OrdersSettings
 from tests.house.chart_values import ChartValue
+from tradeflow_operator.settings import OperatorSettings
 
 SETTINGS: dict[str, type[BaseSettings]] = {
     "ledger": LedgerSettings,
     "orders": OrdersSettings,
     "gateway": GatewaySettings,
+    "tradeflow-operator": OperatorSettings,
 }
-"""The services that have charts, and what they can be told."""
+"""The processes that have charts, and what they can be told."""
 
 FILLED_IN = frozenset(
     {
@@ -37,9 +39,12 @@ FILLED_IN = frozenset(
         "issuer",
         "jwks_url",
         "keys_folder",
+        "kubeconfig",
+        "lease_namespace",
         "ledger_grpc_target",
         "ledger_http_url",
         "migrate_on_start",
+        "namespaces",
         "orders_grpc_target",
         "orders_http_url",
         "password_reset_secret",
