@@ -154,5 +154,23 @@ def test_a_setting_that_the_service_does_not_have_is_refused(service: str) -> No
         render(service, {**NEEDED[service], "settings": {"no_such_setting": 1}})
 
 
+@pytest.mark.parametrize("chart", [*SERVICES, "tradeflow-operator"])
+def test_an_extra_variable_takes_the_place_of_the_charts_own(chart: str) -> None:
+    name = "HOME" if chart == "tradeflow-operator" else f"TRADEFLOW_{chart.upper()}_HTTP_HOST"
+    extra = {"name": name, "value": "another"}
+    environment = pod_of(render(chart, {**NEEDED[chart], "extraEnv": [extra]}))["containers"][0]["env"]
+
+    assert [variable for variable in environment if variable["name"] == name] == [extra]
+
+
+def test_a_long_tag_is_cut_to_what_a_label_takes(service: str) -> None:
+    tag = f"{'v' * 61}.-{'w' * 60}"
+
+    deployment = one(render(service, {**NEEDED[service], "image": {"tag": tag}}), "Deployment")
+
+    assert deployment["metadata"]["labels"]["app.kubernetes.io/version"] == "v" * 61
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == f"tradeflow:{tag}"
+
+
 def test_an_extra_variable_comes_last(everything: list[Manifest]) -> None:
     assert pod_of(everything)["containers"][0]["env"][-1] == {"name": "TZ", "value": "UTC"}

@@ -74,7 +74,7 @@ spec:
             - {name: {{ $name }}, containerPort: {{ $number }}, protocol: TCP}
             {{- end }}
           env:
-            {{- include "tradeflow-lib.env" . | trim | nindent 12 }}
+            {{- include "tradeflow-lib.withExtraEnv" (list . "tradeflow-lib.env") | trim | nindent 12 }}
           {{- with .Values.extraEnvFrom }}
           envFrom:
             {{- toYaml . | nindent 12 }}

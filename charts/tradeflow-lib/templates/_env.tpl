@@ -6,6 +6,23 @@
   value: {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}
 {{- end }}
 
+{{- /* (list . "tradeflow-lib.env"): the variables of a template without those that `extraEnv` has, which come last. None may
+       be there twice: the API server refuses that where it is told what to apply, as Helm 4 tells it. */ -}}
+{{- define "tradeflow-lib.withExtraEnv" -}}
+{{- $root := index . 0 }}{{ $own := fromYamlArray (include (index . 1) $root) }}
+{{- $extra := $root.Values.extraEnv | default list }}
+{{- $names := list }}
+{{- range $extra }}{{ $names = append $names .name }}{{ end }}
+{{- range $own }}
+{{- if not (has .name $names) }}
+{{ list . | toYaml }}
+{{- end }}
+{{- end }}
+{{- with $extra }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- define "tradeflow-lib.env" -}}
 {{- $facts := fromYaml (include "tradeflow-lib.facts" .) }}
 {{- $prefix := $facts.envPrefix }}
@@ -33,9 +50,6 @@
 {{- include "tradeflow-lib.grpcTlsEnv" . }}
 {{- range $name, $value := .Values.settings }}
 {{ include "tradeflow-lib.variable" (list (printf "%s%s" $prefix (upper $name)) $value) | trim }}
-{{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end }}
 

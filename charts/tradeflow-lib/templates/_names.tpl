@@ -34,7 +34,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ include "tradeflow-lib.selectorLabels" . }}
 app.kubernetes.io/component: {{ .Chart.Name }}
 app.kubernetes.io/part-of: tradeflow
-app.kubernetes.io/version: {{ include "tradeflow-lib.version" . | quote }}
+app.kubernetes.io/version: {{ include "tradeflow-lib.versionLabel" . }}
 {{- end }}
 
 {{- define "tradeflow-lib.labels" -}}
@@ -90,6 +90,11 @@ labels:
 {{- define "tradeflow-lib.version" -}}
 {{- $image := fromYaml (include "tradeflow-lib.imageValues" .) }}
 {{- $image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- /* The version as a label takes it: a tag may be twice as long, and end in other characters. */ -}}
+{{- define "tradeflow-lib.versionLabel" -}}
+{{- include "tradeflow-lib.version" . | trunc 63 | regexFind "^[A-Za-z0-9](.*[A-Za-z0-9])?" | quote }}
 {{- end }}
 
 {{- define "tradeflow-lib.image" -}}

@@ -3,6 +3,16 @@ envPrefix: TRADEFLOW_OPERATOR_
 ports: {http: 8084}
 {{- end }}
 
+{{- define "tradeflow-operator.env" -}}
+{{ include "tradeflow-lib.variable" (list "TRADEFLOW_OPERATOR_LEASE_NAME" (.Values.settings.lease_name | default (include "tradeflow-lib.fullname" .))) | trim }}
+{{ include "tradeflow-lib.variable" (list "TRADEFLOW_OPERATOR_NAMESPACES" .Values.namespaces) | trim }}
+{{- /* Helm keeps what it caches where it may write. */}}
+{{ include "tradeflow-lib.variable" (list "HOME" "/tmp") | trim }}
+{{- range $name, $value := omit .Values.settings "lease_name" }}
+{{ include "tradeflow-lib.variable" (list (printf "TRADEFLOW_OPERATOR_%s" (upper $name)) $value) | trim }}
+{{- end }}
+{{- end }}
+
 {{- /* What the kinds need, in each namespace that is served. */ -}}
 {{- define "tradeflow-operator.rules" -}}
 - apiGroups: [tradeflow.dev]

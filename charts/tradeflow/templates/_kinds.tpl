@@ -29,7 +29,7 @@
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/part-of: tradeflow
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/version: {{ include "tradeflow-lib.version" . | quote }}
+app.kubernetes.io/version: {{ include "tradeflow-lib.versionLabel" . }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
