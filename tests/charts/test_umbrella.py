@@ -9,6 +9,9 @@ from services.orders.wiring import TOPICS as ORDERS_TOPICS
 from tests.charts.chart_values import NEEDED, SERVICES
 from tests.support.helm import CHARTS, HelmError, Manifest, one, render
 
+LABEL_CHARACTERS_MAX = 63
+"""A Service's name is a part of a DNS name."""
+
 pytestmark = [pytest.mark.part("helm")]
 
 
@@ -22,6 +25,30 @@ def test_a_cluster_without_the_kinds_is_told_what_to_install_first() -> None:
         HelmError, match=r"doesn't know KafkaConnection.*\n.*Install the chart tradeflow-operator first"
     ):
         render("tradeflow", NEEDED["tradeflow"], knows=False)
+
+
+@pytest.mark.parametrize("release", ["gateway", "r" * 43])
+def test_a_release_whose_services_would_not_be_found_is_refused(release: str) -> None:
+    with pytest.raises(HelmError, match="can't be the release's name"):
+        render("tradeflow", NEEDED["tradeflow"], release=release)
+
+
+@pytest.mark.parametrize("override", ["nameOverride", "fullnameOverride"])
+def test_a_service_that_would_not_be_found_is_refused(override: str) -> None:
+    renamed = {**NEEDED["tradeflow"]["gateway"], override: "front"}
+
+    with pytest.raises(HelmError, match="it is found by the name shop-gateway"):
+        render("tradeflow", {**NEEDED["tradeflow"], "gateway": renamed})
+
+
+def test_services_of_the_longest_release_find_each_other() -> None:
+    release = "r" * 42
+    manifests = render("tradeflow", NEEDED["tradeflow"], release=release)
+
+    services = {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "Service"}
+
+    assert {f"{release}-{service}" for service in SERVICES} <= services
+    assert max(map(len, services)) <= LABEL_CHARACTERS_MAX
 
 
 def test_without_resources_the_kinds_are_not_needed() -> None:

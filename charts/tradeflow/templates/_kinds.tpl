@@ -21,6 +21,20 @@
 {{- end }}
 {{- end }}
 
+{{- /* All find a service by <release>-<service>: its neighbours, its migrations, the keys, the operator. */ -}}
+{{- define "tradeflow.checkNames" -}}
+{{- $release := .Release.Name }}
+{{- if or (gt (len $release) 42) (has $release (list "ledger" "orders" "gateway")) }}
+{{- fail (printf "tradeflow: %s can't be the release's name: take one of at most 42 characters that isn't a service's" $release) }}
+{{- end }}
+{{- range $service := list "ledger" "orders" "gateway" }}
+{{- $values := index $.Values $service }}
+{{- if or $values.nameOverride $values.fullnameOverride }}
+{{- fail (printf "tradeflow: leave %s.nameOverride and fullnameOverride empty: it is found by the name %s-%s" $service $release $service) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "tradeflow.hasSchemas" -}}
 {{- if and .Values.schemas.create .Values.global.tradeflow.schemaRegistryUrl }}yes{{ end }}
 {{- end }}
