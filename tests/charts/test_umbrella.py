@@ -8,6 +8,8 @@ from services.ledger.wiring import TOPICS as LEDGER_TOPICS
 from services.orders.wiring import TOPICS as ORDERS_TOPICS
 from tests.charts.chart_values import NEEDED, SERVICES
 from tests.support.helm import CHARTS, HelmError, Manifest, one, render
+from tradeflow_operator.reconcile.jwt_key_set import JWTKeySetSpec
+from tradeflow_operator.resources import parse_resource
 
 LABEL_CHARACTERS_MAX = 63
 """A Service's name is a part of a DNS name."""
@@ -86,6 +88,17 @@ def test_the_gateway_signs_with_the_keys_that_the_key_set_writes(umbrella: list[
 
     assert {"name": "keys", "secret": {"secretName": key_set["secretName"], "defaultMode": 0o440}} in volumes
     assert key_set["gateway"]["service"] == one(umbrella, "Service", "shop-gateway")["metadata"]["name"]
+
+
+def test_a_key_outlives_its_tokens_and_waits_for_the_caches_of_it() -> None:
+    settings = {"service_token_seconds": 3600, "jwks_max_age_seconds": 1800}
+    gateway = {**NEEDED["tradeflow"]["gateway"], "settings": settings}
+
+    manifests = render("tradeflow", {**NEEDED["tradeflow"], "gateway": gateway})
+    policy = parse_resource("JWTKeySet", one(manifests, "JWTKeySet"), JWTKeySetSpec).spec.policy()
+
+    assert policy.max_token_ttl_seconds >= settings["service_token_seconds"]
+    assert policy.publish_before_seconds >= settings["jwks_max_age_seconds"] + policy.clock_skew_seconds
 
 
 def test_the_gateway_knows_the_digest_of_the_secret_that_orders_shows(umbrella: list[Manifest]) -> None:
