@@ -98,8 +98,11 @@ def test_bad_input_is_refused_by_the_api_server(
         apply_key_set(operator_namespace, "keys", **spec)
 
 
-def test_the_secret_of_a_set_cannot_be_changed(operator_namespace: OperatorNamespace) -> None:
-    apply_key_set(operator_namespace, "keys", secretName="one")
+@pytest.mark.parametrize(("field", "what"), [("secretName", "Secret"), ("configMapName", "ConfigMap")])
+def test_where_a_set_writes_its_keys_cannot_be_changed(
+    operator_namespace: OperatorNamespace, field: str, what: str
+) -> None:
+    apply_key_set(operator_namespace, "keys", **{field: "one"})
 
-    with pytest.raises(AssertionError, match="the Secret can't be changed"):
-        apply_key_set(operator_namespace, "keys", secretName="two")
+    with pytest.raises(AssertionError, match=f"the {what} can't be changed"):
+        apply_key_set(operator_namespace, "keys", **{field: "two"})
