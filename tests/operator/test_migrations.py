@@ -73,9 +73,7 @@ async def test_what_was_applied_stays_so_when_its_pods_go_with_their_node(
         namespace.kubectl("delete", "pods", "--all", "--timeout=30s")
 
         shop.apply(MIGRATION, "ledger", **spec, approval="Manual")
-        await eventually(
-            lambda: shop.status(MIGRATION, "ledger")["observedGeneration"] == 2, seconds_max=SECONDS_MAX
-        )
+        await eventually(lambda: shop.status(MIGRATION, "ledger")["observedGeneration"] == 2, seconds_max=SECONDS_MAX)
 
     status = shop.status(MIGRATION, "ledger")
     assert (status["phase"], status["current"]) == ("Applied", status["target"])

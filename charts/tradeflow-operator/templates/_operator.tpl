@@ -22,30 +22,27 @@ ports: {http: 8084}
 - apiGroups: [tradeflow.dev]
   resources: ["*/status"]
   verbs: [get, patch]
-- apiGroups: ["", events.k8s.io]
+- apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 # By name: a Secret that a resource names, or that was made for one. None can be listed or deleted.
 - apiGroups: [""]
   resources: [secrets, configmaps]
   verbs: [get, create, update, patch]
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
-# What a migration's Job said.
+  verbs: [list, create, delete]
+# What a migration's Job said, which its Pod's status has.
 - apiGroups: [""]
-  resources: [pods, pods/log]
-  verbs: [get, list]
+  resources: [pods]
+  verbs: [list]
 # The gateway's replicas, which are asked whether they know a new key; how far the platform is.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list]
-- apiGroups: [""]
-  resources: [services]
-  verbs: [get, list]
+  verbs: [list]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list]
+  verbs: [get]
 {{- end }}
 
 {{- /* What the umbrella chart has, for Helm to write. Nobody can be given rights beyond these. */ -}}
