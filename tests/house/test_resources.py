@@ -36,6 +36,11 @@ def test_a_kind_has_the_columns_the_category_and_the_status_of_all(definition: d
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=kind_of)
+def test_a_kind_is_found_by_the_label_of_the_whole(definition: dict[str, Any]) -> None:
+    assert definition["metadata"]["labels"] == {"app.kubernetes.io/part-of": "tradeflow"}
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS, ids=kind_of)
 def test_a_kind_sets_no_default_in_its_spec(definition: dict[str, Any]) -> None:
     assert "default" not in keys_in(
         definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
