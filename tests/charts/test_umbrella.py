@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from services.embedded.commands.schemas import CONTRACTS
 from services.ledger.wiring import TOPICS as LEDGER_TOPICS
 from services.orders.wiring import TOPICS as ORDERS_TOPICS
+from services.runtime.registry.registration import subjects_of
 from tests.charts.chart_values import NEEDED, SERVICES
 from tests.support.helm import CHARTS, HelmError, Manifest, one, render
 from tradeflow_operator.reconcile.jwt_key_set import JWTKeySetSpec
@@ -13,6 +15,8 @@ from tradeflow_operator.resources import parse_resource
 
 LABEL_CHARACTERS_MAX = 63
 """A Service's name is a part of a DNS name."""
+
+SERVERS = {"bootstrapServers": ["kafka:9092"]}
 
 pytestmark = [pytest.mark.part("helm")]
 
@@ -74,6 +78,21 @@ def test_each_topic_of_the_services_is_asked_for(umbrella: list[Manifest]) -> No
         "wallet-events.dlq": 1,
     }
     assert topics["order-events.dlq"]["config"]["retention.ms"] == "-1"
+
+
+@pytest.mark.parametrize("where", ["in the URL", "in a Secret"])
+def test_topics_and_subjects_have_the_prefix_by_which_installations_share_a_cluster(where: str) -> None:
+    url = {"url": "kafka://kafka:9092?tls=true&topic_prefix=shop1."}
+    broker = url if where == "in the URL" else {"existingSecret": "kafka"}
+    shared = {"issuer": "https://shop.example", "broker": broker, "schemaRegistryUrl": "http://registry"}
+    own = {} if where == "in the URL" else {"topics": {"prefix": "shop1."}, "kafkaConnection": SERVERS}
+
+    manifests = render("tradeflow", {**NEEDED["tradeflow"], **own, "global": {"tradeflow": shared}})
+
+    names = {manifest["spec"]["topicName"] for manifest in manifests if manifest["kind"] == "EventTopic"}
+    subjects = {manifest["spec"]["subject"] for manifest in manifests if manifest["kind"] == "EventSchema"}
+    assert names == {f"shop1.{topic}" for topic in {*LEDGER_TOPICS, *ORDERS_TOPICS}}
+    assert subjects == {each.name for each in subjects_of(CONTRACTS, outer_name=lambda topic: f"shop1.{topic}")}
 
 
 def test_no_resource_takes_data_away(umbrella: list[Manifest]) -> None:

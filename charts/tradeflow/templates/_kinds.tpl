@@ -69,6 +69,12 @@ labels:
 {{- end }}
 {{- end }}
 
+{{- /* What the names of topics and of their subjects begin with: said, or the topic_prefix of the broker's URL. */ -}}
+{{- define "tradeflow.topicPrefix" -}}
+{{- $option := regexFind "[?&]topic_prefix=[^&]+" .Values.global.tradeflow.broker.url }}
+{{- .Values.topics.prefix | default (trimPrefix "topic_prefix=" (trimAll "?&" $option)) }}
+{{- end }}
+
 {{- /* (list . "ledger"): the image of a service, which may be ahead of the others while an upgrade is under way. */ -}}
 {{- define "tradeflow.imageOf" -}}
 {{- $root := index . 0 }}{{ $service := index . 1 }}
