@@ -2,16 +2,20 @@
 
 import asyncio
 import base64
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from confluent_kafka import KafkaException
 
 from tradeflow_operator.clients.fence import Fence
 from tradeflow_operator.clients.kafka import KafkaAdmin
 from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path
 from tradeflow_operator.clients.registry import RegistryClient
 from tradeflow_operator.errors import RefusedError, UnavailableError
+from tradeflow_operator.log import without_secrets
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.reconcile.connection import KIND, ConnectionRef, KafkaConnectionSpec, may_refer
 from tradeflow_operator.resources import ObjectKey, Resource, parse_resource
@@ -127,8 +131,16 @@ class Connections:
         if clients is not None and clients.made_from == made_from:
             return clients
         self.forget(connection.key)
-        registry = RegistryClient(spec.registry_url, secret, self._fence, self._metrics) if spec.registry_url else None
-        kafka = KafkaAdmin(kafka_config(spec, secret), self._fence, self._metrics, batch_size=self._batch_size)
+        try:
+            kafka = KafkaAdmin(kafka_config(spec, secret), self._fence, self._metrics, batch_size=self._batch_size)
+            url = spec.registry_url
+            registry = RegistryClient(url, secret, self._fence, self._metrics) if url else None
+        except (KafkaException, ssl.SSLError, ValueError) as error:
+            raise UnavailableError(
+                f"The connection's Secret can't be used: {without_secrets(str(error))}",
+                reason="SecretUnusable",
+                retry_after_seconds=SECRET_SECONDS,
+            ) from error
         self._clients[connection.key] = Clients(kafka=kafka, registry=registry, made_from=made_from)
         return self._clients[connection.key]
 

@@ -11,6 +11,7 @@ from tests.support.fake_kubernetes import FakeCluster, FakeKubernetes
 from tradeflow_operator.clients.connections import Connections
 from tradeflow_operator.clients.fence import open_fence
 from tradeflow_operator.clients.kubernetes import object_path
+from tradeflow_operator.errors import UnavailableError
 from tradeflow_operator.handlers.kafka_connection import KafkaConnectionKind
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.reconcile.connection import KafkaConnectionSpec
@@ -44,6 +45,21 @@ async def test_a_secret_may_hold_a_key_store_beside_what_is_read(
     clients = await connections.clients(a_connection(secretRef={"name": "kafka"}))
 
     assert clients.kafka is not None
+
+
+@pytest.mark.parametrize("entry", ["ca.crt", "tls.key"])
+@pytest.mark.parametrize("content", [b"none", "ünlesbar".encode()])
+async def test_a_certificate_that_cannot_be_read_is_named_as_the_trouble(
+    cluster: FakeCluster, connections: Connections, entry: str, content: bytes
+) -> None:
+    data = {entry: base64.b64encode(content).decode()}
+    cluster.put(object_path("api/v1", "secrets", "shop"), {"metadata": {"name": "kafka"}, "data": data})
+
+    connection = a_connection(secretRef={"name": "kafka"}, tls=True, registryURL="https://127.0.0.1:1")
+    with pytest.raises(UnavailableError) as caught:
+        await connections.clients(connection)
+
+    assert caught.value.reason == "SecretUnusable"
 
 
 async def test_the_clients_of_a_connection_go_with_it(connections: Connections) -> None:
