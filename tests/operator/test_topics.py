@@ -36,6 +36,14 @@ def test_a_topics_life_from_creation_to_deletion(shop: OperatorShop, start_opera
     assert shop.partitions() == 6
 
 
+def test_a_setting_may_be_spelled_as_people_do(shop: OperatorShop, start_operator: Start) -> None:
+    start_operator()
+
+    shop.topic(config={"cleanup.policy": "compact, delete", "min.cleanable.dirty.ratio": "0.50", "preallocate": "TRUE"})
+
+    shop.wait_for(TOPIC, "orders", "True", "InSync")
+
+
 def test_a_topic_that_others_made_is_adopted_by_policy(shop: OperatorShop, start_operator: Start) -> None:
     start_operator()
     shop.make_topic(partitions=3)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 import msgspec
@@ -190,7 +191,7 @@ def _mending_steps(resource: Resource[EventTopicSpec], topic: TopicSight) -> tup
     if topic.partitions < spec.partitions and _may_grow(resource):
         steps.append(AddPartitions(topic=name, before=topic.partitions, after=spec.partitions))
     wanted = _wanted_config(spec)
-    changes = {setting: value for setting, value in wanted.items() if topic.config.get(setting) != value}
+    changes = {setting: value for setting, value in wanted.items() if not _is_so(topic.config.get(setting), value)}
     if changes:
         steps.append(SetConfig(topic=name, config=changes, before={key: topic.config.get(key) for key in changes}))
     return tuple(steps)
@@ -287,6 +288,22 @@ def _seen(resource: Resource[EventTopicSpec], topic: TopicSight | None) -> dict[
 
 def _wanted_config(spec: EventTopicSpec) -> dict[str, str]:
     return {name: value for name, value in sorted(spec.config.items()) if value is not None}
+
+
+def _is_so(there: str | None, wanted: str) -> bool:
+    """Compare as Kafka does, which tells settings in a form of its own: lists without spaces, numbers, truths."""
+    return there is not None and _words_of(there) == _words_of(wanted)
+
+
+def _words_of(value: str) -> list[str | Decimal]:
+    return [_word_of(part.strip()) for part in value.split(",")]
+
+
+def _word_of(text: str) -> str | Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return text.lower() if text.lower() in {"true", "false"} else text
 
 
 def _listed(config: Mapping[str, str]) -> str:
