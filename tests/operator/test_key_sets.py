@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -88,11 +89,12 @@ def test_foreign_secrets_are_adopted_as_told_and_those_of_other_sets_never(
         ({"publishBefore": "1s", "jwksCacheTTL": "5s"}, "publishBefore must be at least"),
         ({"rotateEvery": "2s"}, "rotateEvery must be longer than publishBefore"),
         ({"algorithm": "HS256"}, "Unsupported value"),
+        ({"gateway": {"service": "gateway"}, "algorithm": "EdDSA"}, "gateway takes RS256 alone"),
         ({"publishBefore": "soon"}, "publishBefore"),
     ],
 )
 def test_bad_input_is_refused_by_the_api_server(
-    operator_namespace: OperatorNamespace, spec: dict[str, str], message: str
+    operator_namespace: OperatorNamespace, spec: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(AssertionError, match=message):
         apply_key_set(operator_namespace, "keys", **spec)

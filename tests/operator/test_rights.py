@@ -60,7 +60,7 @@ async def test_the_operator_does_its_work_with_the_rights_of_its_chart(
         audit_seconds="1",
     ) as start:
         operator = start()
-        apply_key_set(shop, "keys", gateway={"service": "gateway"})
+        apply_key_set(shop, "keys", gateway={"service": "gateway"}, algorithm="RS256")
         shop.apply(LIMITS, "limits", limits=[], gateway={"service": "gateway"})
         shop.apply(PLATFORM, "shop", management="Observe")
         async with running_pods(namespace, tmp_path):

@@ -94,6 +94,7 @@ def next_move(
     return (
         _revocation(policy, keys, seconds)
         or _lost_active(policy, keys, seconds)
+        or _other_mind(policy, keys)
         or _removal(policy, keys, history, seconds)
         or _activation(policy, keys, gateways, history, seconds)
         or _preparation(policy, keys, seconds, requested=requested)
@@ -125,6 +126,14 @@ def _lost_active(policy: RotationPolicy, keys: SigningKeys, now: int) -> Move | 
         kid = keys.prepared.kid
         return Move(keys=keys.with_active(kid, now), sentence=f"Sign with {kid}, since no key is active")
     return Move(keys=keys, new_key=KeyPhase.ACTIVE, sentence=f"Make a {policy.algorithm} key and sign with it")
+
+
+def _other_mind(policy: RotationPolicy, keys: SigningKeys) -> Move | None:
+    """Drop what was prepared for another algorithm: nothing was signed with it, and not everybody may read such."""
+    others = [key.kid for key in keys.in_phase(KeyPhase.PREPARED) if key.algorithm != policy.algorithm]
+    if not others:
+        return None
+    return Move(keys=keys.without(others), sentence=f"Remove {_named(others)}: it isn't for {policy.algorithm}")
 
 
 def _removal(policy: RotationPolicy, keys: SigningKeys, history: Mapping[str, KeyHistory], now: int) -> Move | None:

@@ -85,6 +85,16 @@ def test_a_new_algorithm_rotates_to_a_key_of_it() -> None:
     assert "ES256" in move.sentence
 
 
+def test_a_key_that_was_prepared_for_another_algorithm_is_dropped_before_it_signs() -> None:
+    keys = a_set(a_key("a"), a_key("b", KeyPhase.PREPARED, since=100, algorithm="EdDSA"))
+
+    move = decide(keys, 101, gateway("a"))
+
+    assert isinstance(move, Move)
+    assert move.keys.kids == {"a"}
+    assert move.new_key is None
+
+
 def test_a_prepared_key_waits_until_every_gateway_shows_it_and_then_as_long_as_verifiers_remember() -> None:
     keys = a_set(a_key("a"), a_key("b", KeyPhase.PREPARED, since=100))
     behind = (gateway("a", "b"), gateway("a", address="10.0.0.2:8080"))
