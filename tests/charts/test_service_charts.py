@@ -144,6 +144,14 @@ def test_what_one_service_calls_the_other_lets_in() -> None:
                 assert {port["port"] for port in rule["ports"]} <= let_in
 
 
+def test_webhooks_go_out_wherever_the_registry_is() -> None:
+    registry = {"schemaRegistry": {"ports": [443], "to": [{"ipBlock": {"cidr": "10.0.0.7/32"}}]}}
+
+    policy = one(render("orders", {**NEEDED["orders"], "networkPolicy": {"parts": registry}}), "NetworkPolicy")
+
+    assert {"ports": [{"protocol": "TCP", "port": 443}]} in policy["spec"]["egress"]
+
+
 def test_a_misspelt_value_is_refused(service: str) -> None:
     with pytest.raises(HelmError, match="replicaCounts"):
         render(service, {**NEEDED[service], "replicaCounts": 3})
