@@ -27,9 +27,24 @@ UMBRELLA: Mapping[str, Any] = {
     "dashboards": {"enabled": True},
 }
 
+IPV6: Mapping[str, Any] = {
+    **NEEDED["tradeflow"],
+    "global": {"tradeflow": {"issuer": "https://shop.example", "broker": {"url": "kafka://[fd00::1]:9092,k:9092"}}},
+}
+
+ODD: Mapping[str, Any] = {
+    "image": {"tag": "v" * 128},
+    "extraEnv": [{"name": f"TRADEFLOW_{service.upper()}_HTTP_HOST", "value": "::"} for service in SERVICES],
+    "nameOverride": "n" * 63,
+    "resources": None,
+}
+"""What is allowed and seldom written."""
+
 RENDERINGS = [
     *(pytest.param(chart, values, (), id=chart) for chart, values in NEEDED.items()),
     *(pytest.param(service, everything_of(service), (), id=f"{service} with everything") for service in SERVICES),
+    *(pytest.param(service, {**NEEDED[service], **ODD}, (), id=f"{service} with what is odd") for service in SERVICES),
+    pytest.param("tradeflow", IPV6, (), id="tradeflow on IPv6"),
     pytest.param("tradeflow-operator", {"crds": {"enabled": True}, "namespaces": ["shop"]}, (), id="kinds"),
     pytest.param("tradeflow", UMBRELLA, (), id="tradeflow with more"),
     *(pytest.param("tradeflow", {}, (f"values-{name}.yaml",), id=f"tradeflow for {name}") for name in ("dev", "prod")),
