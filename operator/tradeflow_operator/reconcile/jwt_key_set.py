@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from tradeflow_operator.conditions import Condition
+from tradeflow_operator.conditions import Condition, Truth
 from tradeflow_operator.reconcile.durations import PATTERN, seconds_of
 from tradeflow_operator.reconcile.key_rotation import (
     GatewayKeys,
@@ -148,7 +148,8 @@ def plan_key_set(resource: Resource[JWTKeySetSpec], seen: KeySetSeen, now: datet
         if seen.secret is not None and not is_marked(seen.secret.metadata, _secret_metadata(resource)):
             move = Move(keys=keys, sentence=f"Take over the Secret {secret_name_of(resource)}")
         else:
-            return Plan(verdict=_verdict(resource, keys, history, move))
+            acknowledged = _acknowledged(resource, seen, move)
+            return Plan(verdict=_verdict(resource, keys, history, move, acknowledged))
     step = WriteKeys(
         move=move,
         version=seen.secret.version if seen.secret else None,
@@ -221,8 +222,23 @@ def _handled(seen: KeySetSeen) -> str | None:
     return seen.secret.handled_request if seen.secret else None
 
 
+def _acknowledged(resource: Resource[JWTKeySetSpec], seen: KeySetSeen, wait: Wait) -> Condition:
+    """Say whether every gateway shows the keys; where none was asked, that isn't known."""
+    gateway = resource.spec.gateway
+    status: Truth = "True" if wait.acknowledged else "False"
+    reason, message = ("Shown", "") if wait.acknowledged else (wait.reason, wait.message)
+    if not seen.gateways:
+        status, reason = "Unknown", "NoGateway"
+        message = f"No process is behind {gateway.service}." if gateway else "spec.gateway names nobody to ask."
+    return Condition(type="Acknowledged", status=status, reason=reason, message=message)
+
+
 def _verdict(
-    resource: Resource[JWTKeySetSpec], keys: SigningKeys, history: Mapping[str, KeyHistory], wait: Wait
+    resource: Resource[JWTKeySetSpec],
+    keys: SigningKeys,
+    history: Mapping[str, KeyHistory],
+    wait: Wait,
+    acknowledged: Condition,
 ) -> Verdict:
     """Say how it stands. A set is ready as soon as one key signs: a rotation under way is no trouble."""
     due_at = rotation_due_at(resource.spec.policy(), keys)
@@ -230,14 +246,7 @@ def _verdict(
         wait.message,
         reason=wait.reason,
         check_again_seconds=wait.seconds,
-        conditions=(
-            Condition(
-                type="Acknowledged",
-                status="True" if wait.acknowledged else "False",
-                reason="Shown" if wait.acknowledged else wait.reason,
-                message="" if wait.acknowledged else wait.message,
-            ),
-        ),
+        conditions=(acknowledged,),
         status={
             "activeKid": keys.active.kid if keys.active else None,
             "nextRotation": text_of(datetime.fromtimestamp(due_at, UTC)) if due_at else None,

@@ -43,6 +43,19 @@ async def test_a_new_set_has_one_key_that_signs_in_the_secret_and_its_public_hal
     assert world.bench.status(NAME)["activeKid"] == keys.active.kid
 
 
+async def test_keys_count_as_shown_only_where_a_gateway_showed_them() -> None:
+    world = KeySetWorld()
+    world.gateways, there = [], world.gateways
+    await world.visit()
+    assert world.bench.condition(NAME, "Acknowledged") == ("Unknown", "NoGateway")
+
+    world.gateways = there
+    world.pass_time(120)
+    await world.visit()
+
+    assert world.bench.condition(NAME, "Acknowledged") == ("True", "Shown")
+
+
 async def test_a_set_at_rest_is_not_written() -> None:
     world = KeySetWorld()
     for _ in range(3):
