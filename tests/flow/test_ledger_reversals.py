@@ -74,6 +74,21 @@ async def test_a_reversed_capture_is_known_after_a_restart(tmp_path: Path) -> No
         assert report.clean, report.problems
 
 
+async def test_a_capture_of_which_the_fee_left_its_seller_nothing_can_be_reversed_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    async with a_committer(tmp_path) as world:
+        await world.committer.submit_many(
+            [deposit(), reserve(amount=34), capture(parts=33, fee=300), capture(parts=1, fee=300, number=2)]
+        )
+        ((last,),) = await world.rows("SELECT last_sequence FROM books")
+    async with a_committer(tmp_path) as world:
+        assert reasons(await world.committer.submit_many([reverse(last)])) == ["done"]
+        assert (await world.posted(SELLER), await world.posted()) == (33, 10_000 - 33)
+        report = await verify_book(Book(database=world.database, book_id=1))
+        assert report.clean, report.problems
+
+
 async def test_what_a_seller_owes_is_one_account_over_restarts(tmp_path: Path) -> None:
     async with a_committer(tmp_path) as world:
         await world.committer.submit_many([deposit(), reserve(amount=1_000), capture(fee=0), withdraw(SELLER)])

@@ -134,7 +134,7 @@ class BookCache:
         # Entries are read for each batch anew.
         book.state.entries.clear()
         book.take_in(unknown, rows)
-        found = BookRows(holds=book.state.holds, entries=rows.entries, posted=rows.posted)
+        found = BookRows(holds=book.state.holds, entries=rows.entries, touched=rows.touched)
         further = self._unknown(rows_named_further(commands, found))
         if further:
             book.take_in(further, await read_rows(connection, self._book_id, further, read_keys=False))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from services.ledger.commands.command import Command
 from services.ledger.commands.state import BookState, KeyScope
-from services.ledger.domain.account import Account, AccountType
+from services.ledger.domain.account import Account, AccountType, wallet_account_code
 from services.ledger.domain.capture import CaptureLeg
 from services.ledger.domain.hold import Hold
 from services.ledger.domain.journal import Head, JournalEntry, RecordKind
@@ -80,7 +80,8 @@ _READ_ENTRY_POSTINGS = """
 class BookRows:
     """What was read, as values. `tails` has the hash of each account's newest posting, by account id.
 
-    `posted` has code, wallet and currency of the accounts that the entries' postings name.
+    `touched` has code, wallet and currency of the accounts that the entries' postings name, and of a capture's sellers,
+    to whom the fee may have left nothing to post.
     """
 
     accounts: list[Account] = field(default_factory=list)
@@ -89,7 +90,7 @@ class BookRows:
     legs: list[CaptureLeg] = field(default_factory=list)
     keys: list[RecordedKey] = field(default_factory=list)
     entries: dict[int, JournalEntry] = field(default_factory=dict)
-    posted: dict[str, tuple[UUID | None, str]] = field(default_factory=dict)
+    touched: dict[str, tuple[UUID | None, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -170,7 +171,7 @@ def rows_named_further(commands: Iterable[Command], rows: BookRows) -> NamedRows
     for entry in rows.entries.values():
         if entry.kind is RecordKind.CAPTURE and entry.hold_id is not None:
             further.holds[entry.hold_id] = further.holds_with_legs[entry.hold_id] = None
-    for code, (wallet_id, currency) in rows.posted.items():
+    for code, (wallet_id, currency) in rows.touched.items():
         further.add_system_account(AccountType.REVENUE, currency)
         if wallet_id is None:
             further.codes[code] = None
@@ -242,7 +243,12 @@ def _take_accounts(rows: BookRows, found: list[Row]) -> None:
 
 def _take_entries(rows: BookRows, found: list[Row]) -> None:
     for sequence, kind, hold_id, state_after, reversed_by in found:
-        legs = decode_state_after(state_after).capture_legs
+        after = decode_state_after(state_after)
+        legs = after.capture_legs
+        if after.hold is not None:
+            for leg in legs:
+                code = wallet_account_code(leg.seller_id, after.hold.currency)
+                rows.touched[code] = (leg.seller_id, after.hold.currency)
         rows.entries[sequence] = JournalEntry(
             sequence=sequence,
             kind=RecordKind(kind.decode()),
@@ -258,4 +264,4 @@ def _take_entry_postings(rows: BookRows, found: list[Row]) -> None:
         name = code.decode()
         entry = rows.entries[sequence]
         rows.entries[sequence] = replace(entry, postings=(*entry.postings, (name, amount)))
-        rows.posted[name] = (UUID(bytes=wallet_id) if wallet_id is not None else None, currency.decode())
+        rows.touched[name] = (UUID(bytes=wallet_id) if wallet_id is not None else None, currency.decode())
