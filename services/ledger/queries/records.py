@@ -47,9 +47,12 @@ SELECT DISTINCT sequence FROM (
     SELECT sequence, account_sequence FROM postings
     WHERE book_id = $1 AND account_id = $2 AND account_sequence > $3 AND account_sequence <= $4
     ORDER BY account_sequence LIMIT $5
-) AS p ORDER BY sequence
+) AS p ORDER BY sequence LIMIT $6
 """
 """The records of an account's postings, by the index on it. Locks nothing."""
+
+POSTINGS_OF_RECORD_MAX = 2
+"""How many postings of one record an account has at most: a buyer who is also the seller pays and receives."""
 
 POSTINGS_OF_RECORDS = """
 SELECT p.sequence, p.leg, a.code, a.wallet_id, a.currency, p.amount, p.balance_after, p.account_sequence
@@ -175,7 +178,8 @@ async def _rows_of_account(
     bounds = [
         await account_sequence_at(connection, book.book_id, account_id, newest, sequence) for sequence in (low, high)
     ]
-    sequences = await connection.fetch(SEQUENCES_OF_ACCOUNT, book.book_id, account_id, *bounds, rows_max)
+    postings_max = rows_max * POSTINGS_OF_RECORD_MAX
+    sequences = await connection.fetch(SEQUENCES_OF_ACCOUNT, book.book_id, account_id, *bounds, postings_max, rows_max)
     rows = await connection.fetch_in(RECORDS_BY_SEQUENCE, [row[0] for row in sequences], book.book_id)
     return sorted(rows, key=lambda row: int(row[0]))
 

@@ -8,6 +8,7 @@ import pytest
 from services.ledger.committer.committer import Committer, committing
 from services.ledger.queries.accounts import accounts_page
 from services.ledger.queries.book import Book, book_head
+from services.ledger.queries.records import RecordsFilter, records_page
 from services.ledger.queries.statement import statement_page
 from services.ledger.queries.wallet_events import wallet_events_after
 from services.ledger.wiring import MIGRATIONS
@@ -66,6 +67,20 @@ async def test_a_page_that_ends_with_the_statement_has_none_after_it(book: Book,
 
     assert (len(exact.lines), exact.next_after_account_sequence) == (2, 0)
     assert (beyond.lines, beyond.next_after_account_sequence) == ((), 0)
+
+
+async def test_records_of_an_account_that_pays_itself_come_in_pages_too(book: Book, committer: Committer) -> None:
+    captures = [a.capture(parts={BUYER: 10}, number=number) for number in range(1, 6)]
+    await committer.submit_many([a.deposit(), a.reserve(amount=50), *captures])
+    wanted = RecordsFilter(account_code=f"wallet:{BUYER}:EUR")
+
+    page = await records_page(book, wanted, records_max=2)
+    found = [record.sequence for record in page.records]
+    while page.next_after_sequence:
+        page = await records_page(book, wanted, after_sequence=page.next_after_sequence, records_max=2)
+        found += [record.sequence for record in page.records]
+
+    assert len(found) == len(set(found)) == 1 + len(captures)
 
 
 async def test_a_client_that_has_all_events_need_not_reload(book: Book, committer: Committer) -> None:
