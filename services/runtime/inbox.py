@@ -10,8 +10,8 @@ from uuid import UUID
 
 from services.runtime.broker.port import ReceivedMessage
 from services.runtime.clock import Clock, SystemClock, to_micros
-from services.runtime.database.port import Connection, Database
-from services.runtime.errors import InvalidArgumentError
+from services.runtime.database.port import Connection, Database, DuplicateKeyError
+from services.runtime.errors import InvalidArgumentError, UnavailableError
 
 _PRUNE_STEP_ROWS = 1_000
 """Rows that one transaction of `prune` looks at; a few milliseconds."""
@@ -19,7 +19,7 @@ _PRUNE_STEP_ROWS = 1_000
 # Finds those that were handled.
 _READ_KNOWN = "SELECT event_id FROM inbox WHERE consumer = $1 AND event_id IN ($in)"
 
-# Records the new ones. A duplicate key fails the transaction: another consumer has just handled the same event.
+# Records the new ones. A duplicate key fails the transaction.
 _INSERT = "INSERT INTO inbox (consumer, event_id, received_at) VALUES ($1, $2, $3)"
 
 # Walks a consumer's rows by primary key.
@@ -38,6 +38,8 @@ async def only_new(
 
     Raises:
         InvalidArgumentError: A message without a valid `event-id` header.
+        UnavailableError: Another consumer of this name handled one of them meanwhile (`event_just_handled`): the same
+            messages again, in a new transaction.
     """
     first_of: dict[bytes, ReceivedMessage] = {}
     for message in messages:
@@ -46,7 +48,12 @@ async def only_new(
     known = {row[0] for row in await connection.fetch_in(_READ_KNOWN, list(first_of), name)}
     new = {event_id: message for event_id, message in first_of.items() if event_id not in known}
     now_micros = to_micros((clock or SystemClock()).now())
-    await connection.execute_many(_INSERT, [(name, event_id, now_micros) for event_id in new])
+    try:
+        await connection.execute_many(_INSERT, [(name, event_id, now_micros) for event_id in new])
+    except DuplicateKeyError as error:
+        raise UnavailableError(
+            "Another consumer has just handled one of these events.", reason="event_just_handled"
+        ) from error
     return list(new.values())
 
 

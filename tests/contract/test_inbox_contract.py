@@ -1,16 +1,17 @@
 """What the inbox does on every database: an event takes effect once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from services.runtime.broker.port import ReceivedMessage
-from services.runtime.database.port import Database
+from services.runtime.database.port import Connection, Database, Row
 from services.runtime.database_opening import open_database
-from services.runtime.errors import InvalidArgumentError
+from services.runtime.errors import InvalidArgumentError, UnavailableError
 from services.runtime.ids import new_id
 from services.runtime.inbox import only_new, prune
 from tests.support.clock import START, VirtualClock
@@ -89,6 +90,39 @@ async def test_of_two_who_handle_an_event_at_once_one_gets_it(database: Database
     results = await asyncio.gather(*(handle(database, message) for _ in range(5)), return_exceptions=True)
 
     assert [result for result in results if result == [message]] == [[message]]
+
+
+class Overtaken:
+    """A connection whose look into the inbox comes right before another consumer's commit."""
+
+    def __init__(self, connection: Connection, overtake: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        self.execute_many = connection.execute_many
+        self._fetch_in = connection.fetch_in
+        self._overtake = overtake
+
+    async def fetch_in(self, sql: str, in_: Sequence[object], *arguments: object) -> list[Row]:
+        rows = await self._fetch_in(sql, in_, *arguments)
+        await asyncio.create_task(self._overtake())
+        return rows
+
+
+@pytest.mark.parametrize(
+    "engine_url", [pytest.param(name, marks=pytest.mark.part(name)) for name in ("mysql", "mariadb")], indirect=True
+)
+async def test_who_is_overtaken_may_begin_again_and_then_knows(database: Database) -> None:
+    """SQLite's writers exclude each other, so that nobody is overtaken there."""
+    message = a_message()
+
+    async def be_overtaken() -> None:
+        async with database.transaction() as connection:
+            overtaken: Any = Overtaken(connection, lambda: handle(database, message))
+            await only_new(overtaken, "consumer", [message])
+
+    with pytest.raises(UnavailableError) as raised:
+        await be_overtaken()
+
+    assert raised.value.reason == "event_just_handled"
+    assert await handle(database, message) == []
 
 
 async def test_no_messages_are_fine(database: Database) -> None:
