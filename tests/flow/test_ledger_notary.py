@@ -139,6 +139,21 @@ async def test_a_new_key_is_vouched_for_by_the_one_before_it(book: NotarisedBook
         TrustedKeys.of([first, second], anchors=[])
 
 
+async def test_keys_stay_in_their_order_when_the_clock_is_set_back(book: NotarisedBook) -> None:
+    await book.commit(some_trade())
+    heads = [await book.sign()]
+    for number, name in enumerate(("second.json", "third.json")):
+        await book.clock.advance(-10)
+        add_signing_key(book.keys_folder, name, made_at_seconds=2**31 + number)
+        await book.commit([a.deposit()])
+        heads.append(await book.sign())
+
+    keys = await book.keys()
+    assert [key.kid for key in keys] == [head.key_id for head in heads]
+    assert [key.endorsed_by for key in keys] == [None, keys[0].kid, keys[1].kid]
+    TrustedKeys.of(keys).check_head(heads[-1])
+
+
 async def test_a_key_that_nobody_can_vouch_for_signs_nothing(book: NotarisedBook, tmp_path: Path) -> None:
     await book.commit(some_trade())
     await book.sign()

@@ -6,6 +6,7 @@ itself, after them in the same database's log: so no crash can take back what a 
 """
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -25,6 +26,9 @@ SIGN_SECONDS = 5.0
 
 NODES_OF_STEP_MAX = 16
 """Stored nodes of one step: 4,096 hashes, some 5 ms of computing between two turns of the event loop."""
+
+MICROSECOND = timedelta(microseconds=1)
+"""The step of instants in the database."""
 
 RECORD_HASH = "SELECT hash FROM records WHERE book_id = $1 AND sequence = $2"
 """The hash of one record, by primary key."""
@@ -95,7 +99,8 @@ class Notary:
             raise SigningKeysError(
                 f"The folder lacks the private key {known[-1].kid}, which must vouch for the new one."
             )
-        return endorse(endorser, active.public_bytes, now)
+        # Keys are read in this order, each after the one that vouches for it, wherever a clock was set back.
+        return endorse(endorser, active.public_bytes, max(now, known[-1].introduced_at + MICROSECOND))
 
     async def _sign(self, signer: SigningKey, size: int) -> SignedHead:
         book_id = self._book.book_id
