@@ -87,8 +87,12 @@ class RefundRows(Protocol):
         """Read a refund."""
         ...
 
-    async def newest(self, order_id: UUID) -> Refund | None:
-        """Read an order's newest refund: the one that a REFUNDING order waits for."""
+    async def pending(self, order_id: UUID) -> Refund | None:
+        """Read the refund that a REFUNDING order waits for."""
+        ...
+
+    async def newest_refused(self, order_id: UUID) -> Refund | None:
+        """Read the newest of an order's refunds that the ledger refused."""
         ...
 
     async def add(self, refund: Refund) -> None:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import UUID
 
-from services.orders.domain.refund import Refund
+from services.orders.domain.refund import Refund, RefundState
 from services.orders.outbound.order_mapping import Record, refund_of, rejection_columns
 from services.orders.outbound.tables import Tables
 from services.runtime.clock import to_micros
@@ -27,11 +27,16 @@ class SqlRefundRows:
         refunds = self._tables.refunds
         return await self._with_lines(await refunds.select().where(refunds.refund_id == refund_id))
 
-    async def newest(self, order_id: UUID) -> Refund | None:
-        """Read an order's newest refund."""
-        refunds = self._tables.refunds
-        query = refunds.select().where(refunds.order_id == order_id)
-        return await self._with_lines(await query.order_by(refunds.refund_id, ascending=False).limit(1))
+    async def pending(self, order_id: UUID) -> Refund | None:
+        """Read the refund that a REFUNDING order waits for.
+
+        Ids don't tell it: they are made by the clocks of several replicas.
+        """
+        return await self._newest(order_id, RefundState.PENDING)
+
+    async def newest_refused(self, order_id: UUID) -> Refund | None:
+        """Read the newest of an order's refunds that the ledger refused."""
+        return await self._newest(order_id, RefundState.REFUSED)
 
     async def add(self, refund: Refund) -> None:
         """Write a new refund."""
@@ -71,6 +76,11 @@ class SqlRefundRows:
                 refunds.updated_at: to_micros(refund.updated_at),
             }
         ).where(refunds.refund_id == refund.refund_id)
+
+    async def _newest(self, order_id: UUID, state: RefundState) -> Refund | None:
+        refunds = self._tables.refunds
+        query = refunds.select().where(refunds.order_id == order_id, refunds.state == state.value)
+        return await self._with_lines(await query.order_by(refunds.refund_id, ascending=False).limit(1))
 
     async def _with_lines(self, rows: list[dict[str, Any]]) -> Refund | None:
         if not rows:

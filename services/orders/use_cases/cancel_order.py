@@ -24,7 +24,7 @@ from services.orders.use_cases.once import (
     refuse,
     unless_refused,
 )
-from services.orders.use_cases.undo_order import begin_full_refund, refusal_of_newest_refund, undo_order
+from services.orders.use_cases.undo_order import begin_full_refund, refusal_of_last_refund, undo_order
 from services.runtime.clock import Clock
 
 PAID = frozenset({OrderState.SETTLED, OrderState.PARTIALLY_REFUNDED})
@@ -92,7 +92,7 @@ async def _answer(wanted: CancelOrder, *, store: Store) -> Answer:
     """Answer what it came to; an order that is still paid for had its refund refused."""
     async with store.transaction() as rows:
         order = wanted.actor.see(await rows.orders.find(wanted.order_id))
-        refusal = await refusal_of_newest_refund(order, rows) if order.state in PAID else None
+        refusal = await refusal_of_last_refund(order, rows) if order.state in PAID else None
         if refusal is None:
             await rows.keys.finish(wanted.request)
         else:

@@ -70,9 +70,9 @@ async def begin_full_refund(rows: Rows, order: Order, *, requested_by: UUID) -> 
     await rows.refunds.add(refund)
 
 
-async def refusal_of_newest_refund(order: Order, rows: Rows) -> RefusedError | None:
-    """Tell why the last try to give money back failed, if it did."""
-    refund = await rows.refunds.newest(order.order_id)
+async def refusal_of_last_refund(order: Order, rows: Rows) -> RefusedError | None:
+    """Tell why the last try to give all of the money back failed, if it did."""
+    refund = await rows.refunds.newest_refused(order.order_id)
     return refusal_of(refund) if refund is not None else None
 
 
@@ -109,7 +109,11 @@ async def _end_release(order: Order, hold: Hold, *, store: Store, clock: Clock, 
 
 
 async def _end_refund(order: Order, *, store: Store, ledger: Ledger, clock: Clock, by: str) -> Order:
-    refund = await _pending_refund(order, store=store)
+    async with store.transaction() as rows:
+        order = await rows.orders.find(order.order_id) or order
+        if order.state is not OrderState.REFUNDING:
+            return order
+        refund = await _pending_refund(rows, order)
     try:
         hold = await ledger.refund_capture(order, refund)
     except (RefusedError, InvalidArgumentError, NotFoundError) as no:
@@ -145,9 +149,8 @@ async def _refund_refused(
         return current
 
 
-async def _pending_refund(order: Order, *, store: Store) -> Refund:
-    async with store.transaction() as rows:
-        refund = await rows.refunds.newest(order.order_id)
+async def _pending_refund(rows: Rows, order: Order) -> Refund:
+    refund = await rows.refunds.pending(order.order_id)
     if refund is None:
         raise NotFoundError("The order waits for a refund that isn't there.", reason="refund_not_found")
     return refund

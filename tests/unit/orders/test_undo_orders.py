@@ -225,6 +225,38 @@ async def test_a_sellers_rest_is_the_sellers_own_lines(world: OrdersWorld) -> No
     assert [line.refunded_quantity for line in answer.order.lines] == [0, 1]
 
 
+async def a_refund_where_the_clock_is_ahead(world: OrdersWorld) -> UUID:
+    """Refund a piece of a new order, by a replica that makes ids of the future."""
+    placed = await world.place()
+    await world.settle()
+    await world.refund(placed.order.order_id, lines=((1, 1),), key="first")
+    async with world.database.transaction() as connection:
+        await connection.execute("UPDATE refunds SET refund_id = $1", UUID(int=2**128 - 1))
+        await connection.execute("UPDATE refund_lines SET refund_id = $1", UUID(int=2**128 - 1))
+    return placed.order.order_id
+
+
+async def test_a_refund_is_made_though_an_earlier_one_has_a_later_id(world: OrdersWorld) -> None:
+    order_id = await a_refund_where_the_clock_is_ahead(world)
+
+    answer = await world.refund(order_id, lines=((1, 1),), key="second")
+
+    assert answer.order.state is OrderState.PARTIALLY_REFUNDED
+    assert answer.order.refunded.amount_minor == 2_000
+    await world.assert_agreed()
+
+
+async def test_a_refused_cancellation_is_told_so_though_an_earlier_refund_has_a_later_id(world: OrdersWorld) -> None:
+    order_id = await a_refund_where_the_clock_is_ahead(world)
+    world.bank.poor_sellers.add(world.seller.user_id)
+
+    with pytest.raises(RefusedError) as refused:
+        await world.cancel(order_id)
+
+    assert refused.value.reason == "insufficient_funds"
+    assert (await world.order(order_id)).state is OrderState.PARTIALLY_REFUNDED
+
+
 async def test_the_same_refund_twice_is_one(world: OrdersWorld) -> None:
     placed = await world.place()
     await world.settle()
