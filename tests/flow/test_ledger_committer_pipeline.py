@@ -4,9 +4,12 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from services.ledger.commands.command import Command
 from services.ledger.commands.expire_hold import ExpireHold
 from services.ledger.committer.cache import BATCHES_KEPT, BookCache
+from services.ledger.committer.pipeline import Pace
 from services.ledger.domain.receipt import Receipt
 from tests.support.faulty_database import BEFORE_COMMIT, Fault
 from tests.support.ledger_commands import (
@@ -160,9 +163,10 @@ async def test_a_cache_that_forgets_all_the_time_changes_no_answer(tmp_path: Pat
         assert [await world.posted(person) for person in people] == [20] * 30
 
 
-async def test_the_cache_is_bounded_by_what_the_newest_batches_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pace", [EAGER, Pace(careful_batches=0)], ids=["planned ahead", "read under the lock"])
+async def test_the_cache_is_bounded_by_what_the_newest_batches_name(tmp_path: Path, pace: Pace) -> None:
     cache = BookCache(1, names_max=10, keys_max=10)
-    async with a_committer(tmp_path, batch_commands_max=1, cache=cache) as world:
+    async with a_committer(tmp_path, batch_commands_max=1, cache=cache, pace=pace) as world:
         await world.committer.submit(deposit(BUYER))
         for number in range(60):
             await world.committer.submit(deposit(an_id(f"person {number}"), 1))

@@ -243,6 +243,7 @@ class Pipeline:
         if settlement.wrote:
             self._on_commit()
         self._answer(batch, replies, began_at_seconds)
+        self._cache.trim()
 
     def _new_settlement(self) -> Settlement:
         return Settlement(self._writer, on_retry=self._metrics.retries.inc, trust_cache=self._is_leader())
