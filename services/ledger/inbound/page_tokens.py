@@ -7,7 +7,7 @@ filters is refused instead of skipping or repeating something. It is no secret a
 import base64
 import binascii
 from hashlib import sha256
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -16,12 +16,15 @@ from services.runtime.errors import InvalidArgumentError
 FILTERS_HASH_BYTES = 8
 """Enough against mistakes; nobody gains by forging one."""
 
+SEQUENCE_MAX = 2**63 - 1
+"""The largest position that is a number: the databases' columns hold no more."""
+
 Position = TypeVar("Position", int, str)
 
 
 class _Token(msgspec.Struct, array_like=True, frozen=True):
     filters_hash: bytes
-    position: int | str
+    position: Annotated[int, msgspec.Meta(ge=1, le=SEQUENCE_MAX)] | str
 
 
 def page_token(position: int | str, *filters: object) -> str:

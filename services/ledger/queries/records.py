@@ -64,6 +64,9 @@ WHERE p.book_id = $1 AND p.sequence IN ($in)
 REVERSALS_OF_RECORDS = "SELECT sequence, reversed_by FROM reversals WHERE book_id = $1 AND sequence IN ($in)"
 """Which of some records were undone, and by which. Locks nothing."""
 
+SEQUENCE_MAX = 2**63 - 1
+"""The largest sequence of a record: the database's column."""
+
 ROWS_SCANNED_MAX = 2000
 """How many records are looked at for one page: a filter that few pass must not read the whole journal."""
 
@@ -126,7 +129,8 @@ async def record_by_sequence(book: Book, sequence: int) -> JournalRecord:
         RecordNotFoundError: There is none.
     """
     async with book.database.snapshot() as connection:
-        rows = await connection.fetch_in(RECORDS_BY_SEQUENCE, [sequence], book.book_id)
+        sequences = [sequence] if 0 < sequence <= SEQUENCE_MAX else []
+        rows = await connection.fetch_in(RECORDS_BY_SEQUENCE, sequences, book.book_id)
         if not rows:
             raise RecordNotFoundError(f"There is no record {sequence}.")
         (record,) = await _complete(connection, book, rows)

@@ -22,7 +22,11 @@ def test_no_token_is_the_beginning_and_the_end_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["nonsense", "-1", "9" * 19, "é", page_token(42, AccountsFilter()), page_token("text", WANTED)]
+    "token",
+    [
+        *("nonsense", "-1", "9" * 19, "é", page_token(42, AccountsFilter()), page_token("text", WANTED)),
+        *(page_token(-1, WANTED), page_token(2**63, WANTED)),
+    ],
 )
 def test_a_token_of_another_request_or_of_nobody_is_refused(token: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from services.ledger.committer.committer import Committer, committing
+from services.ledger.domain.refusals import RecordNotFoundError
 from services.ledger.queries.accounts import accounts_page
 from services.ledger.queries.book import Book, book_head
-from services.ledger.queries.records import RecordsFilter, records_page
+from services.ledger.queries.records import RecordsFilter, record_by_sequence, records_page
 from services.ledger.queries.statement import statement_page
 from services.ledger.queries.wallet_events import wallet_events_after
 from services.ledger.wiring import MIGRATIONS
@@ -67,6 +68,14 @@ async def test_a_page_that_ends_with_the_statement_has_none_after_it(book: Book,
 
     assert (len(exact.lines), exact.next_after_account_sequence) == (2, 0)
     assert (beyond.lines, beyond.next_after_account_sequence) == ((), 0)
+
+
+@pytest.mark.parametrize("sequence", [-1, 0, 4, 2**63, 10**30])
+async def test_a_number_that_no_record_has_is_not_found(book: Book, committer: Committer, sequence: int) -> None:
+    await committer.submit(a.deposit())
+
+    with pytest.raises(RecordNotFoundError):
+        await record_by_sequence(book, sequence)
 
 
 async def test_records_of_an_account_that_pays_itself_come_in_pages_too(book: Book, committer: Committer) -> None:
