@@ -99,9 +99,12 @@ def everything_left(order: Order, *, seller_id: UUID | None = None) -> dict[int,
 
 
 def refundable_minor(order: Order) -> dict[int, int]:
-    """Tell by line number how much can still go back for the line; nothing before its sellers are paid."""
-    shares = _shares_of_capture(order)
-    return {line.line_number: _left_of(line, shares) for line in order.lines}
+    """Tell by line number how much can still go back for the line; nothing before its sellers are paid.
+
+    What the ledger gave back by itself, lines don't know of: no line has more left than the order.
+    """
+    shares, left_minor = _shares_of_capture(order), (order.captured - order.refunded).amount_minor
+    return {line.line_number: min(_left_of(line, shares), left_minor) for line in order.lines}
 
 
 def spread(order: Order, amount: Money, *, seller_id: UUID | None = None) -> dict[int, int]:

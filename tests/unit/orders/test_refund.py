@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from services.money import Money
 from services.orders.domain.order import CaptureMode, Order, OrderLine, begin_order
 from services.orders.domain.order_state import OrderState
-from services.orders.domain.refund import ExceedsCapturedError, everything_left, plan_refund, quantities_of
+from services.orders.domain.refund import (
+    ExceedsCapturedError,
+    everything_left,
+    plan_refund,
+    quantities_of,
+    refundable_minor,
+)
 from services.runtime.errors import InvalidArgumentError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,6 +79,17 @@ def test_legs_are_summed_by_seller() -> None:
     refund = plan_refund(order, everything_left(order), refund_id=UUID(int=3), requested_by=BY, now=NOW)
 
     assert [(seller.int, gross_minor) for seller, gross_minor in refund.legs()] == [(1, 70), (2, 530)]
+
+
+@pytest.mark.parametrize(("refunded_minor", "left"), [(0, {1: 500, 2: 70}), (540, {1: 30, 2: 30}), (570, {1: 0, 2: 0})])
+def test_no_line_shows_more_to_refund_than_the_ledger_left_of_the_order(
+    refunded_minor: int, left: dict[int, int]
+) -> None:
+    order = a_settled_order((500, 1, 1), (70, 1, 2))
+    if refunded_minor:
+        order = order.follow_refunds(Money(refunded_minor, "EUR"), "refunded_by_ledger", NOW)
+
+    assert refundable_minor(order) == left
 
 
 @pytest.mark.parametrize("quantities", [{1: 3}, {}], ids=["too many", "nothing"])
