@@ -16,9 +16,10 @@ from services.orders.hold_messages import hold_of
 from services.orders.outbound.ledger_calls import LedgerCalls
 from services.orders.outbound.ledger_guards import LedgerGuards
 from services.runtime.clock import to_micros
-from services.runtime.errors import NotFoundError
+from services.runtime.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from services.runtime.service_tokens import ServiceTokens
 from tradeflow.common.v1.money_pb2 import Money as MoneyMessage
+from tradeflow.common.v1.wallet_pb2 import Hold as HoldMessage
 from tradeflow.ledger.v1.commands_pb2 import Command, CommitHold, RefundCapture, ReserveFunds, VoidHold
 from tradeflow.ledger.v1.ledger_pb2 import RefundLeg
 from tradeflow.ledger.v1.ledger_service_pb2 import GetHoldRequest
@@ -54,7 +55,7 @@ class GrpcLedger:
         if order.capture is CaptureMode.MANUAL:
             command.expires_at.FromMicroseconds(to_micros(expires_at))
         receipt = await self._calls.execute(Command(reserve_funds=command, user_token=buyer_token))
-        return hold_of(receipt.hold, journal_sequence=receipt.journal_sequence)
+        return _answered(receipt.hold, journal_sequence=receipt.journal_sequence)
 
     async def commit_hold(self, order: Order) -> Hold:
         """Make the hold permanent."""
@@ -64,7 +65,7 @@ class GrpcLedger:
             wallet_id=str(order.buyer_id),
         )
         receipt = await self._calls.execute(Command(commit_hold=command))
-        return hold_of(receipt.hold, journal_sequence=receipt.journal_sequence)
+        return _answered(receipt.hold, journal_sequence=receipt.journal_sequence)
 
     async def void_hold(self, order: Order) -> Hold:
         """Release what remains; an unknown hold becomes a tombstone. Refused with `hold_captured`."""
@@ -74,7 +75,7 @@ class GrpcLedger:
             wallet_id=str(order.buyer_id),
         )
         receipt = await self._calls.execute(Command(void_hold=command))
-        return hold_of(receipt.hold, journal_sequence=receipt.journal_sequence)
+        return _answered(receipt.hold, journal_sequence=receipt.journal_sequence)
 
     async def refund_capture(self, order: Order, refund: Refund) -> Hold:
         """Give captured money back."""
@@ -88,7 +89,7 @@ class GrpcLedger:
             ],
         )
         receipt = await self._calls.execute(Command(refund_capture=command))
-        return hold_of(receipt.hold, journal_sequence=receipt.journal_sequence)
+        return _answered(receipt.hold, journal_sequence=receipt.journal_sequence)
 
     async def find_hold(self, order_id: UUID) -> Hold | None:
         """Tell the hold as it is now. None isn't final: void it to make it so."""
@@ -96,4 +97,16 @@ class GrpcLedger:
             reply = await self._calls.read(self._calls.stub.GetHold, GetHoldRequest(hold_id=str(order_id)))
         except NotFoundError:
             return None
-        return hold_of(reply.hold)
+        return _answered(reply.hold)
+
+
+def _answered(message: HoldMessage, *, journal_sequence: int = 0) -> Hold:
+    """Read the hold of an answer.
+
+    Raises:
+        UnavailableError: `malformed_hold`. What was asked is done all the same, so that it must not pass for a refusal.
+    """
+    try:
+        return hold_of(message, journal_sequence=journal_sequence)
+    except InvalidArgumentError as error:
+        raise UnavailableError(error.message, reason=error.reason) from error

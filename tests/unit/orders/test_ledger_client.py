@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -32,6 +32,7 @@ from tests.support.issuer import running_issuer
 from tests.support.orders_world import OrdersWorld
 from tradeflow.common.v1.problem_pb2 import Problem
 from tradeflow.common.v1.wallet_pb2 import HOLD_STATE_OPEN, Hold
+from tradeflow.common.v1.wallet_pb2 import HoldState as HoldStateMessage
 from tradeflow.ledger.v1 import ledger_service_pb2 as messages
 from tradeflow.ledger.v1.commands_pb2 import Command, Outcome, Receipt
 from tradeflow.ledger.v1.ledger_service_pb2_grpc import (
@@ -42,8 +43,12 @@ from tradeflow.ledger.v1.ledger_service_pb2_grpc import (
 
 @dataclass(kw_only=True)
 class ScriptedLedger(LedgerServiceServicer):
-    """Fails as `failures` say, one a call, and refuses as `refusals` say, one a command; otherwise holds are open."""
+    """Fails as `failures` say, one a call, and refuses as `refusals` say, one a command; otherwise holds are open.
 
+    Or in a `hold_state` that orders doesn't know yet.
+    """
+
+    hold_state: "HoldStateMessage.ValueType" = HOLD_STATE_OPEN
     failures: list[TradeFlowError] = field(default_factory=list)
     refusals: list[TradeFlowError] = field(default_factory=list)
     calls: list[tuple[Any, dict[str, str]]] = field(default_factory=list)
@@ -54,7 +59,7 @@ class ScriptedLedger(LedgerServiceServicer):
 
     async def GetHold(self, request: messages.GetHoldRequest, context: Any) -> messages.GetHoldResponse:  # noqa: N802
         self._called(request, context)
-        return messages.GetHoldResponse(hold=_open_hold(request.hold_id))
+        return messages.GetHoldResponse(hold=self._hold(request.hold_id))
 
     def _called(self, request: Any, context: Any) -> None:
         self.calls.append((request, dict(context.invocation_metadata())))
@@ -64,7 +69,7 @@ class ScriptedLedger(LedgerServiceServicer):
     def _outcome(self, command: Command) -> Outcome:
         if not self.refusals:
             return Outcome(
-                receipt=Receipt(hold=_open_hold(getattr(command, str(command.WhichOneof("command"))).hold_id))
+                receipt=Receipt(hold=self._hold(getattr(command, str(command.WhichOneof("command"))).hold_id))
             )
         error = self.refusals.pop(0)
         return Outcome(
@@ -77,9 +82,8 @@ class ScriptedLedger(LedgerServiceServicer):
             )
         )
 
-
-def _open_hold(hold_id: str) -> Hold:
-    return Hold(hold_id=hold_id, state=HOLD_STATE_OPEN, held_minor=7, remaining_minor=7)
+    def _hold(self, hold_id: str) -> Hold:
+        return Hold(hold_id=hold_id, state=self.hold_state, held_minor=7, remaining_minor=7)
 
 
 def a_ledger(*failures: TradeFlowError, refusals: list[TradeFlowError] | None = None) -> ScriptedLedger:
@@ -101,6 +105,17 @@ async def a_client(
         tokens = ServiceTokens(issuer.token_url, "orders", "secret", SystemClock())
         yield GrpcLedger(channel, tokens, deadline_seconds=deadline_seconds, guards=guards)
         await tokens.aclose()
+
+
+async def test_an_answer_that_a_newer_ledger_gives_is_no_refusal(world: OrdersWorld) -> None:
+    order = (await world.place()).order
+    ledger = a_ledger()
+    ledger.hold_state = cast("HoldStateMessage.ValueType", 99)
+    async with a_client(ledger) as client:
+        for call in (client.commit_hold(order), client.void_hold(order), client.find_hold(order.order_id)):
+            with pytest.raises(UnavailableError) as unavailable:
+                await call
+            assert unavailable.value.reason == "malformed_hold"
 
 
 async def test_reserving_says_who_calls_and_who_agrees(world: OrdersWorld) -> None:
