@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from services.runtime.clock import Clock, from_micros, to_micros
 from services.runtime.database.port import Database
 from services.runtime.ids import new_id
+from services.runtime.others_lease import OthersLease
 
 # Reads who publishes, and up to where it is published. Locks nothing.
 _READ = """
@@ -59,6 +60,7 @@ class RelayLease:
         self._fencing_token: int | None = None
         self._expires_at: datetime | None = None
         self._cursor_sequence: int | None = None
+        self._others_lease = OthersLease()
 
     @property
     def is_fresh(self) -> bool:
@@ -83,7 +85,7 @@ class RelayLease:
             cursor_sequence, holder, expires_at_micros, fencing_token = rows[0]
             now = self._clock.now()
             mine = holder == self._holder
-            if not mine and from_micros(expires_at_micros) > now:
+            if not mine and self._others_lease.lasts(rows[0], from_micros(expires_at_micros), now):
                 return False
             # Its own lease goes on, even past its end, when nobody took it meanwhile; any other is a new one.
             token = fencing_token if mine else fencing_token + 1
@@ -102,7 +104,9 @@ class RelayLease:
         cursor_sequence, holder, expires_at_micros, _ = rows[0]
         if holder != self._holder or self._cursor_is_written:
             self._cursor_sequence, self._cursor_is_written = cursor_sequence, True
-        return bool(holder != self._holder) and from_micros(expires_at_micros) > self._clock.now()
+        return bool(holder != self._holder) and self._others_lease.lasts(
+            rows[0], from_micros(expires_at_micros), self._clock.now()
+        )
 
     async def advance(self, sequence: int) -> bool:
         """Move the cursor, and write it if it is time; False when another relay has taken over."""

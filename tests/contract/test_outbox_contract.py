@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from services.runtime.database.port import Connection, Database, PoolUsage, Prep
 from services.runtime.database_opening import open_database
 from services.runtime.errors import UnavailableError
 from services.runtime.outbox import OutboxRelay, RelaySettings, append, append_numbered, read_packs
-from tests.support.clock import VirtualClock
+from tests.support.clock import START, VirtualClock
 from tests.support.fake_producer import FakeProducer
 from tests.support.faulty_database import AFTER_COMMIT, Fault, FaultyDatabase
 from tests.support.outbox import STREAM, an_event, cursor_of, payloads, publish_all, write
@@ -287,6 +288,22 @@ async def test_a_relay_that_was_paused_past_its_lease_changes_no_order(database:
     assert first_copies(log) == [str(number) for number in range(20)]
     assert cursor_before == cursor_after == 10
     assert await cursor_of(database) == 20
+
+
+async def test_a_relay_that_died_with_a_clock_ahead_is_waited_for_no_longer_than_a_minute(
+    database: Database, clock: VirtualClock
+) -> None:
+    producer = FakeProducer()
+    await write_numbers(database, range(2))
+    await publish_all(OutboxRelay(database, FakeProducer(), STREAM, VirtualClock(START + timedelta(days=1)), SETTINGS))
+    await write_numbers(database, range(2, 4))
+    successor = OutboxRelay(database, producer, STREAM, clock, SETTINGS)
+
+    assert await successor.publish_next() == 0
+    await clock.advance(61)
+    await publish_all(successor)
+
+    assert payloads(producer.log) == ["2", "3"]
 
 
 async def test_a_relay_that_takes_over_publishes_nothing_again(database: Database, clock: VirtualClock) -> None:

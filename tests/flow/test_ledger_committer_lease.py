@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from asyncio.subprocess import PIPE
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from services.runtime.background import background
 from services.runtime.clock import SystemClock
 from services.runtime.database.migrations import migrate
 from services.runtime.database.sqlite import SqliteDatabase
-from tests.support.clock import VirtualClock
+from tests.support.clock import START, VirtualClock
 from tests.support.faulty_database import BEFORE_COMMIT, Fault, FaultyDatabase
 from tests.support.ledger_commands import deposit
 from tests.support.ledger_committer import a_committer
@@ -59,6 +60,21 @@ async def test_a_leader_that_renews_stays_the_leader(tmp_path: Path) -> None:
         assert not await other.take()
 
     assert leader.fencing_token == token
+    await database.close()
+
+
+async def test_a_leader_with_a_clock_ahead_leads_while_it_renews_and_not_for_long_after(tmp_path: Path) -> None:
+    database, ahead, clock = await a_book(tmp_path), VirtualClock(START + timedelta(days=1)), VirtualClock()
+    leader, other = BookLease(database, 1, ahead), BookLease(database, 1, clock)
+
+    for _ in range(5):
+        await ahead.advance(30)
+        await clock.advance(30)
+        assert await leader.take()
+        assert not await other.take()
+    await clock.advance(61)
+
+    assert await other.take()
     await database.close()
 
 

@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from services.runtime.clock import Clock, from_micros, to_micros
-from services.runtime.database.port import Database
+from services.runtime.database.port import Database, Row
 from services.runtime.errors import UnavailableError
 from services.runtime.ids import new_id
+from services.runtime.others_lease import OthersLease
 
 logger = structlog.get_logger(__name__)
 
@@ -55,6 +56,7 @@ class BookLease:
         self._pause_seconds = lease_seconds / RENEWALS_A_LEASE
         self._holder = new_id().bytes
         self._expires_at: datetime | None = None
+        self._others_lease = OthersLease()
         self.fencing_token = 0
         """Rises with each new holder; this one's own once it held the lease."""
 
@@ -148,7 +150,11 @@ class BookLease:
     async def _is_anothers(self, now: datetime) -> bool:
         async with self._database.snapshot() as connection:
             rows = await connection.fetch(_READ, self._book_id)
-        return bool(rows) and rows[0][0] != self._holder and from_micros(rows[0][1]) > now
+        return bool(rows) and rows[0][0] != self._holder and self._lasts(rows[0], now)
+
+    def _lasts(self, row: Row, now: datetime) -> bool:
+        """Tell whether another committer's lease is to be waited for."""
+        return self._others_lease.lasts(row, from_micros(row[1]), now)
 
     async def _write(self, now: datetime) -> int | None:
         """Write the row, and return the fencing token; None when another committer came first."""
@@ -157,9 +163,9 @@ class BookLease:
             if not rows:
                 await connection.execute(_BEGIN, self._book_id, bytes(16))
                 rows = await connection.fetch(_LOCK, self._book_id)
-            holder, expires_at_micros, fencing_token = rows[0]
+            holder, _, fencing_token = rows[0]
             mine = holder == self._holder
-            if not mine and from_micros(expires_at_micros) > now:
+            if not mine and self._lasts(rows[0], now):
                 return None
             # Its own lease goes on, even past its end, when nobody took it meanwhile; any other is a new one.
             token = int(fencing_token) if mine else int(fencing_token) + 1

@@ -84,17 +84,20 @@ class SqlComparisonRows:
     async def take(
         self, scope: str, now: datetime, *, round_from: UUID, round_pause: timedelta
     ) -> ComparisonStep | None:
-        """Take the next step of a scope; None when another replica works on it, or its round was just over."""
+        """Take the next step of a scope; None when another replica works on it, or its round was just over.
+
+        What lies ahead was written by a clock that was wrong: nobody waits for it.
+        """
         await self._connection.execute(_BEGIN, scope.encode(), UUID(int=0))
         ((cursor, began_micros, compared_micros, taken_micros),) = await self._connection.fetch(_LOCK, scope.encode())
-        if taken_micros > to_micros(now):
+        taken_until = now + timedelta(seconds=STEP_SECONDS_MAX)
+        if to_micros(now) < taken_micros <= to_micros(taken_until):
             return None
         began_at = from_micros(began_micros)
         if began_micros == compared_micros:
-            if began_micros and now < began_at + round_pause:
+            if began_at <= now < began_at + round_pause:
                 return None
             cursor, began_at = round_from, now
-        taken_until = now + timedelta(seconds=STEP_SECONDS_MAX)
         await self._connection.execute(_TAKE, cursor, to_micros(began_at), to_micros(taken_until), scope.encode())
         rows = await self._connection.fetch(READ_SUMS, cursor, ORDERS_A_STEP_MAX)
         return ComparisonStep(

@@ -17,7 +17,7 @@ from services.orders.outbound.comparison_rows import ORDERS_A_STEP_MAX
 from services.orders.use_cases.reconcile_orders import Scope, reconcile_step
 from services.runtime.errors import UnavailableError
 from services.runtime.ids import first_id_of, new_id
-from tests.support.clock import START
+from tests.support.clock import START, VirtualClock
 from tests.support.crashes import Fuse, MortalLedger, MortalStore, ProcessDied
 from tests.support.orders_world import EVERYTHING, OrdersWorld, refund_credited
 
@@ -265,6 +265,19 @@ async def test_two_replicas_take_turns_and_a_step_that_took_too_long_moves_nothi
         await rows.comparisons.finish(slow)
 
     assert await world.recovery.progress() == before
+
+
+async def test_a_replica_with_a_clock_ahead_leaves_nobody_waiting(world: OrdersWorld) -> None:
+    await world.place()
+    ahead = VirtualClock(START + timedelta(days=1))
+    while await reconcile_step(EVERYTHING, store=world.store, ledger=world.ledger, clock=ahead):
+        pass
+
+    assert [step.compared for step in await world.reconcile()] == [1]
+
+    async with world.store.transaction() as rows:
+        await rows.comparisons.take("all", ahead.now(), round_from=UUID(int=0), round_pause=timedelta(seconds=1))
+    assert next(step.compared for step in await world.reconcile()) == 1
 
 
 async def test_a_round_goes_through_all_orders_step_by_step_and_the_next_one_waits(world: OrdersWorld) -> None:
