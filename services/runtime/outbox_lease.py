@@ -112,7 +112,7 @@ class RelayLease:
         """Move the cursor, and write it if it is time; False when another relay has taken over."""
         self._cursor_sequence, self._cursor_is_written = sequence, False
         written_at = self._cursor_written_at
-        if written_at is not None and self._clock.now() < written_at + self._cursor_every:
+        if written_at is not None and written_at <= self._clock.now() < written_at + self._cursor_every:
             return True
         return await self.write_cursor()
 

@@ -520,6 +520,19 @@ async def test_the_cursor_is_written_once_in_a_while_and_when_nothing_is_left(
     assert await cursor_of(database) == 4
 
 
+async def test_the_cursor_is_written_also_when_the_clock_was_set_back(database: Database, clock: VirtualClock) -> None:
+    settings = dataclasses.replace(SETTINGS, cursor_every_seconds=60)
+    relay = OutboxRelay(database, FakeProducer(), STREAM, clock, settings)
+    await write_numbers(database, range(1))
+    await relay.publish_next()
+    await write_numbers(database, range(1, 2))
+
+    await clock.advance(-3600)
+    await relay.publish_next()
+
+    assert await cursor_of(database) == 2
+
+
 async def test_a_relay_that_stops_says_how_far_it_came(database: Database, clock: VirtualClock) -> None:
     settings = dataclasses.replace(SETTINGS, cursor_every_seconds=3600, poll_seconds=3600)
     producer, successor = FakeProducer(), FakeProducer()
