@@ -1,7 +1,8 @@
 """Bounds on what a client may send, and how long it may take: neither the parser nor the server below has any.
 
 A client that sends a header a minute would keep its connection for good, and one header without an end would fill the
-memory. Sources: RFC 9110, section 15.5.9; RFC 6585, section 5.
+memory. Trailers go unread: the server below would take them for headers, behind those that a proxy in front has written.
+Sources: RFC 9110, sections 6.5.1 and 15.5.9; RFC 6585, section 5.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ BODY_SECONDS_MAX = 60.0
 """From there to the end of its body: a megabyte at 140 kbit/s."""
 
 HEAD_BYTES_MAX = 32 * 1024
-"""Request line and headers; a token has up to 8 KiB, and proxies pass on about this much."""
+"""Request line and headers, and trailers; a token has up to 8 KiB, and proxies pass on about this much."""
 
 
 class BoundedRequests(HttpToolsProtocol):
@@ -28,6 +29,7 @@ class BoundedRequests(HttpToolsProtocol):
     head_seconds_max: ClassVar[float] = HEAD_SECONDS_MAX
     body_seconds_max: ClassVar[float] = BODY_SECONDS_MAX
     _head_bytes: int = 0
+    """What came since the last byte of a body, or of a request."""
     _is_in_head: bool = True
     _patience: asyncio.TimerHandle | None = None
 
@@ -43,8 +45,8 @@ class BoundedRequests(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and refuse headers that have no end."""
+        self._head_bytes += len(data)
         super().data_received(data)
-        self._head_bytes = self._head_bytes + len(data) if self._is_in_head else 0
         if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self.send_400_response("The headers are too long.")
 
@@ -54,16 +56,28 @@ class BoundedRequests(HttpToolsProtocol):
         self._is_in_head = True
         self._wait(self.head_seconds_max)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, and leave a trailer."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Let a request of a sane size begin; its body has to come soon."""
         self._is_in_head = False
+        self._head_bytes = 0
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES_MAX:
             raise ValueError("the headers are too long")  # the parser's caller answers 400
         self._wait(self.body_seconds_max)
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body; how long that gets is bounded by who reads it."""
+        self._head_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """Wait for nothing: the answer's time is bounded elsewhere, and the next request's by the idle time."""
+        self._head_bytes = 0
         self._wait_no_longer()
         super().on_message_complete()
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from litestar import post
+from litestar import Request, post
 from litestar.params import JSONBody
 
 from services.runtime.health import Health
@@ -26,12 +27,17 @@ async def take(data: JSONBody[dict[str, int]]) -> dict[str, int]:
     return data
 
 
+@post("/whence", opt=PUBLIC, status_code=200)
+async def whence(request: Request[Any, Any, Any]) -> list[str]:
+    return request.headers.getall("x-forwarded-for")
+
+
 @pytest_asyncio.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     received.clear()
     monkeypatch.setattr(BoundedRequests, "head_seconds_max", 1.0)
     monkeypatch.setattr(BoundedRequests, "body_seconds_max", 1.0)
-    app = create_http_app(title="Bounds", route_handlers=[take], verifier=None, health=Health())
+    app = create_http_app(title="Bounds", route_handlers=[take, whence], verifier=None, health=Health())
     async with serving_http(app, "127.0.0.1", 0) as url:
         yield int(url.rpartition(":")[2])
 
@@ -104,6 +110,26 @@ async def test_headers_that_are_too_long_are_refused(port: int, sent: bytes) -> 
     answer = await answer_to(port, sent)
 
     assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+
+
+async def test_a_trailer_is_no_header(port: int) -> None:
+    sent = b"POST /whence HTTP/1.1\r\nhost: x\r\nx-forwarded-for: 192.0.2.1\r\ntransfer-encoding: chunked\r\n"
+
+    answer = await answer_to(port, sent + CLOSING + b"\r\n\r\n0\r\nx-forwarded-for: 192.0.2.99\r\n\r\n")
+
+    assert answer.endswith(b'["192.0.2.1"]')
+
+
+@pytest.mark.parametrize("trailer", [b"x-endless: ", b"x: y\r\n"], ids=["a trailer without an end", "many trailers"])
+async def test_trailers_have_an_end_too(port: int, monkeypatch: pytest.MonkeyPatch, trailer: bytes) -> None:
+    monkeypatch.setattr(BoundedRequests, "body_seconds_max", 600.0)
+    sent = a_request(b"transfer-encoding: chunked", body=b"8\r\n" + BODY + b"\r\n0\r\n")
+
+    async with asyncio.timeout(20):
+        answer = await answer_to(port, sent + trailer + trailer * (HEAD_BYTES_MAX * 10))
+
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    assert received == []
 
 
 @pytest.mark.parametrize(
