@@ -1,7 +1,8 @@
 """Bounds on what a client may send, and how long it may take: neither the parser nor the server below has any.
 
 A client that sends a header a minute would keep its connection for good, and one header without an end would fill the
-memory. Trailers go unread: the server below would take them for headers, behind those that a proxy in front has written.
+memory; one that doesn't read would keep its answer, and behind the proxy a connection to the service that gives it.
+Trailers go unread: the server below would take them for headers, behind those that a proxy in front has written.
 Sources: RFC 9110, sections 6.5.1 and 15.5.9; RFC 6585, section 5.
 """
 
@@ -19,6 +20,9 @@ HEAD_SECONDS_MAX = 15.0
 BODY_SECONDS_MAX = 60.0
 """From there to the end of its body: a megabyte at 140 kbit/s."""
 
+UNREAD_SECONDS_MAX = 60.0
+"""How long an answer may wait until its client reads some 50 KiB more of it."""
+
 HEAD_BYTES_MAX = 32 * 1024
 """Request line and headers, and trailers; a token has up to 8 KiB, and proxies pass on about this much."""
 
@@ -28,10 +32,12 @@ class BoundedRequests(HttpToolsProtocol):
 
     head_seconds_max: ClassVar[float] = HEAD_SECONDS_MAX
     body_seconds_max: ClassVar[float] = BODY_SECONDS_MAX
+    unread_seconds_max: ClassVar[float] = UNREAD_SECONDS_MAX
     _head_bytes: int = 0
     """What came since the last byte of a body, or of a request."""
     _is_in_head: bool = True
     _patience: asyncio.TimerHandle | None = None
+    _reader_patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base class
         """Wait for the first request."""
@@ -41,6 +47,7 @@ class BoundedRequests(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._wait_no_longer()
+        self._wait_for_reader_no_longer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -81,6 +88,16 @@ class BoundedRequests(HttpToolsProtocol):
         self._wait_no_longer()
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """Let the answer wait for its reader, for a while."""
+        super().pause_writing()
+        self._reader_patience = self.loop.call_later(self.unread_seconds_max, self._give_reader_up)
+
+    def resume_writing(self) -> None:
+        """Go on: the reader has read."""
+        self._wait_for_reader_no_longer()
+        super().resume_writing()
+
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to the WebSocket's own bounds."""
         self._wait_no_longer()
@@ -98,3 +115,12 @@ class BoundedRequests(HttpToolsProtocol):
     def _give_up(self) -> None:
         logger.info("slow_request_ended", in_headers=self._is_in_head, peer=self.client and self.client[0])
         self.transport.close()
+
+    def _wait_for_reader_no_longer(self) -> None:
+        if self._reader_patience is not None:
+            self._reader_patience.cancel()
+            self._reader_patience = None
+
+    def _give_reader_up(self) -> None:
+        logger.info("slow_reader_ended", peer=self.client and self.client[0])
+        self.transport.abort()  # a close would wait for the reader too

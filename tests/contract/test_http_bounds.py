@@ -1,13 +1,15 @@
 """Requests that are too slow, too long or read differently by different servers: on real sockets, byte by byte."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from litestar import Request, post
+from litestar import Request, get, post
 from litestar.params import JSONBody
+from litestar.response import Stream
 
 from services.runtime.health import Health
 from services.runtime.http_app import create_http_app
@@ -18,7 +20,12 @@ from services.runtime.http_server import serving_http
 ENDED_SECONDS_MAX = 60.0
 """How long the end of a connection may take to come on a busy machine."""
 
+PIECE_BYTES = 64 * 1024
+"""1,024 of them fit into no buffer on the way."""
+
 received: list[dict[str, int]] = []
+
+sent_all = asyncio.Event()
 
 
 @post("/take", opt=PUBLIC, status_code=200)
@@ -32,12 +39,24 @@ async def whence(request: Request[Any, Any, Any]) -> list[str]:
     return request.headers.getall("x-forwarded-for")
 
 
+@get("/long", opt=PUBLIC)
+async def long() -> Stream:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(1024):
+            yield bytes(PIECE_BYTES)
+        sent_all.set()
+
+    return Stream(pieces())
+
+
 @pytest_asyncio.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     received.clear()
+    sent_all.clear()
     monkeypatch.setattr(BoundedRequests, "head_seconds_max", 1.0)
     monkeypatch.setattr(BoundedRequests, "body_seconds_max", 1.0)
-    app = create_http_app(title="Bounds", route_handlers=[take, whence], verifier=None, health=Health())
+    monkeypatch.setattr(BoundedRequests, "unread_seconds_max", 1.0)
+    app = create_http_app(title="Bounds", route_handlers=[take, whence, long], verifier=None, health=Health())
     async with serving_http(app, "127.0.0.1", 0) as url:
         yield int(url.rpartition(":")[2])
 
@@ -82,6 +101,22 @@ async def test_who_sends_too_slowly_is_cut_off(port: int, sent: bytes) -> None:
 
     assert not answer.startswith(b"HTTP/1.1 2")
     assert received == []
+
+
+async def test_who_does_not_read_keeps_no_answer(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as reader:
+        reader.sendall(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n")
+
+        async with asyncio.timeout(ENDED_SECONDS_MAX):
+            await sent_all.wait()
+
+
+async def test_who_reads_all_the_time_gets_a_long_answer_whole(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedRequests, "unread_seconds_max", 5.0)
+
+    answer = await answer_to(port, b"GET /long HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+
+    assert answer.count(bytes(PIECE_BYTES)) >= 1024
 
 
 async def test_an_idle_connection_is_kept_after_its_answer(port: int) -> None:
