@@ -3,16 +3,31 @@
 A name is resolved once for each delivery, and the address that was checked is the one that is called: a name that
 answers differently the second time (DNS rebinding) leads nowhere else.
 
-Source: OWASP Server-Side Request Forgery Prevention Cheat Sheet; RFC 6890 (special-purpose addresses); RFC 6052,
-section 2.1 (NAT64).
+Source: OWASP Server-Side Request Forgery Prevention Cheat Sheet; RFC 6890 (special-purpose addresses, in a registry of
+IANA); RFC 6052, section 2.1 (NAT64); RFC 8215 (NAT64 of a network's own); RFC 3879 (site-local addresses).
 """
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 from services.runtime.errors import RefusedError, UnavailableError
+
+RESERVED: Final = tuple(
+    ip_network(network)
+    for network in (
+        "192.0.0.0/24",
+        "::/96",
+        "::ffff:0:0:0/96",
+        "64:ff9b:1::/48",
+        "3fff::/20",
+        "5f00::/16",
+        "fec0::/10",
+    )
+)
+"""What Python's own list lets pass, or did in versions that are in use: a cloud's metadata, IPv4 addresses in wrappings
+that only private networks unpack, documentation, segment routing, and what was private before `fc00::/7`."""
 
 NAT64: Final = IPv6Network("64:ff9b::/96")
 """IPv4 addresses as an IPv6 network sees them: the last four bytes are the address."""
@@ -32,7 +47,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             inside = IPv4Address(address.packed[-4:])
         if inside is not None:
             return is_public(inside)
-    return address.is_global and not address.is_multicast
+    is_reserved = any(address in network for network in RESERVED)
+    return address.is_global and not address.is_multicast and not is_reserved
 
 
 async def address_of(host: str, port: int, *, private_allowed: bool, timeout_seconds: float) -> str:

@@ -57,6 +57,8 @@ class HttpWebhookSender:
             return Attempt(status=0, error=error.reason)
         except TimeoutError:
             return Attempt(status=0, error="timeout")
+        except (httpx.InvalidURL, UnicodeError):
+            return Attempt(status=0, error="invalid_url")
         except httpx.HTTPError as error:
             return Attempt(status=0, error=f"{type(error).__name__}: {error}")
 

@@ -131,6 +131,14 @@ async def test_nobody_listening_is_a_failed_attempt(sender: HttpWebhookSender) -
     assert (attempt.status, "ConnectError" in attempt.error) == (0, True)
 
 
+@pytest.mark.parametrize("host", ["256.1.1.1", "01.2.3.4", "[v1.a]", "xn--a.example", "xn--", "a..example", "a%00"])
+async def test_an_address_that_leads_nowhere_is_a_failed_attempt(sender: HttpWebhookSender, host: str) -> None:
+    attempt = await sender.send(a_delivery(f"https://{host}/"), secrets=[SECRET], now=now())
+
+    assert attempt.status == 0
+    assert attempt.error in {"invalid_url", "name_not_resolved"}
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0", "2130706433", "[::ffff:127.0.0.1]"])
 async def test_a_private_address_is_never_called(receiver: WebhookReceiver, host: str) -> None:
     sender = HttpWebhookSender(timeout_seconds=5, private_addresses_allowed=False)
@@ -163,6 +171,13 @@ async def test_a_private_address_is_never_called(receiver: WebhookReceiver, host
         ("64:ff9b::a00:1", False),
         ("64:ff9b::5db8:d70e", True),
         ("2002:a00:1::", False),
+        ("192.0.0.192", False),
+        ("::a00:1", False),
+        ("::ffff:0:a00:1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("fec0::1", False),
+        ("3fff::1", False),
+        ("5f00::1", False),
     ],
 )
 def test_an_address_is_public_however_it_is_wrapped(address: str, public: bool) -> None:  # noqa: FBT001 - a table
