@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -12,7 +12,7 @@ from services.orders.domain.actor import Actor
 from services.orders.domain.order import CaptureMode
 from services.orders.domain.webhook import Delivery, DeliveryState, EndpointNotFoundError, WebhookEndpoint
 from services.orders.outbound.webhook_overview import redrive_all, undelivered
-from services.orders.use_cases.deliver_webhooks import TAKEN_FOR, Delivered, deliver_webhooks
+from services.orders.use_cases.deliver_webhooks import REST, TAKEN_FOR, Delivered, deliver_webhooks
 from services.orders.use_cases.keep_webhooks import (
     redrive_webhooks,
     register_webhook,
@@ -21,6 +21,7 @@ from services.orders.use_cases.keep_webhooks import (
     show_deliveries,
     show_webhooks,
 )
+from services.orders.webhook_ports import Attempt, TakenDelivery
 from services.runtime.errors import NotFoundError, RefusedError, UnavailableError
 from tests.support.crashes import ProcessDied
 from tests.support.fake_endpoints import FakeEndpoints
@@ -35,6 +36,20 @@ LATER_SECONDS = 7 * 3_600
 async def world(engine_url: str) -> AsyncIterator[OrdersWorld]:
     async with orders_world(engine_url) as world:
         yield world
+
+
+class SlowEndpoints(FakeEndpoints):
+    """They take everything, and their time."""
+
+    SECONDS = 9
+
+    def __init__(self, world: OrdersWorld) -> None:
+        super().__init__()
+        self._clock = world.clock
+
+    async def send(self, taken: TakenDelivery, *, secrets: Sequence[bytes], now: datetime) -> Attempt:
+        await self._clock.advance(self.SECONDS)
+        return await super().send(taken, secrets=secrets, now=now)
 
 
 async def listen(world: OrdersWorld, merchant: Actor | None = None) -> WebhookEndpoint:
@@ -178,6 +193,24 @@ async def test_a_failing_endpoint_holds_nobody_else_up(world: OrdersWorld) -> No
     assert (await deliver(world, endpoints)).delivered == 3
     (endpoint,) = await show_webhooks(merchant_id=bad.merchant_id, store=world.store)
     assert endpoint.failures == 0
+
+
+async def test_an_endpoint_that_answers_slowly_leaves_the_pass_to_others(world: OrdersWorld) -> None:
+    endpoint, endpoints = await listen(world), SlowEndpoints(world)
+    for number in range(3):
+        await world.place(key=f"key-{number}", lines=(("tea", 1),))
+
+    first = await deliver(world, endpoints)
+    at_once = await deliver(world, endpoints)
+    await world.clock.advance(REST.total_seconds())
+    second = await deliver(world, endpoints)
+
+    assert (first.taken, first.delivered, first.failed) == (3, 1, 0)
+    assert (at_once.taken, second.delivered) == (0, 1)
+    waiting = [one for one in await deliveries(world, endpoint) if one.state is DeliveryState.PENDING]
+    assert [(one.attempts, one.error) for one in waiting] == [(0, "")]
+    (listed,) = await show_webhooks(merchant_id=endpoint.merchant_id, store=world.store)
+    assert listed.failures == 0
 
 
 async def test_replicas_share_what_is_due(world: OrdersWorld) -> None:

@@ -2,6 +2,7 @@
 
 Endpoints are called side by side, one endpoint's messages one after the other. The first failure of an endpoint leaves
 its other messages for later, so that one that hangs costs a single deadline in each pass, and nobody else waits for it.
+One that answers slowly has its turn in a pass, and what is left of its messages comes after a rest.
 A process that dies in between leaves its deliveries taken for a while: they are sent again, under the same ids.
 """
 
@@ -27,6 +28,12 @@ DELIVERIES_A_PASS_MAX = 64
 
 TAKEN_FOR = timedelta(minutes=15)
 """How long a delivery belongs to who took it: longer than a pass of one endpoint's messages, at a deadline each."""
+
+TURN = timedelta(seconds=5)
+"""How long a pass goes on with one endpoint: the others' next messages wait for the end of the pass."""
+
+REST = timedelta(seconds=1)
+"""How long what is left then waits: the passes meanwhile take what others have waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +80,15 @@ async def _deliver_to_one(
     group: Sequence[TakenDelivery], *, store: Store, sender: WebhookSender, clock: Clock, attempts_max: int
 ) -> Delivered:
     tried: list[_Tried] = []
-    failed = False
+    began_at = clock.now()
+    is_over = False
     for taken in group:
-        if failed:
+        if is_over:
             tried.append(_Tried(taken, None))
             continue
         now = clock.now()
         attempt = await sender.send(taken, secrets=taken.endpoint.secrets(now), now=now)
-        failed = not attempt.succeeded
+        is_over = not attempt.succeeded or clock.now() - began_at >= TURN
         tried.append(_Tried(taken, attempt))
     return await _write(tried, store=store, now=clock.now(), attempts_max=attempts_max)
 
@@ -90,7 +98,8 @@ async def _write(tried: Sequence[_Tried], *, store: Store, now: datetime, attemp
     endpoint = tried[0].taken.endpoint
     failed = [one for one in tried if one.attempt is not None and not one.attempt.succeeded]
     failures = endpoint.failures + 1 if failed else 0
-    resumes_at = now + _pause(failures - 1, LONGEST_ENDPOINT_PAUSE_SECONDS) if failed else now
+    leaves_some = tried[-1].attempt is None
+    resumes_at = now + (_pause(failures - 1, LONGEST_ENDPOINT_PAUSE_SECONDS) if failed else REST)
     died = 0
     async with store.transaction() as rows:
         for one in tried:
@@ -104,7 +113,7 @@ async def _write(tried: Sequence[_Tried], *, store: Store, now: datetime, attemp
             else:
                 due_at = now + _pause(one.taken.attempts, LONGEST_PAUSE_SECONDS)
                 await rows.webhooks.finish(one.taken, one.attempt, DeliveryState.PENDING, due_at=due_at, now=now)
-        if failures or endpoint.failures:
+        if failures or endpoint.failures or leaves_some:
             await rows.webhooks.judge(endpoint, failures=failures, resumes_at=resumes_at)
     delivered = sum(one.attempt is not None and one.attempt.succeeded for one in tried)
     return Delivered(delivered=delivered, failed=len(failed), died=died)
