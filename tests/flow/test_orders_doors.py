@@ -177,12 +177,15 @@ BAD_QUERIES = [
     ("orders?cursor=tea", "cursor_malformed"),
     ("orders?state=LOST", "unknown_state"),
     ("orders?role=king", "validation_failed"),
+    ("sales?placed_from=2026-01-01T00:00:00", "instant_malformed"),
+    ("sales?placed_from=0001-01-01T00:00:00%2B01:00", "instant_malformed"),
+    ("sales?placed_until=9999-12-31T23:59:59-01:00", "instant_malformed"),
 ]
 
 
 async def test_a_list_asked_for_wrongly_is_invalid(shop: Shop) -> None:
     for query, why in BAD_QUERIES:
-        assert reason(await shop.call("GET", f"/api/v1/{query}")) == (400, why), query
+        assert reason(await shop.call("GET", f"/api/v1/{query}", token=shop.merchant)) == (400, why), query
 
 
 async def test_while_the_ledger_is_away_an_order_waits(shop: Shop) -> None:

@@ -118,12 +118,13 @@ def instant_of(text: str) -> datetime | None:
     if not text:
         return None
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
+        told = datetime.fromisoformat(text)
+        instant = None if told.tzinfo is None else told.astimezone(UTC)
+    except (ValueError, OverflowError):
         instant = None
-    if instant is None or instant.tzinfo is None or instant.astimezone(UTC) < EPOCH:
+    if instant is None or instant < EPOCH:
         raise InvalidArgumentError("An instant is as 2026-01-31T12:00:00Z.", reason="instant_malformed")
-    return instant.astimezone(UTC)
+    return instant
 
 
 def _malformed_cursor() -> InvalidArgumentError:
