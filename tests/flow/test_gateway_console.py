@@ -116,6 +116,7 @@ async def test_on_https_the_cookie_travels_on_https_alone(tmp_path: Path) -> Non
         {},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": "{own}", "Sec-Fetch-Site": "cross-site"},
         {"Origin": "{own}", "Sec-Fetch-Site": "same-site"},
         {"Origin": "{own}.evil.example"},
