@@ -65,6 +65,11 @@ def register_assets(assets: Mapping[str, int]) -> None:
     _EXPONENTS.update(check_assets(assets))
 
 
+def exponents() -> Mapping[str, int]:
+    """List the assets that this process knows, with their exponents."""
+    return dict(_EXPONENTS)
+
+
 class CurrencyMismatchError(InvalidArgumentError):
     """Amounts of two assets met where one was needed."""
 

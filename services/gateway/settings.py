@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.asset_settings import AssetExponents
 from services.gateway.access_tokens import OWN_CLIENT_ID
 from services.gateway.external_issuers import ISSUERS_MAX, ExternalIssuer, distinct
 from services.gateway.rate_limits_file import RateLimit, distinctly_named
@@ -136,6 +137,9 @@ class GatewaySettings(GrpcClientSettings):
 
     drain_seconds_max: float = Field(default=3.0, ge=0)
     """How long connections get to leave at shutdown after they were told."""
+
+    assets: AssetExponents = Field(default_factory=dict)
+    """Assets beside ISO 4217's, each with its decimal places, such as {"PTS": 0}; the same in every service."""
 
     demo_top_ups: bool = False
     """Whether the console gives users money out of nothing: for trying out, and never elsewhere."""

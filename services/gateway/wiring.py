@@ -48,6 +48,7 @@ from services.gateway.revocation import Revocations
 from services.gateway.settings import GatewaySettings
 from services.gateway.wallet_feed import WalletFeed
 from services.gateway.wallet_session import SessionParts
+from services.money import register_assets
 from services.runtime.background import background
 from services.runtime.broker.opening import open_broker
 from services.runtime.broker.port import Broker
@@ -114,6 +115,7 @@ async def running(
         InvalidArgumentError: The broker's URL is of a kind that isn't supported.
         OSError: The port is taken.
     """
+    register_assets(settings.assets)
     async with AsyncExitStack() as stack:
         broker = open_broker(settings.broker_url)
         stack.push_async_callback(broker.close)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.money import exponents
 from tests.support.console_tab import ConsoleTab, OpenTab
 
 pytestmark = [pytest.mark.part("chromium"), pytest.mark.timeout(300)]
@@ -35,6 +36,8 @@ async def test_amounts_are_written_from_whole_numbers(tab: ConsoleTab) -> None:
           it.formatMoney({amount_minor: 1050, currency: "JPY"}), it.formatMoney({amount_minor: 7, currency: "POINTS"}),
           it.formatMoney({amount_minor: 9007199254740991, currency: "EUR"}),
           it.formatMoney({amount_minor: 300, currency: "EUR"}, {sign: true}), it.decimal(-7, 3),
+          it.formatMoney({amount_minor: 100000, currency: "HUF"}), it.formatMoney({amount_minor: 1500, currency: "IQD"}),
+          it.formatMoney({amount_minor: -1500, currency: "KWD"}),
         ]""",
     )
 
@@ -46,7 +49,20 @@ async def test_amounts_are_written_from_whole_numbers(tab: ConsoleTab) -> None:
         "€90,071,992,547,409.91",
         "+€3.00",
         "-0.007",
+        "HUF\xa01,000.00",
+        "IQD\xa01.500",
+        "-KWD\xa01.500",
     ]
+
+
+async def test_each_currency_has_the_digits_that_the_ledger_gives_it(tab: ConsoleTab) -> None:
+    codes = sorted(exponents())
+
+    digits = await ask(tab, "money", f"{codes}.map((code) => it.fractionDigits(code))")
+    read = await ask(tab, "money", "['HUF', 'IQD', 'CLF'].map((code) => it.parseMoney('1000', code).amount_minor)")
+
+    assert dict(zip(codes, digits, strict=True)) == exponents()
+    assert read == [100_000, 1_000_000, 10_000_000]
 
 
 async def test_amounts_are_read_as_people_write_them_or_not_at_all(tab: ConsoleTab) -> None:

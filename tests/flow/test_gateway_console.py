@@ -1,11 +1,13 @@
 """The console's doors: its files, its session in a cookie, what operators see, and money for trying out."""
 
 import gzip
+import html
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from services.gateway.inbound.console_session import COOKIE
@@ -47,6 +49,20 @@ async def test_the_page_is_asked_about_each_time_and_its_files_never_again(world
         assert answer.status_code == 200, file
         assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_the_page_is_told_how_many_decimal_places_each_asset_has(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, assets={"PTS": 0}) as world:
+        page = (await world.http.get("/")).text
+
+    told = msgspec.json.decode(html.unescape(re.findall(r'"tradeflow-settings" content="([^"]+)"', page)[0]))
+    assert {code: told["exponents"][code] for code in ("EUR", "HUF", "JPY", "KWD", "PTS")} == {
+        "EUR": 2,
+        "HUF": 2,
+        "JPY": 0,
+        "KWD": 3,
+        "PTS": 0,
+    }
 
 
 async def test_the_policy_allows_nothing_inline_and_nobody_else(world: GatewayWorld) -> None:

@@ -17,6 +17,7 @@ from services.gateway.inbound.proxy import Proxy
 from services.gateway.inbound.sign_ins import SignIns
 from services.gateway.ports import CodeIssuer, Identities
 from services.gateway.revocation import Revocations
+from services.money import exponents
 from services.runtime.jwt import TokenVerifier
 
 
@@ -46,6 +47,7 @@ def console_routes(parts: ConsoleParts) -> list[HTTPRouteHandler]:
     told = ConsoleSettings(
         top_up_minor_max=TOP_UP_MINOR_MAX if parts.demo_top_ups else 0,
         trace_url=parts.trace_url,
+        exponents=exponents(),
         issuers=tuple(SignInButton(name=issuer.name, title=issuer.title) for issuer in asked),
     )
     top_ups = console_top_up_routes(proxy=parts.proxy, issuer=parts.issuer, ledger_url=parts.ledger_url)

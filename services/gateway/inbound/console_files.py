@@ -80,6 +80,8 @@ class ConsoleSettings(msgspec.Struct, frozen=True):
     """The largest demo top-up; 0 where there are none."""
     trace_url: str
     """Where a trace can be looked at, with `{trace_id}` in it; empty where nowhere."""
+    exponents: Mapping[str, int] = {}
+    """How many decimal places each asset has: browsers write some of ISO 4217's with fewer."""
     issuers: tuple[SignInButton, ...] = ()
     """What else there is to sign in with than a password."""
 

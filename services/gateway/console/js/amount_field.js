@@ -2,7 +2,7 @@
 
 import { FieldError, field, select } from "./form.js";
 import { h } from "./dom.js";
-import { parseMoney } from "./money.js";
+import { decimal, fractionDigits, parseMoney } from "./money.js";
 
 /** What is offered; the ledger knows more. */
 export const CURRENCIES = ["EUR", "USD", "GBP", "CHF", "JPY", "SEK", "PLN"];
@@ -18,6 +18,7 @@ export function amountFields(currency = "EUR", hint) {
 /** @param {Record<string, string>} values Of a form. */
 export function amountOf({ amount, currency }) {
   const money = parseMoney(amount, currency);
-  if (money === null) throw new FieldError("amount", `Enter an amount in ${currency}, such as 12.50, above zero.`.replace("12.50", currency === "JPY" ? "1250" : "12.50"));
+  const example = decimal(1250, fractionDigits(currency));
+  if (money === null) throw new FieldError("amount", `Enter an amount in ${currency}, such as ${example}, above zero.`);
   return money;
 }

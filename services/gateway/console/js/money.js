@@ -3,15 +3,17 @@
  * no amount ever is a floating-point number of euros.
  */
 
+import { settings } from "./settings.js";
+
 /** @typedef {{amount_minor: number, currency: string}} Money */
 
 /**
- * Tells how many digits of a currency stand behind the point.
+ * Tells how many digits of a currency stand behind the point: as the ledger has it. Browsers leave the forints' and some
+ * others' away, since no coins are made of them. What nobody here knows is written in whole minor units.
  * @param {string} currency
  */
 export function fractionDigits(currency) {
-  const format = formatOf(currency);
-  return format === null ? 0 : format.resolvedOptions().maximumFractionDigits;
+  return settings.exponents[currency] ?? 0;
 }
 
 /**
@@ -20,9 +22,9 @@ export function fractionDigits(currency) {
  * @param {{sign?: boolean}} [options] `sign`: write a plus too.
  */
 export function formatMoney({ amount_minor: minor, currency }, { sign = false } = {}) {
-  const format = formatOf(currency, sign);
-  if (format === null) return `${sign && minor > 0 ? "+" : ""}${minor} ${currency}`;
-  return format.format(/** @type {any} */ (decimal(minor, fractionDigits(currency))));
+  const { format, isNamed } = formatOf(currency, sign);
+  const text = format.format(/** @type {any} */ (decimal(minor, fractionDigits(currency))));
+  return isNamed ? text : `${text} ${currency}`;
 }
 
 /**
@@ -71,12 +73,12 @@ function formatOf(currency, sign = false) {
   return formats.get(key);
 }
 
-/** A custom asset, whose code is no currency's, has no format of its own. */
+/** The code of a custom asset may be none that a browser could write; then it stands behind the number. */
 function makeFormat(currency, sign) {
-  try {
-    return new Intl.NumberFormat(undefined, { style: "currency", currency, signDisplay: sign ? "exceptZero" : "auto" });
-  } catch (error) {
-    if (error instanceof RangeError) return null;
-    throw error;
-  }
+  const digits = fractionDigits(currency);
+  const isNamed = /^[A-Z]{3}$/.test(currency);
+  const style = isNamed ? { style: "currency", currency } : {};
+  const signDisplay = sign ? "exceptZero" : "auto";
+  const options = { ...style, signDisplay, minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return { format: new Intl.NumberFormat(undefined, /** @type {any} */ (options)), isNamed };
 }

@@ -2,8 +2,8 @@
 
 const told = document.querySelector('meta[name="tradeflow-settings"]')?.getAttribute("content");
 
-/** @type {{top_up_minor_max: number, trace_url: string, issuers: {name: string, title: string}[]}} */
-export const settings = JSON.parse(told ?? '{"top_up_minor_max": 0, "trace_url": "", "issuers": []}');
+/** @type {{top_up_minor_max: number, trace_url: string, exponents: Record<string, number>, issuers: {name: string, title: string}[]}} */
+export const settings = JSON.parse(told ?? '{"top_up_minor_max": 0, "trace_url": "", "exponents": {}, "issuers": []}');
 
 /**
  * Where a trace can be looked at; null where nowhere.
