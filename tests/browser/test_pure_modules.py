@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from playwright.async_api import Route
 
 from services.money import exponents
 from tests.support.console_tab import ConsoleTab, OpenTab
@@ -148,3 +149,26 @@ async def test_the_way_of_an_order_is_what_its_history_says(
 
     assert [step["state"] for step in steps] == expected
     assert steps[1]["atMs"] == 1767261600000.1
+
+
+async def test_what_was_never_answered_keeps_its_key_past_the_doors_refusals(tab: ConsoleTab) -> None:
+    answers = iter([504, 429, 429, 429, 401, 401, 200, 200])
+    keys: list[str] = []
+
+    async def answer(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        await route.fulfill(status=next(answers), json={})
+
+    await tab.page.route("**/test/payments", answer)
+    statuses = await ask(
+        tab,
+        "api",
+        """(async () => {
+          const press = () => it.doOnce("pay", "/test/payments", {a: 1}).then(() => 200, (error) => error.status);
+          return [await press(), await press(), await press(), await press()];
+        })()""",
+    )
+
+    assert statuses == [429, 401, 200, 200]
+    assert len(set(keys[:7])) == 1
+    assert keys[7] not in keys[:7]

@@ -51,14 +51,15 @@ export async function write(method, path, body) {
  * @returns {Promise<{answer: any, traceId: string}>}
  */
 export async function doOnce(name, path, body) {
+  const intent = `${session.user?.user_id} ${name}`;
   const traceId = hex(16);
-  const headers = { "Idempotency-Key": keyOf(name, body ?? null), traceparent: `00-${traceId}-${hex(8)}-01` };
+  const headers = { "Idempotency-Key": keyOf(intent, body ?? null), traceparent: `00-${traceId}-${hex(8)}-01` };
   try {
     const answer = await json(await persistently({ method: "POST", path, body, headers }));
-    settle(name);
+    settle(intent);
     return { answer, traceId };
   } catch (error) {
-    if (error instanceof ProblemError && !error.isUnclear) settle(name);
+    if (error instanceof ProblemError && error.isAnswer) settle(intent);
     throw error;
   }
 }

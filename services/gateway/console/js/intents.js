@@ -24,7 +24,7 @@ export function settle(name) {
   sessionStorage.removeItem(PREFIX + name);
 }
 
-/** Forgets all intents: somebody else signs in. */
+/** Forgets all intents: who had them signs out. */
 export function forgetIntents() {
   for (const name of Object.keys(sessionStorage)) if (name.startsWith(PREFIX)) sessionStorage.removeItem(name);
 }

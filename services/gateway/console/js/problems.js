@@ -18,6 +18,11 @@ export class ProblemError extends Error {
   get isUnclear() {
     return this.status === 0 || this.status >= 500 || this.reason === "request_in_flight";
   }
+
+  /** Whether it answers what was wanted. The door's refusals don't: what was sent before them may have had its effect. */
+  get isAnswer() {
+    return !this.isUnclear && this.status !== 401 && this.status !== 429;
+  }
 }
 
 /** No answer came. */

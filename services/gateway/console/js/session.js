@@ -62,16 +62,14 @@ class Session extends EventTarget {
   /** Ends the session. Without an answer it goes on: the cookie is still there, and nobody may think otherwise. */
   async signOut() {
     await ask("DELETE", PATH, undefined, { Authorization: `Bearer ${await this.accessToken()}` });
-    this.#end();
-    this.#tabs.postMessage("signed-out");
+    this.#leave();
   }
 
   /** Ends all sessions of the user, on every machine; the cookie opens nothing then, even where it can't be deleted. */
   async signOutEverywhere() {
     await ask("POST", "/auth/logout-everywhere", undefined, { Authorization: `Bearer ${await this.accessToken()}` });
     await ask("DELETE", PATH).catch(() => undefined);
-    this.#end();
-    this.#tabs.postMessage("signed-out");
+    this.#leave();
   }
 
   /** Returns a token that is good for another while. */
@@ -110,12 +108,18 @@ class Session extends EventTarget {
     if (before !== user.user_id) this.dispatchEvent(new Event("change"));
   }
 
+  /** Whoever signs out leaves nothing behind; who is put out goes on where they were. */
+  #leave() {
+    forgetIntents();
+    this.#end();
+    this.#tabs.postMessage("signed-out");
+  }
+
   #end() {
     const wasSignedIn = this.user !== null;
     this.#accessToken = "";
     this.#goodUntilMs = 0;
     this.user = null;
-    forgetIntents();
     if (wasSignedIn) this.dispatchEvent(new Event("change"));
   }
 }
