@@ -5,6 +5,11 @@ import { session } from "./session.js";
 /** @typedef {{sku: string, title: string, price: import("./money.js").Money, seller_id: string, quantity: number}} CartLine */
 
 class Cart extends EventTarget {
+  constructor() {
+    super();
+    addEventListener("storage", ({ key }) => { if (key === this.#place) this.#tell(); }); // another tab's change
+  }
+
   /** @returns {CartLine[]} */
   get lines() {
     return JSON.parse(localStorage.getItem(this.#place) ?? "[]");
@@ -28,9 +33,17 @@ class Cart extends EventTarget {
     this.#keep(lines.filter((line) => line.quantity > 0));
   }
 
-  /** Takes one currency's lines out: they are ordered. @param {string} currency */
-  clear(currency) {
-    this.#keep(this.lines.filter((line) => line.price.currency !== currency));
+  /** Writes what products cost now, and what they are called. @param {any[]} products */
+  reprice(products) {
+    const bySku = new Map(products.map(({ sku, title, price }) => [sku, { title, price }]));
+    this.#keep(this.lines.map((line) => ({ ...line, ...bySku.get(line.sku) })));
+  }
+
+  /** Takes out what is ordered. @param {CartLine[]} ordered */
+  remove(ordered) {
+    const pieces = new Map(ordered.map(({ sku, quantity }) => [sku, quantity]));
+    const left = this.lines.map((line) => ({ ...line, quantity: line.quantity - (pieces.get(line.sku) ?? 0) }));
+    this.#keep(left.filter((line) => line.quantity > 0));
   }
 
   get #place() {
@@ -39,6 +52,10 @@ class Cart extends EventTarget {
 
   #keep(lines) {
     localStorage.setItem(this.#place, JSON.stringify(lines));
+    this.#tell();
+  }
+
+  #tell() {
     this.dispatchEvent(new Event("change"));
   }
 }

@@ -34,6 +34,22 @@ export function fill(element, ...children) {
   element.replaceChildren(...nodes(children));
 }
 
+/**
+ * Puts other children into an element. The focus stays with what has the same name there, or goes to the page's heading:
+ * else who works by keyboard would begin anew at the top.
+ * @param {Element} element
+ * @param {...(Child|Child[])} children
+ */
+export function refill(element, ...children) {
+  const active = document.activeElement;
+  const hadFocus = element.contains(active);
+  fill(element, ...children);
+  if (!hadFocus) return;
+  const name = active?.getAttribute("aria-label");
+  const same = [...element.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === name);
+  /** @type {HTMLElement|null} */ (same ?? byId("main").querySelector("h1"))?.focus({ preventScroll: true });
+}
+
 /** @param {string} id @returns {HTMLElement} */
 export function byId(id) {
   const element = document.getElementById(id);

@@ -48,6 +48,7 @@ const SENTENCES = {
   refresh_token_reused: "Your session was used in two places and has been ended. Sign in again.",
   insufficient_funds: "There isn't enough money in your wallet. Put some in, then try again.",
   account_not_open: "Your wallet has no money in this currency yet.",
+  price_changed: "Prices have changed since you put these into your cart. Look at the total, then place the order again.",
   out_of_stock: "There are fewer pieces left than you want.",
   unknown_sku: "One of these products is no longer for sale.",
   currency_mismatch: "An order is in one currency. Order the others separately.",
@@ -97,8 +98,11 @@ export function sentenceOf(error) {
 
 /** @param {string} reason @param {string} message Said where the reason is one that nobody thought of here. */
 export function sentenceFor(reason, message) {
-  return SENTENCES[reason] ?? message;
+  return isKnown(reason) ? SENTENCES[reason] : message;
 }
+
+/** Whether somebody thought of a reason here. @param {string} reason */
+export const isKnown = (reason) => Object.hasOwn(SENTENCES, reason);
 
 /** @param {unknown} error @returns {string|null} */
 export function fieldOf(error) {

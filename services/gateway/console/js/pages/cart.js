@@ -1,21 +1,25 @@
-/** @file What somebody is about to order, and the order itself. */
+/** @file What somebody is about to order. */
 
-import { announce } from "../announce.js";
-import { doOnce } from "../api.js";
 import { cart } from "../cart.js";
-import { confirmed } from "../confirm.js";
-import { fill, h } from "../dom.js";
+import { fill, h, refill } from "../dom.js";
 import { form } from "../form.js";
 import { formatMoney, sum, times } from "../money.js";
 import { empty, linkButton, money, pageHead, stepper } from "../parts.js";
-import { go } from "../router.js";
-import { keepTrace } from "../traces.js";
 import { wallet } from "../wallet.js";
 import { shortId } from "../words.js";
+import { placeOrder } from "./cart_order.js";
 
 export function cartPage({ signal }) {
   const place = h("div");
-  const draw = () => fill(place, cart.lines.length === 0 ? nothing() : currencies().map(basket));
+  let baskets = /** @type {Map<string, ReturnType<typeof basket>>} */ (new Map());
+  const draw = () => {
+    const before = baskets;
+    baskets = new Map(currencies().map((currency) => [currency, before.get(currency) ?? basket(currency)]));
+    for (const { update } of baskets.values()) update();
+    if ([...before.keys()].join() === [...baskets.keys()].join()) return;
+    refill(place, baskets.size === 0 ? nothing() : [...baskets.values()].map(({ element }) => element));
+  };
+  fill(place, nothing());
   cart.addEventListener("change", draw, { signal });
   draw();
   return h("div", {}, pageHead("Cart", "Nothing moves until you place the order."), place);
@@ -25,18 +29,30 @@ const nothing = () => empty("Your cart is empty", "Put something into it: it sta
 
 const currencies = () => [...new Set(cart.lines.map((line) => line.price.currency))].sort();
 
-/** An order is in one currency, so each currency has a basket of its own. */
+const linesIn = (currency) => cart.lines.filter((line) => line.price.currency === currency);
+
+/** An order is in one currency, so each currency has a basket of its own. The form stays as it is while pieces change. */
 function basket(currency) {
-  const lines = cart.lines.filter((line) => line.price.currency === currency).sort((a, b) => a.title.localeCompare(b.title));
+  const list = h("ul", { class: "list" });
+  const summary = h("div", { class: "stack" });
+  const element = h("section", { class: "two-columns", "aria-label": `Basket in ${currency}` },
+    list, h("div", { class: "card stack sticky" }, summary, orderForm(currency)));
+  const update = () => {
+    const lines = linesIn(currency).sort((a, b) => a.title.localeCompare(b.title));
+    refill(list, lines.map(lineItem));
+    fill(summary, summaryOf(lines));
+  };
+  return { element, update };
+}
+
+function summaryOf(lines) {
   const total = sum(lines.map((line) => times(line.price, line.quantity)));
   const sellers = new Set(lines.map((line) => line.seller_id)).size;
-  return h("section", { class: "two-columns", "aria-label": `Basket in ${currency}` },
-    h("ul", { class: "list" }, lines.map(lineItem)),
-    h("div", { class: "card stack sticky" },
-      h("h2", {}, sellers === 1 ? "One order, one seller" : `One order, ${sellers} sellers`),
-      h("p", { class: "total" }, h("span", {}, "Total"), money(total)),
-      coverage(total),
-      orderForm(lines, total)));
+  return [
+    h("h2", {}, sellers === 1 ? "One order, one seller" : `One order, ${sellers} sellers`),
+    h("p", { class: "total" }, h("span", {}, "Total"), money(total)),
+    coverage(total),
+  ];
 }
 
 function lineItem(line) {
@@ -57,7 +73,7 @@ function coverage(total) {
     h("p", {}, `${formatMoney({ amount_minor: missing, currency: total.currency })} are missing in your wallet.`), linkButton("#/wallet", "To the wallet", "plain small-button"));
 }
 
-function orderForm(lines, total) {
+function orderForm(currency) {
   return form({
     label: "Place the order",
     submit: "Place the order",
@@ -67,29 +83,11 @@ function orderForm(lines, total) {
           choice("automatic", "At once", "The sellers are paid right away.", true),
           choice("manual", "When confirmed", "It is held until you or a seller confirms.", false))),
     ],
-    act: ({ capture }) => place(lines, total, capture),
+    act: ({ capture }) => placeOrder(linesIn(currency), capture),
   });
 }
 
 function choice(value, label, text, checked) {
   return h("label", { class: "choice" }, h("input", { type: "radio", name: "capture", value, checked }),
     h("span", {}, h("strong", {}, label), h("span", { class: "small quiet" }, text)));
-}
-
-async function place(lines, total, capture) {
-  const pieces = lines.reduce((count, line) => count + line.quantity, 0);
-  const agreed = await confirmed({
-    title: `Pay ${formatMoney(total)}?`,
-    text: [`${pieces === 1 ? "One piece" : `${pieces} pieces`} from ${lines.length === 1 ? "one product" : `${lines.length} products`}.`,
-      capture === "automatic" ? "The money leaves your wallet now." : "The money is held in your wallet until you or a seller confirms."],
-    yes: "Place the order",
-  });
-  if (!agreed) return;
-  const wanted = { lines: lines.map(({ sku, quantity }) => ({ sku, quantity })), capture };
-  const sentAtMs = Date.now();
-  const { answer, traceId } = await doOnce("place-order", "/api/v1/orders", wanted);
-  keepTrace({ orderId: answer.order_id, traceId, sentAtMs });
-  cart.clear(total.currency);
-  announce("The order is placed.");
-  go(`/orders/${answer.order_id}`);
 }
