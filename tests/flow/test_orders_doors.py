@@ -126,6 +126,8 @@ async def test_another_merchant_changes_nothing(shop: Shop) -> None:
 BAD_PRODUCTS: list[tuple[dict[str, Any], str]] = [
     ({"sku": "no spaces"}, "invalid_sku"),
     ({"sku": "x" * 65}, "invalid_sku"),
+    ({"sku": "."}, "invalid_sku"),
+    ({"sku": ".."}, "invalid_sku"),
     ({"title": ""}, "invalid_title"),
     ({"title": "t" * 201}, "invalid_title"),
     ({"title": "a\x00b"}, "invalid_title"),

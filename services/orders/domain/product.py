@@ -19,7 +19,7 @@ TITLE_CHARACTERS_MAX: Final = 200
 STOCK_MAX: Final = 1_000_000_000
 """The most pieces that are counted; a merchant with more leaves the stock untracked."""
 
-_SKU = re.compile(rf"[A-Za-z0-9._@:+-]{{1,{SKU_CHARACTERS_MAX}}}", re.ASCII)
+_SKU = re.compile(rf"(?!\.{{1,2}}\Z)[A-Za-z0-9._@:+-]{{1,{SKU_CHARACTERS_MAX}}}", re.ASCII)
 
 
 class OutOfStockError(RefusedError):
@@ -77,7 +77,7 @@ class Product:
 
 
 def check_sku(sku: str) -> None:
-    """Let a well-formed sku pass.
+    """Let a well-formed sku pass: no dot alone, and no two, which mean something else in a path.
 
     Raises:
         InvalidArgumentError: `invalid_sku`.
