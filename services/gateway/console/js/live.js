@@ -60,8 +60,10 @@ class Live extends EventTarget {
   }
 
   async #connect() {
-    const run = this.#run;
+    const run = ++this.#run; // an attempt that is still under way counts no more
     clearTimeout(this.#timer);
+    this.#socket?.close();
+    this.#socket = null;
     if (this.state !== "lost") this.#become("connecting");
     try {
       const { ticket } = await write("POST", "/auth/ticket");

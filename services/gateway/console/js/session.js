@@ -19,10 +19,11 @@ class Session extends EventTarget {
   #goodUntilMs = 0;
   #renewing = /** @type {Promise<void>|null} */ (null);
   #tabs = new BroadcastChannel(LOCK);
+  #hasBegun = false;
 
   constructor() {
     super();
-    this.#tabs.onmessage = () => location.reload();
+    this.#tabs.onmessage = ({ data: userId }) => this.#hear(userId);
   }
 
   /** @param {string} role */
@@ -32,14 +33,15 @@ class Session extends EventTarget {
 
   /** Goes on with the session of the cookie, if there is one. */
   async resume() {
-    await this.#renew();
+    await this.#renew().finally(() => { this.#hasBegun = true; });
+    this.#tell(); // another issuer's page, say, led here, and the other tabs still show who was here before
   }
 
   /** @param {string} email @param {string} password */
   async signIn(email, password) {
     const answer = await ask("POST", PATH, { email, password });
     this.#begin(await answer.json());
-    this.#tabs.postMessage("signed-in");
+    this.#tell();
   }
 
   /** @param {string} email @param {string} password @param {string} role */
@@ -112,7 +114,19 @@ class Session extends EventTarget {
   #leave() {
     forgetIntents();
     this.#end();
-    this.#tabs.postMessage("signed-out");
+    this.#tell();
+  }
+
+  /** Tells the other tabs who is signed in: all have one cookie. */
+  #tell() {
+    this.#tabs.postMessage(this.user?.user_id ?? "");
+  }
+
+  /** Begins anew where the page is another user's. */
+  #hear(userId) {
+    if (!this.#hasBegun || userId === (this.user?.user_id ?? "")) return;
+    if (userId === "") forgetIntents();
+    location.reload();
   }
 
   #end() {
