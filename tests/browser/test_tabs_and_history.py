@@ -49,6 +49,37 @@ async def test_a_tab_of_the_same_user_goes_on_when_another_one_is_opened(open_ta
     assert await tab.page.evaluate("window.neverLoadedAgain")
 
 
+async def test_a_question_goes_with_the_page_that_asked_it(open_tab: OpenTab, shop: PublicShop) -> None:
+    tab, person = await open_tab(), await shop.person(funds_minor=1_000)
+    await tab.sign_in(person.email)
+    await tab.go("/orders", "Orders")
+    await tab.go("/wallet", "Wallet")
+    await tab.page.get_by_text("Withdraw", exact=True).first.click()
+    form = tab.page.get_by_role("form", name="Withdraw")
+    await form.get_by_label("Amount").fill("2.00")
+    await form.get_by_role("button", name="Withdraw").click()
+    await expect(tab.page.get_by_role("heading", name="Withdraw €2.00?")).to_be_visible()
+
+    await tab.page.go_back()
+
+    await tab.shows("Orders")
+    await expect(tab.page.get_by_role("dialog")).to_be_hidden()
+    assert (await person.balance()).available == eur(1_000)
+
+
+async def test_a_filter_keeps_the_focus(open_tab: OpenTab, shop: PublicShop) -> None:
+    tab, person = await open_tab(), await shop.person()
+    await tab.sign_in(person.email)
+    await tab.go("/orders", "Orders")
+
+    chosen = tab.page.get_by_label("State")
+    await chosen.focus()
+    await chosen.select_option("SETTLED")
+    await expect(tab.page.get_by_role("heading", name="None in this state")).to_be_visible()
+
+    await expect(tab.page.get_by_label("State")).to_be_focused()
+
+
 async def test_however_often_somebody_tries_now_there_is_one_connection(open_tab: OpenTab, shop: PublicShop) -> None:
     tab, person = await open_tab(), await shop.person(funds_minor=1_000)
     sockets: list[WebSocket] = []
@@ -75,3 +106,20 @@ async def test_however_often_somebody_tries_now_there_is_one_connection(open_tab
 
     await expect(tab.page.locator(".feed li")).to_have_count(1)
     assert len([socket for socket in sockets if not socket.is_closed()]) == 1
+
+
+async def test_a_passwords_spaces_belong_to_it(open_tab: OpenTab, shop: PublicShop) -> None:
+    tab, email, password = await open_tab(), f"spaces-{new_id()}@shop.example", " a long one "
+    await shop.treasury.another().register(email, password)
+
+    await tab.sign_in(email, password)
+
+
+async def test_a_link_to_the_sign_in_puts_no_words_of_its_own_there(open_tab: OpenTab) -> None:
+    tab = await open_tab()
+
+    await tab.open("/sign-in?problem=Call+0900+to+unlock+your+account")
+    await tab.shows("Every cent has a journal entry.")
+
+    await expect(tab.page.get_by_role("alert").first).to_contain_text("That sign-in didn't work over there.")
+    await expect(tab.page.get_by_text("0900")).to_have_count(0)

@@ -17,7 +17,12 @@ export function confirmed({ title, text, yes, grave = false }) {
       h("button", { type: "button", class: `button${grave ? " grave" : ""}`, on: { click: answer("yes") } }, yes)));
   dialog.returnValue = "no";
   dialog.showModal();
+  const leave = answer("no"); // whoever goes to another page meanwhile doesn't want it there
+  addEventListener("hashchange", leave);
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    dialog.addEventListener("close", () => {
+      removeEventListener("hashchange", leave);
+      resolve(dialog.returnValue === "yes");
+    }, { once: true });
   });
 }

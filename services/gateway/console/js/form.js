@@ -96,7 +96,8 @@ export function actionButton({ label, act, problems, kind = "" }) {
 }
 
 function valuesOf(element) {
-  return Object.fromEntries([...new FormData(element)].map(([name, value]) => [name, String(value).trim()]));
+  const isSecret = (name) => element.elements.namedItem(name)?.type === "password"; // spaces belong to it
+  return Object.fromEntries([...new FormData(element)].map(([name, value]) => [name, isSecret(name) ? String(value) : String(value).trim()]));
 }
 
 function clear(element, problem) {

@@ -35,8 +35,10 @@ export async function showPage(routes) {
   document.title = `${route.title} · TradeFlow`;
   const page = await shown(route, { params, query: new URLSearchParams(search), signal });
   if (signal.aborted) return;
+  const focused = main.contains(document.activeElement) ? document.activeElement?.id : "";
   fill(main, page);
   if (shownPath !== "" && shownPath !== path) arrive(main);
+  else if (focused) document.getElementById(focused)?.focus();
   shownPath = path;
 }
 

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { field, form, problemNotice } from "../form.js";
-import { ProblemError } from "../problems.js";
+import { ProblemError, isKnown } from "../problems.js";
 import { session } from "../session.js";
 import { settings } from "../settings.js";
 import { PASSWORD_CHARACTERS_MIN, checkEmail, checkPassword, welcome } from "../welcome.js";
@@ -15,8 +15,11 @@ export const signInPage = ({ query }) => welcome("/sign-in", [
   h("a", { href: "#/forgotten" }, "Forgot your password?"),
 ]);
 
-/** What came of a sign-in at another issuer, if not a session. */
-const refusal = (reason) => h("div", { role: "alert" }, problemNotice(new ProblemError({ status: 401, reason })));
+/** What came of a sign-in at another issuer, if not a session. Whoever makes a link here puts no words of their own in. */
+function refusal(told) {
+  const reason = isKnown(told) ? told : "sign_in_refused";
+  return h("div", { role: "alert" }, problemNotice(new ProblemError({ status: 401, reason })));
+}
 
 /** Leaves this page: the gateway leads to the issuer's, and back. */
 const elsewhere = ({ name, title }) => h("a", { class: "button plain", href: `/console/sign-in/${name}` }, `Sign in with ${title}`);
