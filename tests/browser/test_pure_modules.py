@@ -1,5 +1,8 @@
 """The console's modules that only compute, asked in the browser that runs them."""
 
+import asyncio
+import itertools
+import json
 from typing import Any
 
 import pytest
@@ -37,8 +40,8 @@ async def test_amounts_are_written_from_whole_numbers(tab: ConsoleTab) -> None:
           it.formatMoney({amount_minor: 1050, currency: "JPY"}), it.formatMoney({amount_minor: 7, currency: "POINTS"}),
           it.formatMoney({amount_minor: 9007199254740991, currency: "EUR"}),
           it.formatMoney({amount_minor: 300, currency: "EUR"}, {sign: true}), it.decimal(-7, 3),
-          it.formatMoney({amount_minor: 100000, currency: "HUF"}), it.formatMoney({amount_minor: 1500, currency: "IQD"}),
-          it.formatMoney({amount_minor: -1500, currency: "KWD"}),
+          it.formatMoney({amount_minor: 100000, currency: "HUF"}),
+          it.formatMoney({amount_minor: 1500, currency: "IQD"}), it.formatMoney({amount_minor: -1500, currency: "KWD"}),
         ]""",
     )
 
@@ -172,3 +175,52 @@ async def test_what_was_never_answered_keeps_its_key_past_the_doors_refusals(tab
     assert statuses == [429, 401, 200, 200]
     assert len(set(keys[:7])) == 1
     assert keys[7] not in keys[:7]
+
+
+async def test_a_balance_that_was_asked_for_before_an_event_does_not_undo_it(tab: ConsoleTab) -> None:
+    asked, happened = asyncio.Event(), asyncio.Event()
+
+    async def answer_late(route: Route) -> None:
+        asked.set()
+        await happened.wait()
+        await route.fulfill(json={"items": [balance("EUR", 100), balance("USD", 5)], "next_cursor": None})
+
+    await tab.page.route("**/api/v1/wallet/accounts*", answer_late)
+    await ask(tab, "live", "it.live.dispatchEvent(new Event('reload'))")
+    await asked.wait()
+    event = {"sequence": 1, "kind": "funds_deposited", "fact": {}, "balance": balance("EUR", 200)}
+    detail = json.dumps({"event": event, "missed": False, "seenAtMs": 0})
+    await ask(tab, "live", f"it.live.dispatchEvent(new CustomEvent('event', {{detail: {detail}}}))")
+    happened.set()
+
+    assert await balances_once_known(tab) == {"EUR": 200, "USD": 5}
+
+
+async def test_balances_are_asked_for_until_there_is_an_answer(tab: ConsoleTab) -> None:
+    statuses = itertools.chain([503] * 5, itertools.repeat(200))
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(status=next(statuses), json={"items": [balance("EUR", 100)], "next_cursor": None})
+
+    await tab.page.route("**/api/v1/wallet/accounts*", answer)
+    await ask(tab, "live", "it.live.dispatchEvent(new Event('reload'))")
+
+    assert await balances_once_known(tab) == {"EUR": 100}
+
+
+def balance(currency: str, available_minor: int) -> dict[str, Any]:
+    return {"currency": currency, "available": {"amount_minor": available_minor, "currency": currency}}
+
+
+async def balances_once_known(tab: ConsoleTab) -> dict[str, int]:
+    told: dict[str, int] = await ask(
+        tab,
+        "wallet",
+        """new Promise((resolve) => {
+          const look = () => it.wallet.known && resolve(
+            Object.fromEntries([...it.wallet.balances].map(([code, {available}]) => [code, available.amount_minor])));
+          it.wallet.addEventListener("change", look);
+          look();
+        })""",
+    )
+    return told

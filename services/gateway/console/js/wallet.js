@@ -1,6 +1,7 @@
 /** @file The user's balances, kept fresh by live events, and what happened lately. */
 
 import { read } from "./api.js";
+import { pause, pauseMs } from "./backoff.js";
 import { live } from "./live.js";
 import { session } from "./session.js";
 
@@ -18,10 +19,13 @@ class Wallet extends EventTarget {
   /** @type {{event: import("./live.js").WalletEvent, missed: boolean, seenAtMs: number}[]} The newest first. */
   recent = [];
   #seen = /** @type {Map<string, number>} */ (new Map());
+  #reading = 0;
+  /** What events told since the reading began: it may have been answered before they happened. */
+  #news = /** @type {Map<string, Balance>} */ (new Map());
 
   constructor() {
     super();
-    live.addEventListener("reload", () => this.read().catch(() => {}));
+    live.addEventListener("reload", () => this.#readPatiently());
     live.addEventListener("event", (happened) => this.#take(/** @type {CustomEvent} */ (happened).detail));
     session.addEventListener("change", () => this.#forget());
   }
@@ -31,10 +35,24 @@ class Wallet extends EventTarget {
     return this.balances.get("EUR") ?? this.balances.values().next().value;
   }
 
-  /** Reads all balances. */
-  async read() {
-    const { items } = await read("/api/v1/wallet/accounts", { limit: 100 });
-    this.balances = new Map(items.map((account) => [account.currency, account]));
+  /** Reads all balances, for as long as it takes, unless they are to be read anew meanwhile, or are somebody else's. */
+  async #readPatiently() {
+    const reading = ++this.#reading;
+    this.#news.clear();
+    for (let attempt = 1; reading === this.#reading; attempt++) {
+      try {
+        const { items } = await read("/api/v1/wallet/accounts", { limit: 100 });
+        if (reading === this.#reading) this.#know(items);
+        return;
+      } catch {
+        await pause(pauseMs(attempt));
+      }
+    }
+  }
+
+  /** @param {Balance[]} read */
+  #know(read) {
+    this.balances = new Map([...read.map((balance) => /** @type {[string, Balance]} */ ([balance.currency, balance])), ...this.#news]);
     this.known = true;
     this.#tell(null);
   }
@@ -50,11 +68,15 @@ class Wallet extends EventTarget {
     if (event.fact?.order_id && this.#seen.size < SEEN_MAX && !happened.missed) {
       this.#seen.set(`${event.fact.order_id} ${event.kind}`, happened.seenAtMs);
     }
-    if (event.balance) this.balances.set(event.balance.currency, event.balance);
+    if (event.balance) {
+      this.balances.set(event.balance.currency, event.balance);
+      this.#news.set(event.balance.currency, event.balance);
+    }
     this.#tell(event.balance?.currency ?? null);
   }
 
   #forget() {
+    this.#reading += 1;
     this.balances = new Map();
     this.known = false;
     this.recent = [];
