@@ -49,3 +49,26 @@ async def test_amounts_are_given_back_until_nothing_is_left_and_each_is_listed(
     await expect(listed.locator(".money")).to_have_text(["€17.49", "€0.01", "€2.50"])
     assert (await buyer.balance()).available == eur(5_000)
     await tab.assert_all_was_clean()
+
+
+async def test_what_is_typed_stays_while_the_order_moves_and_the_page_follows_later(
+    open_tab: OpenTab, shop: PublicShop
+) -> None:
+    seller, buyer = await shop.person("merchant"), await shop.person(funds_minor=5_000)
+    skus = [await shop.product(seller), await shop.product(seller)]
+    order = await until_state(buyer, await buyer.client.place_order(dict.fromkeys(skus, 2)), "SETTLED")
+    tab = await open_tab()
+    await tab.sign_in(seller.email)
+    await tab.go(f"/orders/{order.order_id}", re.compile("Order …"))
+    await expect(tab.page.locator(".purse .pulse.live")).to_be_visible()
+    first, second = (tab.page.get_by_label("Thing: pieces to refund").nth(number) for number in (0, 1))
+
+    await first.fill("2")
+    await second.focus()
+    async with tab.page.expect_response(re.compile(f"{order.order_id}/refunds")):
+        await shop.operator.refund(order.order_id, amount=eur(50))
+    await tab.page.evaluate("new Promise((drawn) => setTimeout(() => requestAnimationFrame(drawn)))")
+    await expect(first).to_have_value("2")
+    await first.fill("0")
+
+    await expect(tab.page.locator(".page-head .badge")).to_have_text("Partly refunded")

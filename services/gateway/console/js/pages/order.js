@@ -38,7 +38,8 @@ export async function orderPage({ params: [orderId], signal }) {
   const look = async () => {
     const seen = await lookAt(orderId, signal).catch(() => null);
     if (signal.aborted) return;
-    if (seen === null) timer = setTimeout(look, LOOK_MS * 4);
+    clearTimeout(timer);
+    if (seen === null || (last !== "" && isFilledIn(place))) timer = setTimeout(look, LOOK_MS * 4);
     else if (JSON.stringify(seen) !== last) redraw(place, show(seen));
     else timer = AT_REST.has(seen.order.state) ? 0 : setTimeout(look, LOOK_MS);
   };
@@ -52,10 +53,14 @@ export async function orderPage({ params: [orderId], signal }) {
   return place;
 }
 
-/** Redraws, unless somebody is filling in a form there; the next look comes. */
+/** Whether somebody is in a form there, in which something is typed already. @param {HTMLElement} place */
+function isFilledIn(place) {
+  const form = place.contains(document.activeElement) ? document.activeElement?.closest("form") : null;
+  return [...form?.querySelectorAll("input") ?? []].some((input) => input.value !== input.defaultValue);
+}
+
 function redraw(place, content) {
   const active = document.activeElement;
-  if (active instanceof HTMLInputElement && place.contains(active) && active.value !== active.defaultValue) return;
   const hadFocus = place.contains(active);
   fill(place, content);
   if (hadFocus) (document.getElementById(active?.id ?? "") ?? place.querySelector("h1"))?.focus();
