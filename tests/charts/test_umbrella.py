@@ -95,6 +95,14 @@ def test_topics_and_subjects_have_the_prefix_by_which_installations_share_a_clus
     assert subjects == {each.name for each in subjects_of(CONTRACTS, outer_name=lambda topic: f"shop1.{topic}")}
 
 
+def test_the_operator_speaks_tls_to_kafka_where_that_is_said() -> None:
+    values = NEEDED["tradeflow"]
+    of_public_authority = {**values, "kafkaConnection": {**values.get("kafkaConnection", {}), "tls": True}}
+
+    assert one(render("tradeflow", of_public_authority), "KafkaConnection")["spec"]["tls"] is True
+    assert "tls" not in one(render("tradeflow", values), "KafkaConnection")["spec"]
+
+
 def test_no_resource_takes_data_away(umbrella: list[Manifest]) -> None:
     policies = {manifest["spec"].get("deletionPolicy", "Retain") for manifest in umbrella if "spec" in manifest}
 
