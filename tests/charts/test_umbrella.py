@@ -95,6 +95,13 @@ def test_topics_and_subjects_have_the_prefix_by_which_installations_share_a_clus
     assert subjects == {each.name for each in subjects_of(CONTRACTS, outer_name=lambda topic: f"shop1.{topic}")}
 
 
+@pytest.mark.parametrize("service", ["ledger", "orders"])
+def test_callers_know_the_addresses_of_pods_that_arent_ready_yet(umbrella: list[Manifest], service: str) -> None:
+    headless = one(umbrella, "Service", f"shop-{service}-headless")["spec"]
+
+    assert headless["publishNotReadyAddresses"] is True
+
+
 def test_the_operator_speaks_tls_to_kafka_where_that_is_said() -> None:
     values = NEEDED["tradeflow"]
     of_public_authority = {**values, "kafkaConnection": {**values.get("kafkaConnection", {}), "tls": True}}

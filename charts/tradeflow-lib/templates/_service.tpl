@@ -36,6 +36,8 @@ metadata:
     tradeflow.dev/headless: "true"
 spec:
   clusterIP: None
+  # Callers try an address every few seconds, but a name without addresses less and less often, up to two minutes apart.
+  publishNotReadyAddresses: true
   ports:
     - name: grpc
       port: {{ $facts.ports.grpc }}
