@@ -213,6 +213,29 @@ def _forge_a_head(lines: list[Any]) -> None:
     next(line for line in lines if line["type"] == "head")["head"]["tree_size"] -= 1
 
 
+def _sign_for_another_book(lines: list[Any]) -> None:
+    head = next(line for line in lines if line["type"] == "head")
+    lines.insert(-1, {"type": "head", "head": head["head"] | {"book_id": 2}})
+
+
+def _spoil_a_key(lines: list[Any]) -> None:
+    next(line for line in lines if line["type"] == "key")["key"]["x"] = "A"
+
+
+def _date_it_beyond_all_time(lines: list[Any]) -> None:
+    lines[0]["last_recorded_at"] = 2**63
+
+
+def _post_more_than_there_is(lines: list[Any]) -> None:
+    line = next(line for line in lines if line["type"] == "record" and line["postings"])
+    line["postings"][0][2] = 2**63 - 1
+
+
+def _repeat_a_key(lines: list[Any]) -> None:
+    first, second = [line for line in lines if line["type"] == "record" and line["idempotency_key"]][:2]
+    second["service"], second["idempotency_key"] = first["service"], first["idempotency_key"]
+
+
 def _put_the_key_away(lines: list[Any]) -> None:
     lines[:] = [line for line in lines if line["type"] != "key"]
 
@@ -233,6 +256,11 @@ def _name_another_hash(lines: list[Any]) -> None:
         _move_a_key,
         _turn_a_refusal,
         _forge_a_head,
+        _sign_for_another_book,
+        _spoil_a_key,
+        _date_it_beyond_all_time,
+        _post_more_than_there_is,
+        _repeat_a_key,
         _put_the_key_away,
         _name_another_hash,
     ],

@@ -6,8 +6,10 @@ trace, however well it was done. An import that was interrupted goes on behind i
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from sqlite3 import IntegrityError
 
 from services.ledger.proof.book_file import BookFileError, HeaderLine, read_lines
 from services.ledger.proof.book_load import load_book
@@ -16,9 +18,9 @@ from services.ledger.queries.book import Book
 from services.ledger.queries.verification.findings import Problem
 from services.ledger.queries.verify import verify_book
 from services.runtime.database.migrations import migrate
-from services.runtime.database.port import Database
+from services.runtime.database.port import Database, DuplicateKeyError
 from services.runtime.database.sqlite import SqliteDatabase
-from services.runtime.errors import ConflictError
+from services.runtime.errors import ConflictError, RefusedError
 
 MIGRATIONS = "services.ledger.migrations"
 """Where the tables' steps are."""
@@ -63,12 +65,21 @@ async def _verified(file: Path, database: Database, progress: Progress) -> Heade
         scratch = SqliteDatabase(Path(folder) / "ledger.db")
         try:
             await migrate(scratch, MIGRATIONS)
-            with file.open("rb") as opened:
+            with file.open("rb") as opened, _refusing_what_no_ledger_wrote():
                 await load_book(scratch, read_lines(opened), lambda done, total: progress("reading", done, total))
             await _verify(Book(database=scratch, book_id=header.book_id), progress)
         finally:
             await scratch.close()
     return header
+
+
+@contextmanager
+def _refusing_what_no_ledger_wrote() -> Iterator[None]:
+    """Tell what a line can't be, which its own shape allows: numbers, keys and sums that no tables hold."""
+    try:
+        yield
+    except (ValueError, OverflowError, RefusedError, DuplicateKeyError, IntegrityError) as error:
+        raise BookFileError(f"The file holds something that no ledger wrote: {error}.") from error
 
 
 async def _require_empty(database: Database, book_id: int) -> None:

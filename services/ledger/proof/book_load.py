@@ -278,6 +278,8 @@ async def _load_others(connection: Connection, book_id: int, step: Sequence[Line
         elif isinstance(line, KeyLine):
             await store_key(connection, book_id, line.key)
         elif isinstance(line, HeadLine):
+            if line.head.book_id != book_id:
+                raise BookFileError(f"A head is that of book {line.head.book_id}, and the file has book {book_id}.")
             await store_head(connection, line.head)
 
 
