@@ -206,6 +206,31 @@ async def test_a_tail_cut_off_with_its_head_set_back_leaves_traces(book: Path) -
     assert not report.clean
 
 
+async def test_a_record_before_the_first_one_is_found(book: Path) -> None:
+    forged = {"sequence": "0", "record_id": "zeroblob(16)", "idempotency_key": "x'00'"}
+    columns = ", ".join(forged.get(column, column) for column in CHANGED_COLUMNS["records"].split())
+    _run(book, f"INSERT INTO records SELECT {columns} FROM records WHERE idempotency_key IS NOT NULL LIMIT 1")
+
+    report = await _verify(book)
+
+    assert [(problem.table, problem.row) for problem in report.problems] == [("records", "sequence 0")]
+
+
+async def test_a_stream_that_is_said_to_be_published_beyond_its_end_is_found(book: Path) -> None:
+    _run(
+        book,
+        "INSERT INTO outbox_relays (stream, cursor_sequence, lease_holder, lease_expires_at, fencing_token)"
+        " SELECT CAST('book:1' AS BLOB), last_event_sequence + 1, zeroblob(16), 0, 0 FROM books",
+    )
+
+    beyond = await _verify(book)
+    _run(book, "UPDATE outbox_relays SET cursor_sequence = cursor_sequence - 1")
+    at_the_end = await _verify(book)
+
+    assert [(problem.table, problem.column) for problem in beyond.problems] == [("outbox_relays", "cursor_sequence")]
+    assert at_the_end.problems == ()
+
+
 async def test_verify_from_the_middle_finds_later_changes_and_believes_earlier_ones(book: Path) -> None:
     _run(book, "UPDATE records SET metadata = x'00' WHERE sequence = 3")
 

@@ -30,6 +30,7 @@ INVARIANTS_OF_TABLE: Mapping[str, tuple[int, ...]] = {
     "idempotency_keys": (4,),
     "capture_legs": (5,),
     "outbox": (8,),
+    "outbox_relays": (8,),
 }
 """What a problem in a table contradicts; elsewhere it is the journal's own proof (7)."""
 

@@ -118,6 +118,9 @@ async def _packs(connection: Connection, findings: Findings, stream: str, *, tel
 
 def _check_extent(findings: Findings, part: "_Part", published_sequence: int, last_event_sequence: int) -> None:
     row = f"stream {part.stream}"
+    if published_sequence > last_event_sequence:
+        told = f"is {published_sequence}: events behind {last_event_sequence} would never be published."
+        findings.add("outbox_relays", row, "cursor_sequence", told)
     gone = part.first_sequence - 1 if part.first_sequence else last_event_sequence
     if gone > published_sequence:
         findings.add("outbox", row, "sequence", f"{gone} are gone, and not all of them were published.")

@@ -40,6 +40,9 @@ SELECT sequence, leg FROM postings WHERE book_id = $1 AND (sequence > $2 OR sequ
 """
 """A posting that no record can cover."""
 
+RECORD_BEFORE_ALL = "SELECT sequence FROM records WHERE book_id = $1 AND sequence < 1 ORDER BY sequence LIMIT 1"
+"""A record that no chain covers, and whose key would answer all the same."""
+
 LIMITS_OF_ACCOUNTS = "SELECT account_id, limit_sequence FROM balances WHERE book_id = $1 AND account_id IN ($in)"
 """Which records accounts name as those that set their limits."""
 
@@ -82,6 +85,8 @@ async def walk_journal(
     walk = await begin_journal(connection, findings, book_id, from_sequence)
     while await check_records(connection, findings, book_id, walk, records_max=PAGE_RECORDS):
         progress(walk.last_sequence, max(head_sequence, walk.last_sequence))
+    for (sequence,) in await connection.fetch(RECORD_BEFORE_ALL, book_id):
+        findings.add("records", f"sequence {sequence}", "sequence", "is before the first one.")
     for sequence, leg in await connection.fetch(POSTINGS_BEYOND, book_id, walk.last_sequence):
         findings.add("postings", f"sequence {sequence} leg {leg}", "sequence", "belongs to no record.")
     return walk
