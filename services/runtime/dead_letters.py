@@ -121,18 +121,18 @@ class OutstandingLetters:
         """Begin with none."""
         self._by_key: dict[tuple[str, str, bytes], dict[Origin, DeadLetter]] = {}
 
-    def add(self, message: Message) -> None:
-        """Take in the next message of a dead-letter topic; one that is none of ours is passed over."""
+    def add(self, message: Message) -> bool:
+        """Take in the next message of a dead-letter topic; tell of one that is none of ours, and is passed over."""
         origin = _origin_of(message)
         if origin is None:
-            return
+            return False
         key = (origin.consumer, origin.topic, message.key)
         if SETTLED_HEADER in message.headers:
             letters = self._by_key.get(key, {})
             letters.pop(origin, None)
             if not letters:
                 self._by_key.pop(key, None)
-            return
+            return True
         letter = DeadLetter(
             origin=origin,
             reason=message.headers.get(REASON_HEADER, ""),
@@ -141,6 +141,7 @@ class OutstandingLetters:
             headers=_without_own(message.headers),
         )
         self._by_key.setdefault(key, {}).setdefault(origin, letter)
+        return True
 
     def waiting(self) -> list[DeadLetter]:
         """List all of them, key by key."""

@@ -3,12 +3,15 @@
 import asyncio
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from services.embedded.data_folder import DataFolder
 from services.embedded.verification.folder import verify_folder
+from services.runtime.broker.sqlite import SqliteBroker
+from services.runtime.dead_letters import DISCARDED, HANDLED, DeadLetter, Origin, published, settled
 from tests.support.platform import platform_process
 from tests.support.public_shop import public_shop, until_state
 
@@ -135,6 +138,22 @@ async def test_a_dead_letter_is_a_violation(copy: DataFolder) -> None:
     change(copy.broker_file, letter)
 
     assert await violated(copy) == {6}
+
+
+async def test_a_letter_is_a_violation_until_it_took_effect_and_for_good_when_it_was_given_up(copy: DataFolder) -> None:
+    origin = Origin(topic="wallet-events", partition=0, offset=2, consumer="orders")
+    letter = DeadLetter(origin=origin, reason="malformed_event", key=b"wallet", value=b"", headers={})
+    other = replace(letter, origin=replace(origin, offset=3))
+    broker = SqliteBroker(copy.broker_file)
+    steps = (published(letter), settled(letter, HANDLED), published(other), settled(other, DISCARDED))
+
+    found = []
+    for message in steps:
+        await broker.producer().publish([message])
+        found.append(await violated(copy))
+    await broker.close()
+
+    assert found == [{6}, set(), {6}, {6}]
 
 
 async def test_an_amount_that_is_no_whole_number_is_found(copy: DataFolder) -> None:

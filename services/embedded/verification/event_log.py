@@ -14,6 +14,7 @@ from typing import Protocol
 from services.runtime.broker.port import DEAD_LETTERS_SUFFIX, Message, ReceivedMessage
 from services.runtime.database.port import Database
 from services.runtime.database_opening import open_database
+from services.runtime.dead_letters import DISCARDED, REASON_HEADER, SETTLED_HEADER, OutstandingLetters
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.outbox import OutboxEvent, read_packs
 from services.runtime.registry.wire_format import payload_of
@@ -197,12 +198,18 @@ async def _published_of(database: Database, stream: Stream, published: int) -> A
 
 
 async def _dead_letters(log: EventLog) -> list[str]:
+    """Tell of letters that wait, and of those that were given up; one that was redriven and handled had its effect."""
     found = []
     for topic in await log.topics():
         if topic.endswith(DEAD_LETTERS_SUFFIX):
-            async for message in log.messages(topic):
-                reason = message.headers.get("dlq-reason", "no reason given")
-                found.append(f"{topic}: a message had no effect: {reason}")
+            letters = OutstandingLetters()
+            reasons = [
+                message.headers.get(REASON_HEADER, "no reason given")
+                async for message in log.messages(topic)
+                if message.headers.get(SETTLED_HEADER) != DISCARDED and not letters.add(message)
+            ]
+            reasons += [letter.reason for letter in letters.waiting()]
+            found += [f"{topic}: a message had no effect: {reason}" for reason in reasons]
     return found
 
 
