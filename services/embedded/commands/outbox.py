@@ -17,7 +17,7 @@ from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
     DatabaseUrlOption,
     ServiceName,
-    service_database,
+    existing_database,
     telling_what_is_in_the_way,
 )
 from services.embedded.data_folder import DataFolder
@@ -124,7 +124,7 @@ def _databases(
 ) -> dict[ServiceName, str]:
     """Choose one service's database by its URL, or those of the data folder."""
     if service is not None and (url is not None or url_file is not None):
-        return {service: service_database(service, url, url_file).url}
+        return {service: existing_database(service, url, url_file)}
     folder = DataFolder(data)
     files: dict[ServiceName, Path] = {"ledger": folder.ledger_database, "orders": folder.orders_database}
     chosen = {name: sqlite_url(file) for name, file in files.items() if service in {None, name}}

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import typer
 from pymysql import MySQLError
 
+from services.embedded.book_source import check_file_exists
 from services.embedded.commands.exit_codes import INTERRUPTED, TOO_NEW, USAGE, VIOLATED, end_with
 from services.ledger.wiring import MIGRATIONS as LEDGER_MIGRATIONS
 from services.orders.wiring import MIGRATIONS as ORDERS_MIGRATIONS
@@ -88,6 +89,17 @@ def service_database(service: ServiceName, url: str | None, url_file: Path | Non
             reason="database_url_missing",
         )
     return ServiceDatabase(service, chosen)
+
+
+def existing_database(service: ServiceName, url: str | None, url_file: Path | None) -> str:
+    """Choose the URL as `service_database` does, of a database that is there: a mistyped SQLite file isn't made.
+
+    Raises:
+        InvalidArgumentError: There is none, or two; or the file isn't there.
+    """
+    chosen = service_database(service, url, url_file).url
+    check_file_exists(chosen)
+    return chosen
 
 
 @contextmanager

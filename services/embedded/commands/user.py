@@ -12,7 +12,7 @@ from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, 
 from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
     DatabaseUrlOption,
-    service_database,
+    existing_database,
     telling_what_is_in_the_way,
 )
 from services.embedded.data_folder import DataFolder
@@ -58,7 +58,7 @@ def reset_password(
             url = sqlite_url(DataFolder(data).orders_database)
             check_file_exists(url)
         else:
-            url = service_database("orders", database_url, database_url_file).url
+            url = existing_database("orders", database_url, database_url_file)
         issued = asyncio.run(_issued(url, email))
     told = {"token": issued.token, "expires_at": issued.expires_at.isoformat(timespec="seconds")}
     sys.stdout.write((msgspec.json.encode(told).decode() if json else issued.token) + "\n")

@@ -17,7 +17,7 @@ from services.embedded.commands.exit_codes import OK, VIOLATED
 from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
     DatabaseUrlOption,
-    service_database,
+    existing_database,
     telling_what_is_in_the_way,
 )
 from services.embedded.data_folder import DataFolder
@@ -103,7 +103,7 @@ def redrive_(
 
 def _database(data: Path, url: str | None, url_file: Path | None) -> str:
     if url is not None or url_file is not None:
-        return service_database("orders", url, url_file).url
+        return existing_database("orders", url, url_file)
     chosen = sqlite_url(DataFolder(data).orders_database)
     check_file_exists(chosen)
     return chosen
