@@ -15,6 +15,7 @@ from services.ledger.commands.command import Command
 from tests.support import ledger_commands as a
 from tests.support.ledger_commands import SELLER, STRANGER
 from tests.support.ledger_proof import NotarisedBook, some_trade
+from tests.support.ledger_tampering import tamper
 
 WIDE = {"COLUMNS": "200", "NO_COLOR": "1"}
 """A terminal that breaks no words."""
@@ -139,6 +140,51 @@ def test_a_file_that_is_missing_is_told_and_not_made(tmp_path: Path) -> None:
     assert [answer.exit_code for answer in told] == [2] * len(told)
     assert list(missing.parent.iterdir()) == []
     assert not (tmp_path / "book.jsonl").exists()
+
+
+def test_a_journal_that_contradicts_what_was_signed_is_told_and_signed_no_more(folder: Path) -> None:
+    head_of(folder)
+    tamper(f"sqlite:///{folder / 'ledger.db'}", "UPDATE records SET hash = zeroblob(32) WHERE sequence = 3")
+
+    told = [
+        call("ledger", "head", "--data", folder),
+        call("statement", "export", "--wallet", SELLER, "--currency", "EUR", "--data", folder),
+    ]
+
+    assert [answer.exit_code for answer in told] == [1, 1]
+    for answer in told:
+        assert answer.output.startswith("tradeflow: the journal contradicts the signed head over 15 records"), answer
+        assert "tradeflow verify" in answer.output
+
+
+def test_a_file_that_is_no_database_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"no database at all" * 1_000)
+
+    told = [
+        call("ledger", "head", "--data", tmp_path),
+        call("ledger", "export", tmp_path / "book.jsonl", "--data", tmp_path),
+        call("ledger", "import", tmp_path / "ledger.db", "--data", tmp_path),
+        call("statement", "export", "--wallet", SELLER, "--currency", "EUR", "--data", tmp_path),
+    ]
+
+    assert [answer.exit_code for answer in told] == [1, 1, 1, 1]
+    assert {answer.output for answer in told} == {"tradeflow: the database refuses: file is not a database\n"}
+
+
+def test_a_place_where_nothing_can_be_written_is_told_in_one_line(folder: Path) -> None:
+    nowhere = folder / "nowhere"
+
+    told = [
+        call("ledger", "export", nowhere / "book.jsonl", "--data", folder),
+        call(
+            *("statement", "export", "--wallet", SELLER, "--currency", "EUR", "--data", folder),
+            *("--out", nowhere / "statement.json"),
+        ),
+    ]
+
+    assert [answer.exit_code for answer in told] == [2, 2]
+    for answer, name in zip(told, (".book.jsonl.part", "statement.json"), strict=True):
+        assert answer.output == f"tradeflow: [Errno 2] No such file or directory: '{nowhere / name}'\n"
 
 
 def test_a_statement_is_checked_offline(folder: Path, tmp_path: Path) -> None:

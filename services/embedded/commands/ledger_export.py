@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from services.embedded.book_source import DEFAULT_BOOK, BookOption, BookSource, DatabaseOption, book_source
+from services.embedded.commands.book_trouble import telling_what_troubles_the_book
 from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr
-from services.embedded.commands.exit_codes import INTERRUPTED, USAGE, end_with
 from services.embedded.commands.progress_bar import progress_bar
 from services.embedded.verification.progress import Progress
 from services.ledger.proof.book_export import export_book
-from services.runtime.errors import TradeFlowError
 
 
 def export(
@@ -35,14 +34,10 @@ def export(
     tradeflow ledger import book.jsonl --data /tmp/copy && tradeflow ledger export copy.jsonl --data /tmp/copy
     """
     log_to_stderr("ERROR")
-    try:
+    with telling_what_troubles_the_book():
         source = book_source(data, database, None, book)
         with progress_bar("exporting") as told:
             records = asyncio.run(_export(source, file, told))
-    except TradeFlowError as error:
-        end_with(error.message, USAGE)
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
     sys.stderr.write(f"{records:,} records are in {file}.\n")
 
 

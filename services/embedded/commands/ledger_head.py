@@ -11,13 +11,13 @@ from services.embedded.book_source import (
     SigningKeysOption,
     book_source,
 )
+from services.embedded.commands.book_trouble import telling_what_troubles_the_book
 from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr
-from services.embedded.commands.exit_codes import USAGE, end_with
 from services.ledger.proof.head_file import encode_head_file
 from services.ledger.proof.head_rows import newest_head, public_keys
 from services.ledger.proof.notary import Notary
 from services.runtime.clock import SystemClock
-from services.runtime.errors import TradeFlowError, UnavailableError
+from services.runtime.errors import UnavailableError
 
 
 def head(
@@ -39,10 +39,8 @@ def head(
     tradeflow verify --head /mnt/elsewhere/head.json
     """
     log_to_stderr("ERROR")
-    try:
+    with telling_what_troubles_the_book():
         content = asyncio.run(_head_of(book_source(data, database, signing_keys, book)))
-    except TradeFlowError as error:
-        end_with(error.message, USAGE)
     sys.stdout.buffer.write(content)
 
 

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from services.embedded.book_source import DatabaseOption
+from services.embedded.commands.book_trouble import telling_what_troubles_the_book
 from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr
-from services.embedded.commands.exit_codes import INTERRUPTED, USAGE, VIOLATED, end_with
+from services.embedded.commands.exit_codes import VIOLATED, end_with
 from services.embedded.commands.progress_bar import progress_bar
 from services.embedded.data_folder import DataFolder
 from services.embedded.sqlite_url import sqlite_url
@@ -20,7 +21,6 @@ from services.ledger.proof.book_file import BookFileError, HeaderLine
 from services.ledger.proof.book_import import MIGRATIONS, import_book
 from services.runtime.database.migrations import migrate
 from services.runtime.database_opening import open_database
-from services.runtime.errors import TradeFlowError
 
 
 def import_(
@@ -42,15 +42,12 @@ def import_(
     tradeflow ledger import book.jsonl --database mysql://ledger:secret@127.0.0.1/ledger
     """
     log_to_stderr("ERROR")
-    try:
-        with _place(data, database) as url, progress_bar("reading") as told:
-            header = asyncio.run(_import(file, url, told))
-    except BookFileError as error:
-        end_with(error.message, VIOLATED)
-    except TradeFlowError as error:
-        end_with(error.message, USAGE)
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+    with telling_what_troubles_the_book():
+        try:
+            with _place(data, database) as url, progress_bar("reading") as told:
+                header = asyncio.run(_import(file, url, told))
+        except BookFileError as error:
+            end_with(error.message, VIOLATED)
     sys.stderr.write(f"Book {header.book_id} is here, with {header.last_sequence:,} records.\n")
 
 

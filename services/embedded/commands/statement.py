@@ -17,6 +17,7 @@ from services.embedded.book_source import (
     SigningKeysOption,
     book_source,
 )
+from services.embedded.commands.book_trouble import telling_what_troubles_the_book
 from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
 from services.embedded.commands.exit_codes import OK, USAGE, VIOLATED, end_with
 from services.embedded.story.stage import new_console
@@ -59,15 +60,13 @@ def export(
     tradeflow statement check statement.json
     """
     log_to_stderr("ERROR")
-    try:
+    with telling_what_troubles_the_book():
         source = book_source(data, database, signing_keys, book)
         content = asyncio.run(_export(source, wallet, currency, from_row, to_row))
-    except TradeFlowError as error:
-        end_with(error.message, USAGE)
+        if out is not None:
+            out.write_bytes(content)
     if out is None:
         sys.stdout.buffer.write(content)
-    else:
-        out.write_bytes(content)
 
 
 async def _export(source: BookSource, wallet: UUID, currency: str, from_row: int, to_row: int) -> bytes:
