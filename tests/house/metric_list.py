@@ -1,6 +1,7 @@
 """Every metric of every process, as docs/metrics.md lists them: `python -m tests.house.metric_list` writes it anew.
 
-The services are started, each with a registry of its own, so that what nobody wires is not listed.
+The services are started, each with a registry of its own, so that what nobody wires is not listed. The operator's
+metrics are one class, which registers them all.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from services.gateway.keys import ensure_keys
 from services.ledger import wiring as ledger_wiring
 from services.orders import wiring as orders_wiring
 from services.runtime.metrics import new_registry
+from tradeflow_operator.metrics import OperatorMetrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,10 +97,10 @@ def document_of(metrics: list[ListedMetric]) -> str:
 
 
 async def registered_metrics() -> list[ListedMetric]:
-    """Start all three services and look into their registries."""
+    """Start all three services and look into their registries, and into the operator's."""
     by_name: dict[str, ListedMetric] = {}
     async with _started() as registries:
-        for service, registry in registries.items():
+        for service, registry in (registries | {"operator": OperatorMetrics().registry}).items():
             for metric in _metrics_of(service, registry):
                 known = by_name.get(metric.name)
                 services = (*known.services, service) if known is not None else (service,)

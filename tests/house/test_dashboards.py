@@ -13,9 +13,13 @@ from tests.house.dashboards import DASHBOARDS, FOLDER, text_of
 from tests.house.metric_list import DOCUMENT, document_of, listed_metrics, registered_metrics
 
 ROOT = Path(__file__).parents[2]
-ALERTS = ROOT / "charts" / "tradeflow" / "alerts"
 RUNBOOKS = ROOT / "docs" / "runbooks"
-RULE_FILES = sorted(ALERTS.glob("*.yaml"))
+RULE_FILES = [
+    file
+    for chart in ("tradeflow", "tradeflow-operator")
+    for file in sorted((ROOT / "charts" / chart / "alerts").glob("*.yaml"))
+]
+"""The alerts of each chart that is a release of its own."""
 
 PROMETHEUS_OWN = {"up", "ALERTS"}
 """What Prometheus itself knows."""
@@ -30,6 +34,10 @@ def rules() -> list[dict[str, Any]]:
     return [
         rule for file in RULE_FILES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]
     ]
+
+
+def _test_of(rule_file: Path) -> Path:
+    return rule_file.parent / "tests" / rule_file.name
 
 
 def dashboard_queries() -> list[str]:
@@ -105,15 +113,15 @@ def test_a_runbook_says_what_it_means_what_to_look_at_and_what_to_do(runbook: Pa
 
 
 def test_every_alert_is_tested_to_fire_and_to_be_quiet() -> None:
-    files = {file.name for file in RULE_FILES}
+    test_files = {file for folder in {file.parent for file in RULE_FILES} for file in folder.glob("tests/*.yaml")}
     cases: dict[bool, set[str]] = {True: set(), False: set()}
-    for file in sorted((ALERTS / "tests").glob("*.yaml")):
-        assert file.name in files
+    for file in test_files:
         for test in yaml.safe_load(file.read_text())["tests"]:
             for case in test["alert_rule_test"]:
                 cases[bool(case["exp_alerts"])].add(case["alertname"])
 
     names = {rule["alert"] for rule in rules()}
+    assert test_files == {_test_of(file) for file in RULE_FILES}
     assert cases[True] == names
     assert cases[False] == names
 
@@ -122,9 +130,7 @@ def test_every_alert_is_tested_to_fire_and_to_be_quiet() -> None:
 @pytest.mark.parametrize("file", RULE_FILES, ids=lambda path: path.stem)
 def test_alerts_fire_when_they_should_and_only_then(promtool: Path, file: Path) -> None:
     checked = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=False)
-    tested = subprocess.run(
-        [promtool, "test", "rules", ALERTS / "tests" / file.name], capture_output=True, text=True, check=False
-    )
+    tested = subprocess.run([promtool, "test", "rules", _test_of(file)], capture_output=True, text=True, check=False)
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert tested.returncode == 0, tested.stdout + tested.stderr

@@ -23,10 +23,10 @@ spec:
 {{- end }}
 {{- end }}
 
-{{- /* The alerts of alerts/<chart>.yaml: Prometheus' own form, tested by promtool. */ -}}
+{{- /* The alerts of alerts/<chart without tradeflow->.yaml: Prometheus' own form, tested by promtool. */ -}}
 {{- define "tradeflow-lib.prometheusRule" -}}
 {{- if .Values.prometheusRule.enabled }}
-{{- $file := printf "alerts/%s.yaml" .Chart.Name }}
+{{- $file := printf "alerts/%s.yaml" (trimPrefix "tradeflow-" .Chart.Name) }}
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
