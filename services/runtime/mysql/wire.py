@@ -101,11 +101,11 @@ class Wire(asyncio.Protocol):
             return
         received = bytes(self._received)
         position = 0
+        self._needed = _HEADER_BYTES
         try:
-            while True:
+            while not self._answer.done():
                 end = position + _HEADER_BYTES
                 if end > len(received):
-                    self._needed = _HEADER_BYTES
                     break
                 length = int.from_bytes(received[position : position + 3], "little")
                 if end + length > len(received):
@@ -117,6 +117,9 @@ class Wire(asyncio.Protocol):
             self.abort()
             self._answer.set_exception(ConnectionLostError(f"an answer that can't be read: {error}"))
         del self._received[:position]
+        if self._answer.done() and self._received:
+            # Unasked, and right behind the answer, which it says nothing of.
+            self.abort()
 
     def _packet(self, payload: bytes, *, continues: bool) -> None:
         if continues:
