@@ -92,7 +92,6 @@ class JwksClient:
         self._tried_at_seconds = -math.inf
         self._began_at_seconds = time.monotonic()
         self._is_away = False
-        self._fetching = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str) -> PublicKey | None:
@@ -102,9 +101,10 @@ class JwksClient:
             UnavailableError: The issuer can't be reached and no keys are known.
         """
         if self._keys is None or key_id not in self._keys:
-            await self._refresh(key_id)
+            await self._refreshed()
         elif self._is_stale():
-            self._refresh_behind_the_caller(key_id)
+            # Withdrawn keys are looked for without making a caller wait whose key is known.
+            self._refresh_once()
         # While the issuer can't be asked, a key that isn't known may be a new one: nobody is called a forger for it.
         if self._keys is None or (key_id not in self._keys and self._is_away):
             raise UnavailableError("The issuer's keys can't be had now.", reason="issuer_unavailable")
@@ -117,7 +117,7 @@ class JwksClient:
             UnavailableError: There are none.
         """
         if self._keys is None:
-            await self._refresh("")
+            await self._refreshed()
         if self._keys is None:
             raise UnavailableError("The issuer's keys can't be had now.", reason="issuer_unavailable")
 
@@ -130,33 +130,34 @@ class JwksClient:
             await self._http.aclose()
             self._http = None
 
-    def _refresh_behind_the_caller(self, key_id: str) -> None:
-        """Look for withdrawn keys without making a caller wait whose key is known."""
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._refresh(key_id))
+    async def _refreshed(self) -> None:
+        """Wait for a look that all callers share; it goes on when one of them leaves, since the others wait for it."""
+        await asyncio.shield(self._refresh_once())
 
-    async def _refresh(self, key_id: str) -> None:
-        """Fetch, unless somebody did while we waited for our turn or a moment ago."""
-        asked_at_seconds = time.monotonic()
-        async with self._fetching:
-            fresh = self._keys is not None and key_id in self._keys and not self._is_stale()
-            # Without any keys nobody is let in: an issuer that starts after its first caller is found soon.
-            pause_seconds = self._pause_seconds if self._keys is not None else self._first_pause_seconds
-            tried_meanwhile = self._tried_at_seconds >= asked_at_seconds
-            if fresh or tried_meanwhile or time.monotonic() - self._tried_at_seconds < pause_seconds:
-                return
-            try:
+    def _refresh_once(self) -> asyncio.Task[None]:
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh(), name="jwks-refresh")
+        return self._refreshing
+
+    async def _refresh(self) -> None:
+        """Fetch, unless somebody tried a moment ago."""
+        # Without any keys nobody is let in: an issuer that starts after its first caller is found soon.
+        pause_seconds = self._pause_seconds if self._keys is not None else self._first_pause_seconds
+        if time.monotonic() - self._tried_at_seconds < pause_seconds:
+            return
+        try:
+            async with asyncio.timeout(FETCH_SECONDS_MAX):
                 self._keys = await self._fetch()
-            except (httpx.HTTPError, JoseError, ValueError, TypeError, KeyError) as error:
-                self._is_away = True
-                starting = self._keys is None and time.monotonic() - self._began_at_seconds < STARTING_SECONDS_MAX
-                log = logger.info if starting else logger.warning
-                log("jwks_fetch_failed", url=str(self._url), error=repr(error), keys_known=self._keys is not None)
-            else:
-                self._is_away = False
-                self._fetched_at_seconds = time.monotonic()
-            finally:
-                self._tried_at_seconds = time.monotonic()
+        except (TimeoutError, httpx.HTTPError, JoseError, ValueError, TypeError, KeyError) as error:
+            self._is_away = True
+            starting = self._keys is None and time.monotonic() - self._began_at_seconds < STARTING_SECONDS_MAX
+            log = logger.info if starting else logger.warning
+            log("jwks_fetch_failed", url=str(self._url), error=repr(error), keys_known=self._keys is not None)
+        else:
+            self._is_away = False
+            self._fetched_at_seconds = time.monotonic()
+        finally:
+            self._tried_at_seconds = time.monotonic()
 
     async def _fetch(self) -> dict[str, PublicKey]:
         if self._http is None:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
+from services.runtime import jwks as jwks_module
 from services.runtime.errors import UnavailableError
 from services.runtime.jwks import DOCUMENT_BYTES_MAX, JwksClient, usable_keys
 from tests.support.issuer import signing_key
@@ -20,6 +21,8 @@ class IssuersEndpoint:
     def __init__(self, *keys: RSAKey) -> None:
         self.keys = list(keys)
         self.requests = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.answer: Callable[[], httpx.Response] = self._key_set
 
     def _key_set(self) -> httpx.Response:
@@ -28,6 +31,7 @@ class IssuersEndpoint:
     async def __call__(self, _request: httpx.Request) -> httpx.Response:
         self.requests += 1
         await asyncio.sleep(0)
+        await self.may_answer.wait()
         return self.answer()
 
     def go_away(self) -> None:
@@ -173,6 +177,41 @@ async def test_many_callers_of_an_issuer_that_is_away_share_a_request(
     await asyncio.gather(*(client.find("old") for _ in range(20)), return_exceptions=True)
 
     assert endpoint.requests == 1
+
+
+async def test_a_caller_that_leaves_does_not_make_forgers_of_those_who_wait_with_it(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient
+) -> None:
+    client = client_of(http)
+    await client.find("old")
+    endpoint.keys.append(NEW)
+    endpoint.may_answer.clear()
+    impatient = asyncio.create_task(client.find("new"))
+    others = [asyncio.create_task(client.find("new")) for _ in range(3)]
+    await eventually(lambda: endpoint.requests == 2)
+
+    impatient.cancel()
+    await asyncio.wait({impatient})
+    endpoint.may_answer.set()
+
+    assert all(key is not None for key in await asyncio.gather(*others))
+    assert endpoint.requests == 2
+
+
+async def test_a_key_set_that_comes_in_drops_is_given_up(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(jwks_module, "FETCH_SECONDS_MAX", 0.1)
+    endpoint.answer = lambda: httpx.Response(200, content=drops())
+
+    async with asyncio.timeout(5):
+        with pytest.raises(UnavailableError):
+            await client_of(http).find("old")
 
 
 async def test_a_withdrawn_key_is_dropped_by_a_refresh_behind_the_callers_back(
