@@ -75,7 +75,10 @@ async def _supervise(
         try:
             with metrics.running.labels(name).track_inprogress():
                 await loop()
-        except Exception as error:  # noqa: BLE001 - whatever a loop died of, the service lives on and says so
+        except (Exception, asyncio.CancelledError) as error:
+            # Whatever a loop died of, the service lives on and says so.
+            if _is_being_cancelled():
+                raise
             ran_seconds = asyncio.get_running_loop().time() - started_at_seconds
             failures = 1 if ran_seconds > HEALTHY_SECONDS else failures + 1
             await asyncio.sleep(_tell_failure(name, error, failures, metrics, restart_seconds_min))
@@ -85,8 +88,14 @@ async def _supervise(
             return
 
 
+def _is_being_cancelled() -> bool:
+    """Tell whether somebody ends this task: who awaits what another one cancelled dies of the same exception."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _tell_failure(
-    name: str, error: Exception, failures: int, metrics: LoopMetrics, restart_seconds_min: float
+    name: str, error: BaseException, failures: int, metrics: LoopMetrics, restart_seconds_min: float
 ) -> float:
     """Log why a loop ended, and return for how long it stays so: what it stands on may be away, and comes back."""
     longest_seconds = AWAY_SECONDS_MAX if isinstance(error, UnavailableError) else RESTART_SECONDS_MAX

@@ -73,6 +73,25 @@ async def test_a_loop_whose_database_is_away_is_no_crash_and_goes_on_when_it_is_
     assert not registry.get_sample_value("tradeflow_background_crashes_total", {"loop": "notary"})
 
 
+async def test_a_loop_that_dies_of_what_somebody_else_cancelled_is_started_again() -> None:
+    registry = CollectorRegistry()
+    runs = 0
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            cancelled_elsewhere = asyncio.create_task(asyncio.Event().wait())
+            cancelled_elsewhere.cancel()
+            await cancelled_elsewhere
+        await asyncio.Event().wait()
+
+    async with background({"relay": run}, registry=registry, restart_seconds_min=0.001):
+        await eventually(lambda: runs == 2)
+
+    assert registry.get_sample_value("tradeflow_background_crashes_total", {"loop": "relay"}) == 1
+
+
 async def test_one_loops_death_leaves_the_others_alone() -> None:
     ran: list[int] = []
     steady: list[int] = []
