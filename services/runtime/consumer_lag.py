@@ -1,5 +1,7 @@
 """How far a consumer is behind, as a metric: asked for beside its handling, which may be stuck when it matters most."""
 
+from collections.abc import Mapping
+
 import structlog
 from prometheus_client import Gauge
 
@@ -13,21 +15,33 @@ LAG_EVERY_SECONDS = 5.0
 """How often the broker is asked: more often than metrics are read, and nothing beside what consumers ask anyway."""
 
 
-async def watch_lag(consumer: Consumer, gauge: Gauge, *, name: str, clock: Clock) -> None:
-    """Keep `gauge` (consumer, topic, partition) until cancelled; partitions that went elsewhere are taken out of it."""
-    shown: set[Place] = set()
-    while True:
-        try:
-            lag = await consumer.lag()
-        except TradeFlowError as error:
-            # The last known values stand; that the broker is away is said by others, and louder.
-            _log.info("consumer_lag_unknown", consumer=name, reason=error.reason, error=error.message)
-        except Exception:  # noqa: BLE001 - the edge of a loop: a consumer goes on without its metric
-            _log.error("consumer_lag_failed", consumer=name, exc_info=True)
-        else:
-            for topic, partition in shown - lag.keys():
-                gauge.remove(name, topic, str(partition))
-            for (topic, partition), messages in lag.items():
-                gauge.labels(name, topic, str(partition)).set(messages)
-            shown = set(lag)
-        await clock.sleep(LAG_EVERY_SECONDS)
+class LagWatch:
+    """Keeps a gauge (consumer, topic, partition); partitions that went elsewhere are taken out of it."""
+
+    def __init__(self, consumer: Consumer, gauge: Gauge, *, name: str, clock: Clock) -> None:
+        """Show nothing yet."""
+        self._consumer = consumer
+        self._gauge = gauge
+        self._name = name
+        self._clock = clock
+        # Kept from one run to the next: what one showed and the next doesn't read would stay in the gauge for good.
+        self._shown: set[Place] = set()
+
+    async def run(self) -> None:
+        """Ask until cancelled; what was shown last stands then."""
+        while True:
+            try:
+                self._show(await self._consumer.lag())
+            except TradeFlowError as error:
+                # The last known values stand; that the broker is away is said by others, and louder.
+                _log.info("consumer_lag_unknown", consumer=self._name, reason=error.reason, error=error.message)
+            except Exception:  # noqa: BLE001 - the edge of a loop: a consumer goes on without its metric
+                _log.error("consumer_lag_failed", consumer=self._name, exc_info=True)
+            await self._clock.sleep(LAG_EVERY_SECONDS)
+
+    def _show(self, lag: Mapping[Place, int]) -> None:
+        for topic, partition in self._shown - lag.keys():
+            self._gauge.remove(self._name, topic, str(partition))
+        for (topic, partition), messages in lag.items():
+            self._gauge.labels(self._name, topic, str(partition)).set(messages)
+        self._shown = set(lag)

@@ -18,7 +18,7 @@ from services.runtime.backoff import jittered_seconds
 from services.runtime.broker.message_spans import recorded_messages
 from services.runtime.broker.port import LEASE_LOST_REASON, Consumer, Place, ReceivedMessage
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.consumer_lag import watch_lag
+from services.runtime.consumer_lag import LagWatch
 from services.runtime.dead_letters import PARKED_REASON, Origin, redriven_origin
 from services.runtime.errors import TradeFlowError, UnavailableError
 from services.runtime.parking import Parking
@@ -127,6 +127,7 @@ class ConsumerLoop:
         self._in_hand: list[ReceivedMessage] = []
         self._healthy = True
         self._metrics.healthy.labels(self._name).set(1)
+        self._lag = LagWatch(consumer, self._metrics.lag_messages, name=self._name, clock=self._clock)
 
     @property
     def healthy(self) -> bool:
@@ -138,9 +139,7 @@ class ConsumerLoop:
 
         After a crash, run it again: it goes on with the messages that it had in hand.
         """
-        lag = asyncio.create_task(
-            watch_lag(self._consumer, self._metrics.lag_messages, name=self._name, clock=self._clock)
-        )
+        lag = asyncio.create_task(self._lag.run())
         try:
             while True:
                 await self._handle_next()
