@@ -6,6 +6,7 @@ service doesn't notice. Each service has a provider of its own, so that several 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 from urllib.parse import urlsplit
 
 from opentelemetry import trace as otel
@@ -22,7 +23,11 @@ SEND_EVERY_MILLIS = 1000
 """How long spans wait for company. A collector shows a trace within seconds."""
 
 SEND_SECONDS_MAX = 3
-"""How long one sending may take: it holds up the end of a process, whose stop has a bound."""
+"""How long one sending may take."""
+
+END_SECONDS_MAX = 5.0
+"""How long sending what is left may take: it holds up the end of a process, whose stop has a bound. A collector that
+hangs would have it take a sending for every few hundred spans that wait."""
 
 SPANS_WAITING_MAX = 8192
 """Spans that wait to be sent; past it they are dropped, so that a collector that is away costs no memory."""
@@ -66,7 +71,9 @@ def recording_spans(
     try:
         yield OtelRecorder(provider.get_tracer("tradeflow"))
     finally:
-        provider.shutdown()
+        ending = Thread(target=provider.shutdown, name="spans-end", daemon=True)
+        ending.start()
+        ending.join(END_SECONDS_MAX)
 
 
 def _exporter(traces_url: str) -> SpanExporter:

@@ -1,6 +1,8 @@
 """One trace from a buyer's POST to the live event, over three services and two topics."""
 
 import asyncio
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -8,6 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from services.runtime import span_export
 from services.runtime.errors import InvalidArgumentError, RefusedError
 from services.runtime.ids import new_id
 from services.runtime.span_export import recording_spans
@@ -144,6 +147,20 @@ async def test_a_collector_that_is_away_hinders_nobody() -> None:
         continued_trace(None, "lost", recorder=recorder) as trace,
     ):
         assert current_traceparent() == str(trace)
+
+
+def test_a_collector_that_hangs_holds_up_the_end_no_longer_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(span_export, "SEND_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(span_export, "END_SECONDS_MAX", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        url = f"zipkin+http://127.0.0.1:{hanging.getsockname()[1]}/api/v2/spans"
+        with recording_spans("shop", url) as recorder:
+            for _ in range(span_export.SPANS_WAITING_MAX):
+                with continued_trace(None, "waits", recorder=recorder):
+                    pass
+            end_began_at_seconds = time.monotonic()
+
+    assert time.monotonic() - end_began_at_seconds < 3
 
 
 @pytest.mark.parametrize("url", ["http://zipkin:9411/api/v2/spans", "zipkin://host", "jaeger+http://host"])
