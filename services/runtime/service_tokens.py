@@ -4,7 +4,6 @@ Source: RFC 6749, section 4.4.
 """
 
 import asyncio
-from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -52,7 +51,7 @@ class ServiceTokens:
         self._http = http
         self._own_http = http is None
         self._held: dict[str, _Held] = {}
-        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._asking: dict[str, asyncio.Task[str]] = {}
 
     async def token_for(self, audience: str) -> str:
         """Return a token for a service; many callers at once cause one request.
@@ -61,23 +60,38 @@ class ServiceTokens:
             UnavailableError: The issuer is away or refuses this client.
         """
         held = self._still_good(audience)
-        if held is not None:
-            return held
-        async with self._asking[audience]:
-            held = self._still_good(audience)
-            if held is not None:
-                return held
-            answer = await self._ask(audience)
-            lifetime = timedelta(seconds=max(answer.expires_in - RENEW_BEFORE_SECONDS, answer.expires_in / 2))
-            self._held[audience] = _Held(token=answer.access_token, renew_at=self._clock.now() + lifetime)
-            return answer.access_token
+        return held if held is not None else await asyncio.shield(self._asked(audience))
+
+    def _asked(self, audience: str) -> asyncio.Task[str]:
+        """Share one request, and its failure, between all that wait for it; it goes on when one of them leaves."""
+        if audience not in self._asking:
+            task = asyncio.create_task(self._renewed(audience), name=f"token-for-{audience}")
+            self._asking[audience] = task
+            task.add_done_callback(lambda done: self._note_end(audience, done))
+        return self._asking[audience]
+
+    def _note_end(self, audience: str, task: asyncio.Task[str]) -> None:
+        del self._asking[audience]
+        if not task.cancelled():
+            # Read, so that asyncio doesn't complain where all who asked have left.
+            task.exception()
+
+    async def _renewed(self, audience: str) -> str:
+        answer = await self._ask(audience)
+        lifetime = timedelta(seconds=max(answer.expires_in - RENEW_BEFORE_SECONDS, answer.expires_in / 2))
+        self._held[audience] = _Held(token=answer.access_token, renew_at=self._clock.now() + lifetime)
+        return answer.access_token
 
     def forget(self, audience: str) -> None:
         """Drop the kept token, after a service refused it: the next call gets a new one."""
         self._held.pop(audience, None)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Give requests up and close the connections."""
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
         if self._own_http and self._http is not None:
             await self._http.aclose()
             self._http = None
@@ -90,12 +104,13 @@ class ServiceTokens:
         if self._http is None:
             self._http = httpx.AsyncClient(timeout=FETCH_SECONDS_MAX, trust_env=False)
         try:
-            response = await self._http.post(
-                self._token_url,
-                data={"grant_type": "client_credentials", "audience": audience},
-                auth=(self._client_id, self._client_secret),
-            )
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(FETCH_SECONDS_MAX):
+                response = await self._http.post(
+                    self._token_url,
+                    data={"grant_type": "client_credentials", "audience": audience},
+                    auth=(self._client_id, self._client_secret),
+                )
+        except (TimeoutError, httpx.HTTPError) as error:
             raise _unavailable(f"The issuer can't be reached for a token for {audience}.") from error
         if response.is_error:
             raise _unavailable(

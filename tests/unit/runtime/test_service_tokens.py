@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
+from services.runtime import service_tokens
 from services.runtime.errors import UnavailableError
 from services.runtime.service_tokens import RENEW_BEFORE_SECONDS, ServiceTokens
 from tests.support.clock import VirtualClock
@@ -61,6 +62,33 @@ async def test_many_callers_at_once_cause_one_request(tokens: ServiceTokens, end
     assert set(await asyncio.gather(*(tokens.token_for("ledger") for _ in range(50)))) == {"token-1"}
 
     assert len(endpoint.requests) == 1
+
+
+async def test_many_callers_of_an_issuer_that_is_away_wait_for_one_request_and_not_for_each_others(
+    tokens: ServiceTokens, endpoint: TokenEndpoint
+) -> None:
+    endpoint.answer = httpx.ConnectError("refused")
+
+    errors = await asyncio.gather(*(tokens.token_for("ledger") for _ in range(50)), return_exceptions=True)
+
+    assert all(isinstance(error, UnavailableError) for error in errors)
+    assert len(endpoint.requests) == 1
+
+
+async def test_an_answer_that_comes_in_drops_is_given_up(
+    tokens: ServiceTokens, endpoint: TokenEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(service_tokens, "FETCH_SECONDS_MAX", 0.1)
+    endpoint.answer = httpx.Response(200, content=drops())
+
+    async with asyncio.timeout(5):
+        with pytest.raises(UnavailableError):
+            await tokens.token_for("ledger")
 
 
 async def test_each_audience_has_its_own_token(tokens: ServiceTokens) -> None:
