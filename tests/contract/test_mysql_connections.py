@@ -316,6 +316,15 @@ async def test_a_silent_transaction_loses_its_lock(url: str, database: Database)
     assert names == ["apple", "plum"]
 
 
+@pytest.mark.usefixtures("database")
+async def test_sessions_that_the_server_ended_do_not_count_as_open(url: str) -> None:
+    async with opened(f"{url}?idle_timeout_seconds=1") as silent:
+        await names_in(silent)
+        assert silent.usage()["read"].idle == 1
+
+        await eventually(lambda: silent.usage()["read"].idle == 0)
+
+
 async def test_a_cancelled_commit_is_all_or_nothing(proxy: CutConnection, database: Database) -> None:
     async with opened(proxy.url) as through:
         await nothing_in_a_transaction(through)

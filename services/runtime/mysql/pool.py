@@ -55,9 +55,9 @@ class MysqlPool:
 
     def usage(self) -> PoolUsage:
         """Tell how the sessions are used now."""
-        return PoolUsage(
-            lent=self._lent, idle=len(self._idle), sessions_max=self.options.pool_max, waiting=self._waiting
-        )
+        # The server ends those that nobody needs for long; they are taken out only when their turn comes.
+        idle = sum(session.usable for session in self._idle)
+        return PoolUsage(lent=self._lent, idle=idle, sessions_max=self.options.pool_max, waiting=self._waiting)
 
     async def _take_turn(self) -> None:
         if self._closed:
