@@ -200,3 +200,37 @@ async def test_a_broker_that_is_gone_for_a_while_loses_nothing_and_keeps_the_ord
     for _, of_key in groupby(firsts, key=lambda number: number % 7):
         numbers = list(of_key)
         assert numbers == sorted(numbers)
+
+
+ENDED_SECONDS_MAX = 12.0
+"""How long a broker that is away may hold up the end of a process, which has 20 s for all of it."""
+
+
+async def test_a_broker_that_is_gone_holds_up_no_end(private_server: Callable[..., Server]) -> None:
+    server = private_server("kafka", ())
+    url = server.start()
+    make_topics(url, [TOPIC], partitions=3)
+    broker = KafkaBroker(url)
+    consumer = broker.group_consumer(group="group", topics=[TOPIC])
+    await broker.producer().publish(messages(20))
+    (received, *_) = [batch async for batch in batches(consumer, 20)]
+    server.kill()
+    publishing = asyncio.create_task(broker.producer().publish(messages(20, first=20)))
+    committing = asyncio.create_task(consumer.commit(received))
+    await asyncio.sleep(0.5)
+
+    began_at_seconds = time.monotonic()
+    await broker.close()
+    ended = await asyncio.gather(publishing, committing, return_exceptions=True)
+
+    assert time.monotonic() - began_at_seconds < ENDED_SECONDS_MAX
+    assert [type(outcome) for outcome in ended] == [UnavailableError, UnavailableError]
+
+
+async def batches(consumer: Consumer, count: int) -> AsyncIterator[list[ReceivedMessage]]:
+    """Read so many messages, and commit none."""
+    while count > 0:
+        batch = await consumer.poll(messages_max=count, timeout_seconds=1)
+        count -= len(batch)
+        if batch:
+            yield batch

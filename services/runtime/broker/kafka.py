@@ -112,9 +112,11 @@ class KafkaBroker:
             raise closed_error()
 
     async def close(self) -> None:
-        """Close all producers and consumers."""
+        """Close all producers and consumers, at once: where the cluster is away, each takes seconds."""
         self._closed = True
-        for consumer in list(self._consumers):
-            with suppress(UnavailableError):
-                await consumer.close()
-        await self._producer.close()
+        await asyncio.gather(self._producer.close(), *[_close(consumer) for consumer in self._consumers])
+
+
+async def _close(consumer: KafkaConsumer) -> None:
+    with suppress(UnavailableError):
+        await consumer.close()

@@ -1,6 +1,8 @@
 """Publishing to Kafka: idempotent, and durable on all replicas that are in sync before it returns."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +17,10 @@ from services.runtime.errors import TradeFlowError
 
 DELIVERY_SECONDS_MAX = 30.0
 """How long librdkafka repeats a message before publishing fails. The outbox's relay then publishes all again."""
+
+CLOSING_SECONDS_MAX = 3.0
+"""How long messages under way may take once the producer is closed: a process has 20 s for its end, and librdkafka
+would repeat them for longer while the cluster is away."""
 
 LINGER_MILLIS = 2
 """How long librdkafka waits for company: publishers come with whole batches already."""
@@ -38,6 +44,7 @@ class KafkaProducer:
         self._cluster = cluster
         self._producer: Producer | None = None
         self._closed = False
+        self._gives_up_at_seconds = math.inf
         # One thread: messages of two publishers keep the order in which they came.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-producer")
 
@@ -66,38 +73,46 @@ class KafkaProducer:
                 failures.append(error_of(error, f"publishing to {message.topic()}", self._cluster.troubles))
 
         for message in messages:
-            failure = _produce(producer, self._cluster.full(message.topic), message, settled)
+            failure = self._produce(producer, message, settled)
             if failure is not None:
                 failures.append(failure)
                 break
             unsettled += 1
         while unsettled:
-            producer.poll(_POLL_SECONDS)
+            self._serve(producer)
         if failures:
             # Its sequence numbers may be in doubt: a new one begins with new ones.
             self._producer = None
             raise failures[0]
         self._cluster.troubles.entered()
 
+    def _produce(
+        self, producer: Producer, message: Message, settled: Callable[[KafkaError | None, KafkaMessage], None]
+    ) -> TradeFlowError | None:
+        """Hand over a message, or tell why it isn't taken: it is too large, or the producer is done for."""
+        topic = self._cluster.full(message.topic)
+        headers: list[tuple[str, str | bytes | None]] = [
+            (name, value.encode()) for name, value in message.headers.items()
+        ]
+        while True:
+            try:
+                producer.produce(topic, message.value, message.key, on_delivery=settled, headers=headers)
+            except BufferError:
+                self._serve(producer)  # its queue is full: what is in it goes first
+            except KafkaException as raised:
+                return error_of(raised.args[0], f"publishing to {topic}")
+            else:
+                producer.poll(0)
+                return None
+
+    def _serve(self, producer: Producer) -> None:
+        """Wait a moment for deliveries, and fail those that are out of time."""
+        producer.poll(_POLL_SECONDS)
+        if time.monotonic() >= self._gives_up_at_seconds:
+            producer.purge()
+
     async def close(self) -> None:
-        """Publish no more; what is under way ends first."""
+        """Publish no more; what is under way ends first, or fails within `CLOSING_SECONDS_MAX`."""
         self._closed = True
+        self._gives_up_at_seconds = min(self._gives_up_at_seconds, time.monotonic() + CLOSING_SECONDS_MAX)
         await asyncio.to_thread(self._thread.shutdown)
-
-
-def _produce(
-    producer: Producer, topic: str, message: Message, settled: Callable[[KafkaError | None, KafkaMessage], None]
-) -> TradeFlowError | None:
-    """Hand a message to librdkafka, or tell why it doesn't take it: it is too large, or the producer is done for."""
-    headers: list[tuple[str, str | bytes | None]] = [(name, value.encode()) for name, value in message.headers.items()]
-    while True:
-        try:
-            producer.produce(topic, message.value, message.key, on_delivery=settled, headers=headers)
-        except BufferError:
-            # Its queue is full: what is in it goes first.
-            producer.poll(_POLL_SECONDS)
-        except KafkaException as raised:
-            return error_of(raised.args[0], f"publishing to {topic}")
-        else:
-            producer.poll(0)
-            return None
