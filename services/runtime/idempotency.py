@@ -24,7 +24,8 @@ KEY_CHARACTERS_MAX = 128
 """A bound on what is stored for each effect; a UUID takes 36."""
 
 IdempotencyKey = NamedDependency[str]
-"""The type of a handler's parameter that must be called `idempotency_key`."""
+"""The type of a handler's parameter that must be called `idempotency_key`. Its route has to ask for a token: a key is a
+caller's."""
 
 _VISIBLE_ASCII = re.compile(rf"[!-~]{{1,{KEY_CHARACTERS_MAX}}}")
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import httpx
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 from litestar import Request, Response, get, post
+from litestar.di import Provide
 from litestar.exceptions import ServiceUnavailableException, TooManyRequestsException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, URLEncodedBody
 from prometheus_client import CollectorRegistry
@@ -35,6 +37,7 @@ from services.runtime.http_app import create_http_app
 from services.runtime.http_errors import PROBLEM_MEDIA_TYPE, problem_of
 from services.runtime.http_server import serving_http
 from services.runtime.idempotency import IdempotencyKey
+from services.runtime.jwt import Principal
 from tests.support.waiting import eventually
 
 BODY_BYTES_MAX = 10_000
@@ -104,6 +107,18 @@ async def keyed(idempotency_key: IdempotencyKey) -> str:
     return idempotency_key
 
 
+def somebody() -> Principal:
+    """Stand for a caller whose token was verified: a key is a caller's."""
+    return Principal(
+        subject="somebody",
+        roles=frozenset(),
+        audience="tradeflow",
+        token_id="1",
+        expires_at=datetime.now(UTC),
+        token="",
+    )
+
+
 @get("/redirects")
 async def redirect() -> Response[None]:
     return Response(None, status_code=304)
@@ -119,6 +134,7 @@ async def url() -> AsyncIterator[str]:
         health=Health(),
         registry=REGISTRY,
         body_bytes_max=BODY_BYTES_MAX,
+        dependencies={"principal": Provide(somebody, sync_to_thread=False)},
     )
     async with serving_http(app, "127.0.0.1", 0) as served:
         yield served
