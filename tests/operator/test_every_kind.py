@@ -1,0 +1,60 @@
+"""What holds for each kind, whatever it stands for, on a real API server: shown by the examples that people copy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from tests.support.helm import CHARTS
+from tests.support.operator_process import Operator
+from tests.support.operator_shop import OperatorNamespace
+from tests.support.waiting import wait_until
+from tradeflow_operator.resources import FORCE_ANNOTATION, PAUSED_ANNOTATION
+
+Start = Callable[..., Operator]
+
+FILES = sorted((CHARTS / "tradeflow-operator" / "examples").glob("*.yaml"))
+
+KINDS_OF_FILES = 8
+
+OWN_BUSINESS = frozenset({"events", "leases"})
+"""What the operator writes of its own: whom it tells, and who leads."""
+
+
+def test_rule_6_each_kind_is_left_alone_while_it_is_paused_and_looked_at_when_it_is_forced(
+    operator_namespace: OperatorNamespace, start_operator: Start
+) -> None:
+    namespace = operator_namespace.namespace
+    resources = [yaml.safe_load(file.read_text()) for file in FILES]
+    names = {resource["kind"]: resource["metadata"]["name"] for resource in resources}
+    assert len(names) == KINDS_OF_FILES
+    for file in FILES:
+        namespace.kubectl("apply", "--filename", str(file))
+        namespace.kubectl("annotate", "--filename", str(file), f"{PAUSED_ANNOTATION}=true", f"{FORCE_ANNOTATION}=1")
+
+    start_operator()
+    for kind, name in names.items():
+        operator_namespace.wait_for(kind, name, "True", of_type="Paused")
+    assert [event for event in namespace.writes() if is_of_operator(event) and not is_harmless(event)] == []
+    assert {kind: handled_force(operator_namespace, kind, name) for kind, name in names.items()} == dict.fromkeys(names)
+
+    for file in FILES:
+        namespace.kubectl("annotate", "--overwrite", "--filename", str(file), f"{PAUSED_ANNOTATION}=false")
+    for kind, name in names.items():
+        wait_until(lambda kind=kind, name=name: handled_force(operator_namespace, kind, name) == "1", f"{kind} waits")  # type: ignore[misc]
+    for kind, name in names.items():
+        assert namespace.get(kind, name)["metadata"]["annotations"][FORCE_ANNOTATION] == "1", "it is a person's"
+
+
+def handled_force(operator_namespace: OperatorNamespace, kind: str, name: str) -> str | None:
+    handled: str | None = operator_namespace.status(kind, name).get("lastHandledForce")
+    return handled
+
+
+def is_of_operator(event: dict[str, Any]) -> bool:
+    return bool(event["userAgent"] == "tradeflow-operator")
+
+
+def is_harmless(event: dict[str, Any]) -> bool:
+    reference = event["objectRef"]
+    return reference["resource"] in OWN_BUSINESS or reference.get("subresource") == "status"
