@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.support.helm import CHARTS
@@ -15,7 +16,9 @@ Start = Callable[..., Operator]
 
 FILES = sorted((CHARTS / "tradeflow-operator" / "examples").glob("*.yaml"))
 
-KINDS_OF_FILES = 8
+EXAMPLES = {example["kind"]: example for example in (yaml.safe_load(file.read_text()) for file in FILES)}
+
+CRDS = sorted((CHARTS / "tradeflow-operator" / "templates" / "crds").glob("*.yaml"))
 
 OWN_BUSINESS = frozenset({"events", "leases"})
 """What the operator writes of its own: whom it tells, and who leads."""
@@ -25,9 +28,8 @@ def test_rule_6_each_kind_is_left_alone_while_it_is_paused_and_looked_at_when_it
     operator_namespace: OperatorNamespace, start_operator: Start
 ) -> None:
     namespace = operator_namespace.namespace
-    resources = [yaml.safe_load(file.read_text()) for file in FILES]
-    names = {resource["kind"]: resource["metadata"]["name"] for resource in resources}
-    assert len(names) == KINDS_OF_FILES
+    names = {kind: example["metadata"]["name"] for kind, example in EXAMPLES.items()}
+    assert len(names) == len(FILES) == len(CRDS)
     for file in FILES:
         namespace.kubectl("apply", "--filename", str(file))
         namespace.kubectl("annotate", "--filename", str(file), f"{PAUSED_ANNOTATION}=true", f"{FORCE_ANNOTATION}=1")
@@ -44,6 +46,52 @@ def test_rule_6_each_kind_is_left_alone_while_it_is_paused_and_looked_at_when_it
         wait_until(lambda kind=kind, name=name: handled_force(operator_namespace, kind, name) == "1", f"{kind} waits")  # type: ignore[misc]
     for kind, name in names.items():
         assert namespace.get(kind, name)["metadata"]["annotations"][FORCE_ANNOTATION] == "1", "it is a person's"
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "complaint"),
+    [
+        ("EventAccess", {"principal": "a user"}, "should match"),
+        ("EventAccess", {"topics": [{"name": "order-events", "operations": ["Peek"]}]}, "Unsupported value"),
+        ("EventSchema", {"schema": None}, "exactly one of schema and schemaFrom"),
+        ("EventSchema", {"compatibility": "SIDEWAYS"}, "Unsupported value"),
+        ("KafkaConnection", {"bootstrapServers": ["kafka"]}, "should match"),
+        ("KafkaConnection", {"registryURL": "https://user:password@registry"}, "should match"),
+        ("TradeFlow", {"version": None}, "management Operator needs a version"),
+        ("TradeFlow", {"management": "Somehow"}, "Unsupported value"),
+    ],
+)
+def test_rule_3_what_can_never_be_right_is_refused_by_the_api_server(
+    operator_namespace: OperatorNamespace, kind: str, change: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(AssertionError, match=complaint):
+        apply_changed(operator_namespace, kind, change)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "complaint"),
+    [
+        ("EventAccess", {"principal": "another"}, "a user can't be renamed"),
+        ("EventAccess", {"secretName": "another"}, "the Secret can't be renamed"),
+        ("EventSchema", {"subject": "another"}, "a subject can't be renamed"),
+        ("EventSchema", {"type": "AVRO"}, "a subject's type can't be changed"),
+        ("TradeFlow", {"releaseName": "another"}, "the release can't be renamed"),
+    ],
+)
+def test_rule_3_what_a_resource_stands_for_cannot_be_changed(
+    operator_namespace: OperatorNamespace, kind: str, change: dict[str, Any], complaint: str
+) -> None:
+    apply_changed(operator_namespace, kind, {})
+
+    with pytest.raises(AssertionError, match=complaint):
+        apply_changed(operator_namespace, kind, change)
+
+
+def apply_changed(operator_namespace: OperatorNamespace, kind: str, change: dict[str, Any]) -> None:
+    """Apply an example, changed; None takes a field away."""
+    example = EXAMPLES[kind]
+    spec = {name: value for name, value in {**example["spec"], **change}.items() if value is not None}
+    operator_namespace.apply(kind, example["metadata"]["name"], **spec)
 
 
 def handled_force(operator_namespace: OperatorNamespace, kind: str, name: str) -> str | None:
