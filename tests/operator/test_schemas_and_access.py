@@ -6,11 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from services.runtime.broker.kafka_url import cluster_of
 from tests.parts.kubernetes_namespace import KubernetesNamespace
@@ -56,6 +59,29 @@ def test_rule_4_a_schema_is_judged_by_the_level_that_is_asked_for(shop: Operator
     shop.schema(BROKEN, compatibility="NONE")
     shop.wait_for(SCHEMA, "orders", "True", "InSync")
     assert (shop.versions(), shop.level()) == ([1, 2], "NONE")
+
+
+def test_a_level_that_somebody_else_set_is_set_back(shop: OperatorShop, start_operator: Start) -> None:
+    start_operator()
+    shop.schema(FIRST, compatibility="BACKWARD")
+    shop.wait_for(SCHEMA, "orders", "True", "InSync")
+
+    shop.set_level("NONE")
+
+    wait_until(lambda: shop.level() == "BACKWARD", "the level isn't set back")
+
+
+def test_of_two_resources_for_one_subject_the_older_has_it(shop: OperatorShop, start_operator: Start) -> None:
+    start_operator()
+    shop.schema(FIRST, compatibility="BACKWARD")
+    shop.wait_for(SCHEMA, "orders", "True", "InSync")
+    shop.schema(SECOND, "second", compatibility="BACKWARD", subject=shop.topic_name())
+    shop.wait_for(SCHEMA, "second", "False", "ResourceConflict")
+    assert len(shop.versions()) == 1
+
+    shop.namespace.kubectl("delete", "eventschema", "orders", "--timeout=60s")
+    shop.wait_for(SCHEMA, "second", "True", "InSync")
+    assert len(shop.versions()) == 2
 
 
 def test_a_schema_that_nobody_can_read_is_refused(shop: OperatorShop, start_operator: Start) -> None:
@@ -115,6 +141,30 @@ def test_a_service_signs_in_with_the_secret_that_was_written(
     assert password not in status
     kubernetes_shop.kubectl("delete", "secret", "ledger-kafka")
     wait_until(lambda: _has_secret(kubernetes_shop), "no new Secret is written")
+
+    # Somebody takes its rights away, and another resource asks for the same user.
+    root = AdminClient({**admin, "log_level": 0})
+    kept = _rights_of(root, "ledger")
+    assert len(kept) == 2
+    for taken in root.delete_acls([_EVERY_RIGHT]).values():
+        taken.result(30)
+    wait_until(lambda: _rights_of(root, "ledger") == kept, "the rights aren't given back")
+    kubernetes_shop.apply(shop.manifest(ACCESS, "second", {**spec, "secretName": "second-kafka"}))
+    shop.wait_for(ACCESS, "second", "False", "ResourceConflict")
+
+
+_ANY: Any = None  # the annotations don't know that a filter may leave a name out
+
+_EVERY_RIGHT = AclBindingFilter(
+    ResourceType.ANY, _ANY, ResourcePatternType.ANY, "User:ledger", _ANY, AclOperation.ANY, AclPermissionType.ANY
+)
+
+
+def _rights_of(admin: AdminClient, user: str) -> list[str]:
+    bindings = admin.describe_acls(_EVERY_RIGHT).result(30)
+    return sorted(
+        f"{each.restype} {each.name} {each.operation}" for each in bindings if each.principal == f"User:{user}"
+    )
 
 
 def _answers(admin: AdminClient) -> bool:

@@ -183,3 +183,8 @@ class OperatorShop(OperatorNamespace):
         """Read a subject's own level."""
         answer = httpx.get(f"{self._registry_url}/config/{self.topic_name(name)}", timeout=30, trust_env=False)
         return answer.json().get("compatibilityLevel") if answer.is_success else None
+
+    def set_level(self, level: str, name: str = "orders") -> None:
+        """Set a subject's own level as somebody else would."""
+        url = f"{self._registry_url}/config/{self.topic_name(name)}"
+        httpx.put(url, json={"compatibility": level}, timeout=30, trust_env=False).raise_for_status()
