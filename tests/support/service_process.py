@@ -39,6 +39,7 @@ class ServiceProcess:
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()  # of a start that failed
         module = f"services.{self.service}"
+        self.errors_file.touch()  # it can be read from now on, whenever the process comes to write it
         if self.code == REPOSITORY:
             self._process = ForkedProcess(
                 module, environment=self._environment, errors_file=self.errors_file, folder=self.code
