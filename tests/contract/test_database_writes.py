@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.runtime.database.port import Database, DuplicateKeyError, Query, Row
+from services.runtime.database.port import Database, DuplicateKeyError, Query, Row, ValueMissingError
 from services.runtime.database_opening import open_database
 
 CREATE = """
@@ -213,6 +213,46 @@ async def test_a_key_that_exists_comes_out_as_such_and_nothing_is_left(
         await write([an_entry(number) for number in range(count)])
 
     assert await stored(database) == [an_entry(0)]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 50])
+async def test_a_value_that_must_not_be_missing_comes_out_as_such_and_nothing_is_left(
+    database: Database, count: int
+) -> None:
+    async def take_books_away() -> None:
+        async with database.transaction() as connection:
+            await connection.write_at_commit(INSERT, [an_entry(900)])
+            changed = [(entry[0], None) for entry in before]
+            await connection.write_at_commit("UPDATE entries SET book_id = $2 WHERE id = $1", changed)
+
+    before = [an_entry(number) for number in range(count)]
+    async with database.transaction() as connection:
+        await connection.execute_many(INSERT, before)
+
+    with pytest.raises(ValueMissingError):
+        await take_books_away()
+
+    assert await stored(database) == before
+
+
+async def test_the_first_write_is_told_of_while_those_behind_it_wait(database: Database) -> None:
+    told = asyncio.Event()
+    async with database.transaction() as connection:
+        await connection.execute(INSERT, *an_entry(0))
+
+    async def write_behind() -> None:
+        await told.wait()
+        async with database.transaction() as connection:
+            await connection.write_at_commit("UPDATE entries SET amount = 2, note = $1", [("behind",)])
+
+    behind = asyncio.create_task(write_behind())
+    async with database.transaction() as connection:
+        connection.tell_first_write(told.set)
+        await connection.write_at_commit("UPDATE entries SET amount = $1", [(1,)])
+        await connection.write_at_commit(INSERT, [an_entry(number) for number in range(1, 400)])
+    await behind
+
+    assert {row[2:7:4] for row in await stored(database)} == {(2, "behind")}
 
 
 @pytest.mark.parametrize("statement", ["execute", "execute_many"])

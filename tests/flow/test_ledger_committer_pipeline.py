@@ -11,7 +11,8 @@ from services.ledger.commands.expire_hold import ExpireHold
 from services.ledger.committer.cache import BATCHES_KEPT, BookCache
 from services.ledger.committer.pipeline import Pace
 from services.ledger.domain.receipt import Receipt
-from tests.support.faulty_database import BEFORE_COMMIT, Fault
+from services.ledger.domain.refusals import InsufficientFundsError
+from tests.support.faulty_database import AFTER_COMMIT, BEFORE_COMMIT, Fault
 from tests.support.ledger_commands import (
     BUYER,
     SELLER,
@@ -48,26 +49,77 @@ async def settled_turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_the_next_batch_is_planned_while_one_commits_and_sent_after_it(tmp_path: Path) -> None:
+async def test_the_next_batch_waits_at_the_server_while_one_commits_and_the_one_after_it_here(tmp_path: Path) -> None:
     async with a_committer(tmp_path) as world:
         first = await one_under_way(world)
-        begun, prepared, statements = (
-            world.database.transactions,
-            world.database.prepared,
-            len(world.database.statements),
-        )
-        second = asyncio.create_task(world.committer.submit_many([transfer(), withdraw(amount=5)]))
-        await eventually(lambda: world.database.prepared > prepared)
-        assert world.database.transactions == begun, "one batch at a time is under way"
+        begun, statements = world.database.transactions, len(world.database.statements)
+        second = asyncio.create_task(world.committer.submit_many([deposit(SELLER, 3), withdraw(amount=5)]))
+        await eventually(lambda: world.database.transactions == begun + 1)
+        prepared = world.database.prepared
+        third = asyncio.create_task(world.committer.submit(deposit(amount=7)))
+        await settled_turns()
+        assert len(world.database.statements) == statements, "it waits for the one before it"
+        assert world.database.prepared == prepared, "two are under way at most"
 
         world.database.let_commits_go()
-        await asyncio.gather(first, second)
+        await asyncio.gather(first, second, third)
 
-        sent = world.database.statements[statements:]
-        assert sent[0].endswith("FOR UPDATE")
-        reads = [sql for sql in sent if sql.startswith("SELECT")]
-        assert all("idempotency_key" in sql for sql in reads[1:]), "only keys are looked for under the lock"
+        assert not any(sql.startswith("SELECT") for sql in world.database.statements[statements:])
+        assert (world.ahead("kept"), world.ahead("missed")) == (3, 0)
+
+
+async def test_a_batch_waits_for_the_lock_only_behind_one_that_has_it(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        await world.committer.submit(deposit(amount=1_000))
+        with world.database.nobody_told_of_locks():
+            world.database.hold_commits_back()
+            first = asyncio.create_task(world.committer.submit(withdraw(amount=1)))
+            await world.database.reached_commit.wait()
+            begun = world.database.transactions
+            second = asyncio.create_task(world.committer.submit(withdraw(amount=2)))
+            await settled_turns()
+            assert world.database.transactions == begun, "it might be granted the lock before the first"
+
+            world.database.let_commits_go()
+            await asyncio.gather(first, second)
+
         assert (world.ahead("kept"), world.ahead("missed")) == (2, 0)
+
+
+async def test_a_batch_whose_commit_is_not_heard_of_lets_the_one_behind_it_stand(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        await world.committer.submit(deposit(amount=1_000))
+        world.database.faults = [Fault(AFTER_COMMIT)]
+        world.database.hold_commits_back()
+        first = asyncio.create_task(world.committer.submit(withdraw(amount=700)))
+        await world.database.reached_commit.wait()
+        begun = world.database.transactions
+        second = asyncio.create_task(world.committer.submit(withdraw(amount=300)))
+        await eventually(lambda: world.database.transactions == begun + 1)
+
+        world.database.let_commits_go()
+
+        assert [receipt.replayed for receipt in await asyncio.gather(first, second)] == [False, False]
+        assert await world.posted() == 0
+        assert (world.ahead("kept"), world.ahead("missed")) == (1, 1)
+
+
+async def test_a_key_that_was_refused_in_an_earlier_life_is_found_by_the_server(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        refused = withdraw(amount=50)
+        _, refusal = await world.committer.submit_many([open_account(), refused])
+    async with a_committer(tmp_path) as world:
+        await world.committer.submit(deposit(amount=1_000))
+        before = len(world.database.statements)
+
+        answer, receipt = await world.committer.submit_many([refused, withdraw(amount=1)])
+
+        assert isinstance(refusal, InsufficientFundsError)
+        assert str(answer) == str(refusal)
+        assert isinstance(receipt, Receipt)
+        assert world.database.statements[before].startswith("UPDATE books"), "it was sent without a question"
+        assert world.ahead("missed") == 1
+        assert await world.posted() == 999
 
 
 async def test_what_is_planned_on_a_batch_that_fails_is_planned_again_in_order(tmp_path: Path) -> None:
@@ -85,7 +137,7 @@ async def test_what_is_planned_on_a_batch_that_fails_is_planned_again_in_order(t
         receipts = [await first, *(await rest[0])]
         assert [getattr(receipt, "reason", "done") for receipt in receipts] == ["done", "done", "insufficient_funds"]
         assert await world.posted() == 0
-        assert world.ahead("missed") == 1
+        assert world.ahead("missed") == 2, "the second was on its way already"
 
 
 async def test_a_batch_that_names_something_new_is_read_beside_the_one_under_way(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.ledger.committer.committer import Committer, committing
+from services.ledger.committer.pipeline import Pace
 from services.ledger.housekeeping.answer_retention import Retention
 from services.ledger.housekeeping.loops import housekeeping_loops
 from services.ledger.outbound.book_writing import stream_of
@@ -37,6 +38,9 @@ pytestmark = [pytest.mark.part("mysql"), pytest.mark.timeout(180)]
 BOOKS = (1, 2)
 WAIT_MILLISECONDS_MAX = 100
 PRUNED_AT_ONCE = RelaySettings(poll_seconds=0.05, retention=timedelta(0), prune_every_seconds=0.05, prune_step_packs=8)
+ONE_AT_A_TIME = Pace(flights_max=1)
+"""A batch that waits at the server for the one before it would be among the waits that the server counts."""
+
 FORGOTTEN_AT_ONCE = Retention(answers=timedelta(seconds=1), keys=timedelta(seconds=2))
 
 
@@ -53,7 +57,9 @@ async def run_book(stack: AsyncExitStack, database: Database, book_id: int) -> t
     """Run all that writes a book."""
     producer, clock, registry = FakeProducer(), SystemClock(), CollectorRegistry()
     relay = OutboxRelay(database, producer, stream_of(book_id), clock, PRUNED_AT_ONCE)
-    committer = await stack.enter_async_context(committing(database, book_id=book_id, on_commit=relay.wake))
+    committer = await stack.enter_async_context(
+        committing(database, book_id=book_id, on_commit=relay.wake, pace=ONE_AT_A_TIME)
+    )
     loops = housekeeping_loops(
         committer=committer,
         book=Book(database=database, book_id=book_id),

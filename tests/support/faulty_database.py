@@ -1,8 +1,8 @@
 """A database that fails where a test says: at a statement, before its COMMIT, or after it really committed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,7 @@ class FaultyDatabase:
         self.transactions = 0
         self.snapshots = 0
         self.prepared = 0
+        self.tells_first_writes = True
         self._may_commit = asyncio.Event()
         self._may_commit.set()
         self.reached_commit = asyncio.Event()
@@ -61,6 +62,15 @@ class FaultyDatabase:
     def let_commits_go(self) -> None:
         """Let them commit again."""
         self._may_commit.set()
+
+    @contextmanager
+    def nobody_told_of_locks(self) -> Iterator[None]:
+        """Tell no transaction that its first write was done, as a slow wire does."""
+        self.tells_first_writes = False
+        try:
+            yield
+        finally:
+            self.tells_first_writes = True
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -128,6 +138,10 @@ class _FaultyConnection:
 
     async def write_at_commit(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         await self._real.write_at_commit(sql, self._written(sql, rows))
+
+    def tell_first_write(self, on_first_write: Callable[[], None]) -> None:
+        if self._database.tells_first_writes:
+            self._real.tell_first_write(on_first_write)
 
     async def write_prepared(self, write: PreparedWrite) -> None:
         self._written(write.sql, write.rows)

@@ -34,7 +34,7 @@ them. Older ones are found by their index."""
 
 BATCHES_KEPT = 8
 """What the newest batches named is never forgotten: a batch under way may have changed it, and the database would tell
-what was before. Two batches are open at most, and each may count as two here."""
+what was before. Three batches are open at most, and each may count as two here."""
 
 _KINDS = ("holds", "holds_with_legs", "wallets", "codes")
 """The kinds of names in `NamedRows` whose rows are kept. Keys are kept too, but a missing key says nothing."""

@@ -1,7 +1,8 @@
 """Flight: one batch, one transaction: lock the head, compare, write, commit.
 
-A plan that was made ahead takes two round trips: the lock with the look for its keys, then all writes with COMMIT. What
-can't be planned ahead is read and planned under the lock.
+A plan that was made ahead takes one round trip: its first statement locks the head and compares, and the server stops
+there if the book moved. A plan that answers keys without making records of them takes two: the lock with the look for
+these keys, then all writes with COMMIT. What can't be planned ahead is read and planned under the lock.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from services.ledger.committer.plan import Plan, Planner
 from services.ledger.outbound.book_head import head_of_rows, lock_head_query
 from services.ledger.outbound.book_reading import accepted_keys_queries, answered_keys_queries
 from services.runtime.clock import Clock
-from services.runtime.database.port import Connection, Database
+from services.runtime.database.port import Connection, Database, ValueMissingError
 
 
 class PlanMissedError(Exception):
@@ -38,12 +39,12 @@ class BookWriter:
     clock: Clock
     planner: Planner
 
-    async def send(self, plan: Plan, on_sent: Callable[[], None]) -> None:
+    async def send(self, plan: Plan, on_locked: Callable[[], None]) -> None:
         """Commit a plan that was made ahead; when this returns, it is durable.
 
         Args:
             plan: What to write.
-            on_sent: Called when nothing is left to do here but to wait for the server.
+            on_locked: Called when the server has the book's lock for it: whatever is sent from then on comes after.
 
         Raises:
             PlanMissedError: The book moved, or a key was used before.
@@ -51,10 +52,16 @@ class BookWriter:
             UnavailableError: Nothing happened, or the COMMIT's end is unknown.
             Exception: The data of some command can't be written; nothing happened.
         """
-        async with self.database.transaction() as connection:
-            await self._lock_and_compare(connection, plan)
-            await plan.writes.write_to(connection)
-            on_sent()
+        try:
+            async with self.database.transaction() as connection:
+                if plan.guarded:
+                    connection.tell_first_write(on_locked)
+                else:
+                    await self._lock_and_compare(connection, plan)
+                    on_locked()
+                await plan.writes.write_to(connection)
+        except ValueMissingError as error:
+            raise PlanMissedError("the book moved, or a key was used before") from error
 
     async def commit(self, attempt: Attempt, *, trust_cache: bool) -> list[Answer]:
         """Decide and write commands under the lock; when this returns, their effects are durable.

@@ -3,12 +3,14 @@
     gather (waiting_room) → plan (plan, on the cache) → lock, compare, write, commit (flight) → answer
                                         any miss or error: redo in order under the lock (settlement)
 
-The next batch is sent only after the one before it committed, so that at most one is ever under way, and what it was
-planned on is compared under the lock. Nobody is answered before the COMMIT of his batch returned.
+Two batches are under way at most: the next is sent once the server has the book's lock for the one before it, so that
+it waits for that lock there and goes on at once when the other commits. What it was planned on is compared under the
+lock. Nobody is answered before the COMMIT of his batch returned.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -25,22 +27,22 @@ from services.runtime.errors import UnavailableError
 
 logger = structlog.get_logger(__name__)
 
-AHEAD_COMMANDS_MIN = 64
+AHEAD_COMMANDS_MIN = 16
 """How many commands must wait before a batch is planned while another is under way: for fewer, planning takes less than
-a millisecond or two, and the batch had better gather until the other is through. So it should while fewer wait than
-half of what is under way: callers that were answered a moment ago are coming back."""
+a millisecond, and the batch had better gather until the other is through. So it should while fewer wait than half of
+what is under way: callers that were answered a moment ago are coming back."""
+
+FLIGHTS_MAX = 2
+"""Batches under way at once: one is written, one waits for its lock at the server, which is then never idle. A third
+would gather less and be through no sooner."""
 
 COLD_COMMANDS_MAX = 64
 """Up to how many commands go straight under the lock when nothing is under way and rows must be read for them: lock and
 rows are one round trip then, instead of two one after the other, and so few are decided before anyone waits for it."""
 
-HALVES_COMMANDS_MIN = 256
+HALVES_COMMANDS_MIN = 32
 """From how many on, when nothing is under way, half of those that wait go first, and the rest is planned meanwhile:
 both are through sooner than all at once, and callers that come back then come in turns."""
-
-SENDING_SECONDS = 0.002
-"""How long the event loop has for a batch's packet before the next plan takes it: a megabyte goes out in several turns,
-and the server begins only when it has all of it."""
 
 CAREFUL_BATCHES = 4
 """How many batches go under the lock, all their keys read, after a start, after each miss, and after each key that was
@@ -49,9 +51,11 @@ found so: a miss costs two batches, and where one repeats old keys, or another c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """When a batch is planned ahead, and when it is read and planned under the lock."""
+    """When a batch is planned ahead, how many are under way, and when one is read and planned under the lock."""
 
     ahead_commands_min: int = AHEAD_COMMANDS_MIN
+    halves_commands_min: int = HALVES_COMMANDS_MIN
+    flights_max: int = FLIGHTS_MAX
     cold_commands_max: int = COLD_COMMANDS_MAX
     careful_batches: int = CAREFUL_BATCHES
 
@@ -62,10 +66,10 @@ class _Flight:
 
     batch: Batch
     plan: Plan
-    task: asyncio.Task[None]
-    sent: asyncio.Event
     began_at_seconds: float
-    sent_at_seconds: float = 0.0
+    task: asyncio.Task[None]
+    locked: bool = False
+    """Whether the server has the book's lock for it: the packet has left this process, and who comes later waits."""
 
 
 class Pipeline:
@@ -90,7 +94,7 @@ class Pipeline:
         self._is_leader = is_leader
         self._on_commit = on_commit
         self._metrics = metrics
-        self._flight: _Flight | None = None
+        self._flights: deque[_Flight] = deque()
         self._open: list[Batch] = []
         self._pace = pace or Pace()
         self._careful_batches = self._pace.careful_batches
@@ -100,27 +104,32 @@ class Pipeline:
         try:
             while True:
                 await self._room.until(self._has_work)
-                if self._flight is not None and self._flight.task.done():
+                if self._first_is_through() or (self._flights and not len(self._room)):
                     # Its callers first: they bring what the next batch is made of.
-                    await self._land()
+                    (await self._landed())()
                 elif len(self._room):
                     await self._begin(self._room.take(commands_max=self._next_commands_max()))
                 else:
-                    await self._land()
                     return
         finally:
             await self._abandon()
 
     def _has_work(self) -> bool:
-        flight = self._flight
-        if self._room.closed or (flight is not None and flight.task.done()):
+        if self._room.closed or self._first_is_through():
             return True
-        needed = 1 if flight is None else max(self._pace.ahead_commands_min, len(flight.batch) // 2)
-        return len(self._room) >= needed
+        if not self._flights:
+            return len(self._room) > 0
+        newest = self._flights[-1]
+        if len(self._flights) > 1 or not newest.locked:
+            return False
+        return len(self._room) >= max(self._pace.ahead_commands_min, len(newest.batch) // 2)
+
+    def _first_is_through(self) -> bool:
+        return bool(self._flights) and self._flights[0].task.done()
 
     def _next_commands_max(self) -> int:
         waiting = len(self._room)
-        if self._flight is not None or waiting < HALVES_COMMANDS_MIN or not self._plans_ahead():
+        if self._flights or waiting < self._pace.halves_commands_min or not self._plans_ahead():
             return self._batch_commands_max
         return min(self._batch_commands_max, (waiting + 1) // 2)
 
@@ -128,7 +137,7 @@ class Pipeline:
         return not self._careful_batches and self._is_leader() and self._cache.head is not None
 
     async def _begin(self, batch: Batch) -> None:
-        """Plan a batch while the one before it is under way; then let that one land, and send this one after it."""
+        """Plan a batch while the one before it is under way, and send it after that one; or settle it in its turn."""
         if not batch.commands:
             return
         began_at_seconds = perf_counter()
@@ -136,23 +145,25 @@ class Pipeline:
         self._metrics.batch_commands.observe(len(batch))
         try:
             plan = await self._plan_ahead(batch)
-            answer_landed = await self._landed()
+            answers: list[Callable[[], None]] = []
+            while self._flights and (plan is None or self._first_is_through() or not self._may_follow()):
+                answers.append(await self._landed())
             if plan is not None and self._cache.head is plan.after:
-                flight = self._launch(batch, plan, began_at_seconds)
-                answer_landed()
-                # The next plan keeps the event loop busy: let this one get to where only the server works on it.
-                await flight.sent.wait()
-                flight.sent_at_seconds = perf_counter()
+                self._launch(batch, plan, began_at_seconds)
+                _call_all(answers)
                 self._cache.trim()
             else:
-                answer_landed()
+                _call_all(answers)
                 await self._settle(batch, began_at_seconds)
         except Exception as error:  # the loop outlives its own mistakes; nobody waits for ever
             logger.exception("ledger_committer_failed", commands=len(batch))
             self._cache.drop()
-            under_way = None if self._flight is None else self._flight.batch
-            for each in [each for each in self._open if each is not under_way]:
+            under_way = [flight.batch for flight in self._flights]
+            for each in [each for each in self._open if each not in under_way]:
                 self._answer(each, [error] * len(each), began_at_seconds)
+
+    def _may_follow(self) -> bool:
+        return len(self._flights) < self._pace.flights_max and self._flights[-1].locked
 
     async def _plan_ahead(self, batch: Batch) -> Plan | None:
         """Plan on the cache; None when the batch must be read and planned under the lock."""
@@ -160,13 +171,12 @@ class Pipeline:
         if not self._plans_ahead() or not cache.allows_planning(batch.commands):
             return None
         try:
-            await self._let_packet_go()
             unknown = cache.missing(batch.commands)
-            if unknown and self._flight is None and len(batch) <= self._pace.cold_commands_max:
+            if unknown and not self._flights and len(batch) <= self._pace.cold_commands_max:
                 return None
             if unknown and not await self._prefetch(batch, unknown):
                 return None
-            return await self._writer.planner.plan(batch.commands, self._writer.clock.now())
+            return await self._writer.planner.plan(batch.commands, self._writer.clock.now(), ahead=True)
         except UnavailableError as error:
             logger.warning("ledger_prefetch_failed", reason=error.reason)
         except Exception:  # the same commands are tried one by one under the lock: that finds out which it was
@@ -174,42 +184,37 @@ class Pipeline:
         cache.drop()
         return None
 
-    async def _let_packet_go(self) -> None:
-        if self._flight is not None:
-            await asyncio.sleep(self._flight.sent_at_seconds + SENDING_SECONDS - perf_counter())
-
     async def _prefetch(self, batch: Batch, unknown: NamedRows) -> bool:
-        """Read what the cache lacks without any lock, if need be while another batch is under way.
+        """Read what the cache lacks without any lock, if need be while other batches are under way.
 
-        That one touches nothing that the cache lacks, so that a snapshot from before its commit is as good as one from
-        after it, as long as nobody else committed.
+        Those touch nothing that the cache lacks, so that a snapshot from before their commits is as good as one from
+        after them, as long as nobody else committed.
         """
-        flight = self._flight
-        heads = (self._cache.require_head(),) if flight is None else (flight.plan.assumed, flight.plan.after)
+        heads = [self._cache.require_head(), *[flight.plan.assumed for flight in self._flights]]
         async with self._writer.database.snapshot() as connection:
             return await self._cache.fill_from_snapshot(connection, batch.commands, unknown, heads)
 
-    def _launch(self, batch: Batch, plan: Plan, began_at_seconds: float) -> _Flight:
-        sent = asyncio.Event()
-        task = asyncio.create_task(self._writer.send(plan, sent.set), name="ledger-flight")
-        flight = self._flight = _Flight(batch, plan, task, sent, began_at_seconds)
-
-        def landed(_: asyncio.Task[None]) -> None:
-            sent.set()
+    def _launch(self, batch: Batch, plan: Plan, began_at_seconds: float) -> None:
+        def note_lock() -> None:
+            flight.locked = True
             self._room.wake()
 
-        task.add_done_callback(landed)
-        return flight
+        task = asyncio.create_task(self._writer.send(plan, note_lock), name="ledger-flight")
+        flight = _Flight(batch, plan, began_at_seconds, task)
+        self._flights.append(flight)
+        task.add_done_callback(lambda _: self._room.wake())
 
     async def _landed(self) -> Callable[[], None]:
-        """Wait for the flight's end; returns what answers its callers, to be called once the next one is on its way."""
-        flight, self._flight = self._flight, None
-        if flight is None:
-            return _nothing
+        """Wait for the first flight's end; returns what answers its callers, for when the next one is on its way."""
+        flight = self._flights.popleft()
         try:
             await flight.task
         except Exception as error:  # noqa: BLE001 - settled in full below, whatever it was
             self._note_miss(flight, error)
+            # What follows it misses too, unless this one was committed after all. It must have ended before anything is
+            # written anew, since it takes the book's lock whenever it comes to its turn.
+            if self._flights:
+                await asyncio.wait([following.task for following in self._flights])
             settlement = self._new_settlement()
             if isinstance(error, UnavailableError):
                 settlement.note_drafts(flight.plan)
@@ -221,9 +226,6 @@ class Pipeline:
         if wrote:
             self._on_commit()
         return lambda: self._answer(flight.batch, replies, flight.began_at_seconds)
-
-    async def _land(self) -> None:
-        (await self._landed())()
 
     def _note_miss(self, flight: _Flight, error: Exception) -> None:
         self._cache.drop()
@@ -257,9 +259,10 @@ class Pipeline:
     async def _abandon(self) -> None:
         """Answer all that is left after a cancellation: what became of a batch under way is found by its keys."""
         self._room.close()
-        if self._flight is not None:
-            self._flight.task.cancel()
-            await asyncio.wait({self._flight.task})
+        for flight in self._flights:
+            flight.task.cancel()
+        if self._flights:
+            await asyncio.wait([flight.task for flight in self._flights])
         while len(self._room):
             self._open.append(self._room.take(commands_max=len(self._room)))
         for batch in self._open:
@@ -268,5 +271,6 @@ class Pipeline:
         self._open.clear()
 
 
-def _nothing() -> None:
-    """Answer nobody."""
+def _call_all(answers: Iterable[Callable[[], None]]) -> None:
+    for answer in answers:
+        answer()

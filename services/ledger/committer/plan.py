@@ -50,7 +50,8 @@ class Plan:
     """A decided batch: where the book must stand for it, and where it stands after it.
 
     `keys_asked` are keys that the cache didn't know. They must not be found among the answers without a record, nor,
-    if `keys_unproven`, among the records: what makes a record is refused a second one by the index on its key.
+    if `keys_unproven`, among the records: what makes a record is refused a second one by the index on its key. A plan
+    is `guarded` if its own writes fail where it was wrong about the book or a key; then nothing must be asked first.
     """
 
     commands: Sequence[Command]
@@ -60,6 +61,7 @@ class Plan:
     writes: KeptWrites = field(repr=False)
     keys_asked: Sequence[KeyScope]
     keys_unproven: Sequence[KeyScope]
+    guarded: bool
 
     @property
     def writes_something(self) -> bool:
@@ -75,8 +77,14 @@ class Planner:
     cache: BookCache
     random_bytes: Callable[[int], bytes]
 
-    async def plan(self, commands: Sequence[Command], clock_now: datetime) -> Plan:
-        """Decide commands whose rows are all in the cache. Anything raised leaves the cache in doubt."""
+    async def plan(self, commands: Sequence[Command], clock_now: datetime, *, ahead: bool = False) -> Plan:
+        """Decide commands whose rows are all in the cache. Anything raised leaves the cache in doubt.
+
+        Args:
+            commands: What to decide.
+            clock_now: What the clock says.
+            ahead: Whether the book's lock isn't held, nor were keys looked for.
+        """
         state, assumed = self.cache.state, self.cache.require_head()
         scopes = {
             (command.service, command.idempotency_key): None
@@ -90,7 +98,9 @@ class Planner:
             decision = decide(state, commands[start : start + PIECE_COMMANDS], clock_now, decision)
         await asyncio.sleep(0)
         recorded = {(key.service, key.idempotency_key) for key in decision.keys if key.sequence}
-        writes, after = await self._seal(assumed, decision)
+        keys_unproven = [scope for scope in keys_asked if scope not in recorded]
+        guarded = ahead and not keys_unproven and not decision.changes_nothing
+        writes, after = await self._seal(assumed, decision, keys_asked if guarded else ())
         self.cache.head = after
         return Plan(
             commands=commands,
@@ -99,10 +109,11 @@ class Planner:
             decision=decision,
             writes=writes,
             keys_asked=keys_asked,
-            keys_unproven=[scope for scope in keys_asked if scope not in recorded],
+            keys_unproven=keys_unproven,
+            guarded=guarded,
         )
 
-    async def _seal(self, assumed: Head, decision: Decision) -> tuple[KeptWrites, Head]:
+    async def _seal(self, assumed: Head, decision: Decision, unanswered: Sequence[KeyScope]) -> tuple[KeptWrites, Head]:
         writes = KeptWrites(self.database)
         if decision.changes_nothing:
             return writes, assumed
@@ -125,5 +136,5 @@ class Planner:
             last_account_id=decision.last_account_id,
             last_event_sequence=decision.last_event_sequence,
         )
-        await write_decision(writes, assumed, decision, sealed, sealer)
+        await write_decision(writes, assumed, decision, sealed, sealer, unanswered)
         return writes, after

@@ -1,7 +1,7 @@
 """The head row of a book: its lock, its place in the chain, its counters."""
 
 from services.ledger.domain.journal import GENESIS_HASH, Head
-from services.runtime.clock import from_micros
+from services.runtime.clock import from_micros, to_micros
 from services.runtime.database.port import CommitWrites, Connection, Query, Row
 
 # Makes the book where there is none; a book that exists is left alone.
@@ -25,18 +25,13 @@ _READ_HEAD = """
     FROM books WHERE book_id = $1
 """
 
-# Reads the head beside whoever holds its lock.
-_READ_HEAD = """
-    SELECT revision, last_sequence, last_hash, last_recorded_at, last_account_id, last_event_sequence
-    FROM books WHERE book_id = $1
-"""
-
-# Moves the head on. The revision is compared though the row is locked: a lock that was lost must not pass unseen. Then
-# it becomes NULL, which the column refuses; nobody reads how many rows a write at commit changed.
+# Moves the head on, and locks it where nothing did before. Where the book stands elsewhere, the revision becomes NULL,
+# which the column refuses: nobody reads how many rows a write at commit changed. The revision alone would do but for a
+# batch that others tried again meanwhile.
 _MOVE_HEAD = """
-    UPDATE books SET revision = CASE WHEN revision = $1 THEN $2 END, last_sequence = $3, last_hash = $4,
-        last_recorded_at = $5, last_account_id = $6, last_event_sequence = $7
-    WHERE book_id = $8
+    UPDATE books SET revision = CASE WHEN revision = $1 AND last_hash = $2 AND last_recorded_at = $3 THEN $4 END,
+        last_sequence = $5, last_hash = $6, last_recorded_at = $7, last_account_id = $8, last_event_sequence = $9
+    WHERE book_id = $10
 """
 
 
@@ -90,6 +85,10 @@ async def move_head(
     last_account_id: int,
     last_event_sequence: int,
 ) -> None:
-    """Write where the book stands now; its revision rises by one. That of a moved book fails the transaction."""
-    moved = (head.revision, head.revision + 1, last_sequence, last_hash, last_recorded_at_micros, last_account_id)
-    await connection.write_at_commit(_MOVE_HEAD, [(*moved, last_event_sequence, head.book_id)])
+    """Write where the book stands now; its revision rises by one.
+
+    A book that doesn't stand at `head` fails the transaction with `ValueMissingError`; see `CommitWrites` of the port.
+    """
+    assumed = (head.revision, head.last_hash, to_micros(head.last_recorded_at))
+    moved = (head.revision + 1, last_sequence, last_hash, last_recorded_at_micros, last_account_id, last_event_sequence)
+    await connection.write_at_commit(_MOVE_HEAD, [(*assumed, *moved, head.book_id)])

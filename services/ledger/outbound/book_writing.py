@@ -3,16 +3,18 @@
 All of it may travel with the COMMIT: nothing here asks what a statement did.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from msgspec import Struct
 
 from services.ledger.commands.decision import Decision
+from services.ledger.commands.state import KeyScope
 from services.ledger.domain.journal import Head
 from services.ledger.domain.proof import SealedRecord, Sealer
 from services.ledger.outbound.book_head import move_head
 from services.ledger.outbound.forgetting import in_order, write_forgetting
+from services.ledger.outbound.key_guard import refuse_answered_keys
 from services.ledger.outbound.stored_rows import (
     account_row,
     answer_row,
@@ -137,9 +139,18 @@ def stream_of(book_id: int) -> str:
 
 
 async def write_decision(
-    connection: CommitWrites, head: Head, decision: Decision, records: Sequence[SealedRecord], sealer: Sealer
+    connection: CommitWrites,
+    head: Head,
+    decision: Decision,
+    records: Sequence[SealedRecord],
+    sealer: Sealer,
+    unanswered: Iterable[KeyScope] = (),
 ) -> None:
-    """Write all of it and move the head. The book's lock is held."""
+    """Move the head, which locks the book if nothing did before, and write all of it.
+
+    The transaction fails with `ValueMissingError` if the book doesn't stand at `head`, or if one of the keys
+    `unanswered` has an answer.
+    """
     book_id, write = head.book_id, connection.write_at_commit
     made = [hold for hold_id, hold in decision.holds.items() if decision.holds_before[hold_id] is None]
     changed = sorted(decision.accounts.values(), key=lambda account: account.account_id)
@@ -156,13 +167,6 @@ async def write_decision(
         expiries=sorted(expiry_rows(book_id, made)),
         legs=sorted([leg_row(book_id, leg) for leg in decision.legs.values()]),
     )
-    await write_rows(connection, rows)
-    # What is forgotten goes first: a key that was may be new in the same batch.
-    await write_forgetting(connection, book_id, decision)
-    answers = sorted([key for key in decision.keys if not key.sequence], key=in_order)
-    await write(_INSERT_ANSWERS, [answer_row(book_id, key) for key in answers])
-    events = [outbox_event_of(event) for event in decision.events]
-    await append(connection, stream_of(book_id), events, first_sequence=head.last_event_sequence + 1)
     await move_head(
         connection,
         head,
@@ -172,6 +176,14 @@ async def write_decision(
         last_account_id=decision.last_account_id,
         last_event_sequence=decision.last_event_sequence,
     )
+    await refuse_answered_keys(connection, book_id, unanswered)
+    await write_rows(connection, rows)
+    # What is forgotten goes first: a key that was may be new in the same batch.
+    await write_forgetting(connection, book_id, decision)
+    answers = sorted([key for key in decision.keys if not key.sequence], key=in_order)
+    await write(_INSERT_ANSWERS, [answer_row(book_id, key) for key in answers])
+    events = [outbox_event_of(event) for event in decision.events]
+    await append(connection, stream_of(book_id), events, first_sequence=head.last_event_sequence + 1)
 
 
 async def write_rows(connection: CommitWrites, rows: BookRows) -> None:

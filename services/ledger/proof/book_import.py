@@ -18,7 +18,7 @@ from services.ledger.queries.book import Book
 from services.ledger.queries.verification.findings import Problem
 from services.ledger.queries.verify import verify_book
 from services.runtime.database.migrations import migrate
-from services.runtime.database.port import Database, DuplicateKeyError
+from services.runtime.database.port import Database, DuplicateKeyError, ValueMissingError
 from services.runtime.database.sqlite import SqliteDatabase
 from services.runtime.errors import ConflictError, RefusedError
 
@@ -78,7 +78,7 @@ def _refusing_what_no_ledger_wrote() -> Iterator[None]:
     """Tell what a line can't be, which its own shape allows: numbers, keys and sums that no tables hold."""
     try:
         yield
-    except (ValueError, OverflowError, RefusedError, DuplicateKeyError, IntegrityError) as error:
+    except (ValueError, OverflowError, RefusedError, DuplicateKeyError, ValueMissingError, IntegrityError) as error:
         raise BookFileError(f"The file holds something that no ledger wrote: {error}.") from error
 
 

@@ -10,7 +10,7 @@ Piccolo's queries join the transaction they are awaited in: inside `async with d
 its connection, elsewhere on one of their own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,6 +23,10 @@ Row = tuple[Any, ...]
 
 class DuplicateKeyError(Exception):
     """A row with this primary or unique key exists; the transaction can't go on where the engine says so."""
+
+
+class ValueMissingError(Exception):
+    """A column that takes no NULL got one: so a write ends that computes its value, and whose condition fails."""
 
 
 class AlreadyInPlaceError(Exception):
@@ -123,6 +127,14 @@ class Connection(CommitWrites, Protocol):
 
         Raises:
             DuplicateKeyError: A row with one of these keys exists; here or out of the transaction's end.
+            ValueMissingError: A column that takes no NULL got one, in the same way.
+        """
+        ...
+
+    def tell_first_write(self, on_first_write: Callable[[], None]) -> None:
+        """Have it called once the first write at commit has its locks, while others may yet follow; it must not raise.
+
+        Whoever then begins a write of the same rows comes after this transaction.
         """
         ...
 

@@ -3,7 +3,7 @@
 Several processes may share a file. In each, one transaction writes at a time; those that read go on beside it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -139,6 +139,10 @@ class SqliteConnection:
     async def write_at_commit(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Write at once: there is no round trip to save."""
         await self.execute_many(sql, rows)
+
+    def tell_first_write(self, on_first_write: Callable[[], None]) -> None:
+        """Tell at once: whoever has begun is the only one who writes."""
+        on_first_write()
 
     async def write_prepared(self, write: PreparedWrite) -> None:
         """Write at once."""

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from services.runtime.database.port import DuplicateKeyError, TableMissingError
+from services.runtime.database.port import DuplicateKeyError, TableMissingError, ValueMissingError
 from services.runtime.errors import UnavailableError
 
 _REASONS = {
@@ -42,6 +42,8 @@ def translated_errors() -> Iterator[None]:
         code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         if code in _DUPLICATE_KEY:
             raise DuplicateKeyError(str(error)) from error
+        if code == sqlite3.SQLITE_CONSTRAINT_NOTNULL:
+            raise ValueMissingError(str(error)) from error
         if code == sqlite3.SQLITE_ERROR and str(error).startswith(_NO_SUCH_TABLE):
             raise TableMissingError(str(error)) from error
         reason = _REASONS.get(code & _PRIMARY_CODE)

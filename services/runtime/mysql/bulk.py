@@ -33,7 +33,7 @@ def _one_by_one(statement: Statement, rows: Sequence[Sequence[object]]) -> Itera
 def _updates(statement: Statement, update: UpdateOfRow, rows: Sequence[Sequence[object]]) -> Iterator[bytes]:
     for start in range(0, len(rows), ROWS_MAX):
         some = rows[start : start + ROWS_MAX]
-        written = packing.pack_update(update, some) if len(some) >= packing.ROWS_MIN else None
+        written = packing.pack_update(update, some) if len(some) >= packing.UPDATED_ROWS_MIN else None
         if written is None:
             yield from _one_by_one(statement, some)
         else:

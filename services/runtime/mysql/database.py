@@ -1,7 +1,7 @@
 """The `Database` port on MySQL and MariaDB."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -137,6 +137,10 @@ class MysqlConnection:
     async def write_at_commit(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         """Keep writes until COMMIT, and send them in its packet."""
         await self._transaction.add_to_commit(self._statements(sql, rows))
+
+    def tell_first_write(self, on_first_write: Callable[[], None]) -> None:
+        """Have it called when the server has answered the first of the writes that wait for COMMIT."""
+        self._transaction.tell_first_write(on_first_write)
 
     async def write_prepared(self, write: PreparedWrite) -> None:
         """Keep it until COMMIT; what couldn't be written ahead is written now."""

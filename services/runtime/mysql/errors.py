@@ -6,7 +6,13 @@ Source: https://dev.mysql.com/doc/mysql-errors/9.7/en/ and https://mariadb.com/k
 import pymysql.err
 from pymysql.constants import ER
 
-from services.runtime.database.port import AlreadyInPlaceError, DuplicateKeyError, NotGrantedError, TableMissingError
+from services.runtime.database.port import (
+    AlreadyInPlaceError,
+    DuplicateKeyError,
+    NotGrantedError,
+    TableMissingError,
+    ValueMissingError,
+)
 from services.runtime.errors import UnavailableError
 
 _LOST = 2013
@@ -65,6 +71,8 @@ _FULL = {
 
 _DUPLICATE_KEY = {ER.DUP_ENTRY, 1586}
 
+_VALUE_MISSING = {ER.BAD_NULL_ERROR}
+
 _IN_PLACE = {
     ER.TABLE_EXISTS_ERROR,
     ER.BAD_TABLE_ERROR,  # to be dropped, and isn't there
@@ -89,6 +97,7 @@ _BREAKS_TRANSACTION = _BUSY | _UNREACHABLE | _FULL
 
 _CLASSES: tuple[tuple[set[int], type[Exception]], ...] = (
     (_DUPLICATE_KEY, DuplicateKeyError),
+    (_VALUE_MISSING, ValueMissingError),
     (_IN_PLACE, AlreadyInPlaceError),
     (_TABLE_MISSING, TableMissingError),
     (_NOT_GRANTED, NotGrantedError),

@@ -15,7 +15,7 @@ from services.runtime.mysql.errors import ConnectionLostError, DeadlineError, Se
 from services.runtime.mysql.options import MysqlOptions
 from services.runtime.mysql.results import Result
 from services.runtime.mysql.server import Server, UnsupportedServerError, server_of
-from services.runtime.mysql.wire import Response, Wire
+from services.runtime.mysql.wire import OnResult, Response, Wire
 
 logger = structlog.get_logger(__name__)
 
@@ -151,8 +151,10 @@ class MysqlSession:
         """Tell whether this isn't the first packet after connecting, so that it may have died idle meanwhile."""
         return self._times_used > 1
 
-    async def run(self, packet: Sequence[bytes], *, patient: bool = False) -> Response:
-        """Send statements as one packet and read all of their results.
+    async def run(
+        self, packet: Sequence[bytes], *, patient: bool = False, on_result: OnResult | None = None
+    ) -> Response:
+        """Send statements as one packet and read all of their results; `on_result` is told as they succeed.
 
         Whoever is interrupted in the middle leaves a connection that is closed. A definition is waited for patiently: a
         large table takes as long as it takes.
@@ -162,19 +164,19 @@ class MysqlSession:
         """
         async with self._turn:
             self._times_used += 1
-            response = await self._send(b";".join(packet), patient=patient)
+            response = await self._send(b";".join(packet), patient=patient, on_result=on_result)
             warned = sum([result.warnings for result in response.results])
             if warned:
                 await self._log_warnings(packet, response.results, warned)
             return response
 
-    async def _send(self, packet: bytes, *, patient: bool = False) -> Response:
+    async def _send(self, packet: bytes, *, patient: bool = False, on_result: OnResult | None = None) -> Response:
         if self._under_way:
             raise ConnectionLostError("an answer was left half read")
         self._under_way = True
         try:
             async with asyncio.timeout(None if patient else self._options.statement_timeout_seconds):
-                response = await self._wire.send(packet)
+                response = await self._wire.send(packet, on_result)
         except TimeoutError as error:
             self.abort()
             raise DeadlineError("no answer in time") from error

@@ -5,7 +5,7 @@ writes and commits is two round trips.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +18,7 @@ from services.runtime.mysql.piccolo_statements import records, translate_piccolo
 from services.runtime.mysql.pool import Loan, MysqlPool
 from services.runtime.mysql.results import Result
 from services.runtime.mysql.session import MysqlSession
-from services.runtime.mysql.wire import Response
+from services.runtime.mysql.wire import OnResult, Response
 
 # A server that only reads refuses here, before anything is decided on what it holds.
 _BEGIN = (b"START TRANSACTION READ WRITE",)
@@ -43,6 +43,7 @@ class MysqlTransaction(PostgresTransaction):
         "_borrowed",
         "_broken",
         "_loan",
+        "_on_first_write",
         "_owner",
         "_pool",
         "_turn",
@@ -68,6 +69,7 @@ class MysqlTransaction(PostgresTransaction):
         self._borrowed = AsyncExitStack()
         self._loan: Loan | None = None
         self._owner: asyncio.Task[Any] | None = None
+        self._on_first_write: Callable[[], None] | None = None
         self._turn = asyncio.Lock()
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -123,6 +125,8 @@ class MysqlTransaction(PostgresTransaction):
                 raise response.error.error from response.error
             loan.leave(response.error)
             raise translated(response.error) from response.error
+        if waiting and self._on_first_write is not None:
+            self._on_first_write()
         return response.results[len(opening) + len(waiting) :]
 
     async def _send(self, loan: Loan, packet: Sequence[bytes], *, patient: bool) -> Response:
@@ -161,6 +165,10 @@ class MysqlTransaction(PostgresTransaction):
             packet_bytes += len(statement) + 1
         if packet:
             await self.run(packet)
+
+    def tell_first_write(self, on_first_write: Callable[[], None]) -> None:
+        """Have it called when the server has done the first of the writes that wait for COMMIT."""
+        self._on_first_write = on_first_write
 
     async def add_to_commit(self, statements: Iterable[bytes]) -> None:
         """Keep statements until COMMIT, or until anything else is run; send them early when they get large."""
@@ -202,19 +210,25 @@ class MysqlTransaction(PostgresTransaction):
 
     async def commit(self) -> None:
         """Send what waits, and make everything durable; nothing can follow in this transaction."""
-        loan = self._usable_loan()
-        packet = [*(() if self._begun else self._begin), *self._taken_from_waiting(), _COMMIT]
-        if not self._begun and len(packet) == len(self._begin) + 1:
+        loan, opening, waiting = self._usable_loan(), () if self._begun else self._begin, self._taken_from_waiting()
+        if not self._begun and not waiting:
             self._committed = True
             return
+        on_first_write = self._on_first_write if waiting else None
+        first_write = len(opening) + 1
+
+        def note(results: int) -> None:
+            if results == first_write and on_first_write is not None:
+                on_first_write()
+
         # Cancelled or not, what was sent is awaited: a COMMIT can't be taken back.
-        await _finished(self._commit(loan, packet))
+        await _finished(self._commit(loan, [*opening, *waiting, _COMMIT], note))
         self._committed = True
 
-    async def _commit(self, loan: Loan, packet: Sequence[bytes]) -> None:
+    async def _commit(self, loan: Loan, packet: Sequence[bytes], on_result: OnResult) -> None:
         self._begun = True
         try:
-            response = await loan.session.run(packet)
+            response = await loan.session.run(packet, on_result=on_result)
         except ConnectionLostError as error:
             self._broken = True
             loan.kill_if_late(error)

@@ -26,6 +26,10 @@ _END_BYTES_MAX: Final = 8
 """What begins like an end and is longer is a row whose first value is large."""
 
 
+OnResult = Callable[[int], None]
+"""Is told how many statements of a packet have succeeded so far. It must not raise."""
+
+
 class Response:
     """What a packet of statements gave: the results in their order, and the error at which the server stopped."""
 
@@ -44,6 +48,7 @@ class Wire(asyncio.Protocol):
         """Take a transport over, on which nothing is under way."""
         self._transport = transport
         self._answer: asyncio.Future[Response] | None = None
+        self._on_result: OnResult = _nobody
         self._response = Response()
         self._received = bytearray()
         self._needed = _HEADER_BYTES
@@ -56,12 +61,14 @@ class Wire(asyncio.Protocol):
         transport.set_protocol(self)
         transport.resume_reading()
 
-    def send(self, packet: bytes) -> asyncio.Future[Response]:
+    def send(self, packet: bytes, on_result: OnResult | None = None) -> asyncio.Future[Response]:
         """Send statements, separated by semicolons; the future is done when all of them have answered.
 
-        It raises `ConnectionLostError` when the connection ends before that.
+        It raises `ConnectionLostError` when the connection ends before that. `on_result` is told how many statements
+        have succeeded so far, after each: the server says so while it works on the next.
         """
         self._answer = asyncio.get_running_loop().create_future()
+        self._on_result = on_result or _nobody
         if self.lost:
             self._answer.set_exception(ConnectionLostError("the connection was closed"))
             return self._answer
@@ -169,6 +176,7 @@ class Wire(asyncio.Protocol):
     def _ended(self, result: Result) -> None:
         self._response.results.append(result)
         self._handle = self._first
+        self._on_result(len(self._response.results))
         if not result.status & MORE_RESULTS:
             self._done()
 
@@ -179,3 +187,7 @@ class Wire(asyncio.Protocol):
     def _done(self) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(self._response)
+
+
+def _nobody(_: int) -> None:
+    """Tell nobody."""
