@@ -33,8 +33,8 @@ RETRY_AFTER_SECONDS = 0.5
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-Together = Callable[[Sequence[Item], float], Awaitable[Sequence[Answer | TradeFlowError]]]
-"""Sends items in one call, within so many seconds, and gives an answer or a refusal for each, in their order."""
+Together = Callable[[Sequence[Item], float], Awaitable[Sequence[Answer | Exception]]]
+"""Sends items in one call, within so many seconds, and gives an answer or an error for each, in their order."""
 
 
 class _Asked(Generic[Item, Answer]):
@@ -151,7 +151,7 @@ class Gathering(Generic[Item, Answer]):
         for asked, answer in zip(batch, answers, strict=True):
             if asked.promise.done():
                 continue
-            if isinstance(answer, TradeFlowError):
+            if isinstance(answer, Exception):
                 asked.promise.set_exception(answer)
             else:
                 asked.promise.set_result(answer)

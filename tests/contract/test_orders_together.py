@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -18,22 +18,32 @@ from tests.support.orders_world import FUNDS_MINOR, STOCK, TERMS, OrdersWorld, o
 
 @dataclass
 class CountingStore:
-    """Counts what commits, and may lose a commit's answer, or the commit."""
+    """Counts transactions; by their numbers some are rolled back by an error, or end in one after they committed."""
 
     store: Store
     commits: int = 0
-    loses_commit: int | None = None
-    loses_answer: int | None = None
+    rolled_back: dict[int, Exception] = field(default_factory=dict)
+    unanswered: dict[int, Exception] = field(default_factory=dict)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Rows]:
         number, self.commits = self.commits, self.commits + 1
         async with self.store.transaction() as rows:
             yield rows
-            if number == self.loses_commit:
-                raise UnavailableError("gone", reason="database_unreachable")
-        if number == self.loses_answer:
-            raise UnavailableError("gone", reason="transaction_outcome_unknown")
+            if number in self.rolled_back:
+                raise self.rolled_back[number]
+        if number in self.unanswered:
+            raise self.unanswered[number]
+
+
+def unavailable(reason: str) -> UnavailableError:
+    return UnavailableError("gone", reason=reason)
+
+
+LOST = {
+    "commit": ("rolled_back", "database_unreachable"),
+    "answer": ("unanswered", "transaction_outcome_unknown"),
+}
 
 
 @pytest.fixture
@@ -151,7 +161,8 @@ async def test_manual_orders_wait_for_their_confirmation(world: OrdersWorld, sto
 async def test_a_lost_commit_is_made_good_by_the_same_keys(
     world: OrdersWorld, store: CountingStore, what: str, transaction: int
 ) -> None:
-    setattr(store, f"loses_{what}", transaction)
+    attribute, reason = LOST[what]
+    setattr(store, attribute, {transaction: unavailable(reason)})
 
     first = await place_many(world, 6, sku="tea")
     await world.clock.advance(TERMS.request_lease.total_seconds())
@@ -167,11 +178,48 @@ async def test_a_lost_commit_is_made_good_by_the_same_keys(
 
 
 async def test_what_a_lost_batch_left_is_finished_without_its_buyers(world: OrdersWorld, store: CountingStore) -> None:
-    store.loses_commit = 1
+    store.rolled_back = {1: unavailable("database_unreachable")}
     await place_many(world, 6)
 
     await world.finish(after_seconds=30)
     await world.settle()
 
     assert {order.state for order in await world.all_orders()} == {OrderState.SETTLED}
+    await world.assert_agreed()
+
+
+@pytest.mark.parametrize("lost_half", [0, 1])
+@pytest.mark.parametrize("first", [0, 1], ids=["when they begin", "when they go on"])
+async def test_who_is_in_one_half_is_not_told_of_the_other_halfs_loss(
+    world: OrdersWorld, store: CountingStore, first: int, lost_half: int
+) -> None:
+    store.rolled_back = {first: unavailable("database_busy")}
+    store.unanswered = {first + 1 + lost_half: unavailable("transaction_outcome_unknown")}
+
+    ended = await place_many(world, 8)
+    await world.finish(after_seconds=30)
+    await world.settle()
+
+    halves = [ended[:4], ended[4:]]
+    assert [getattr(end, "reason", "placed") for end in halves[lost_half]] == ["transaction_outcome_unknown"] * 4
+    assert [getattr(end, "reason", "placed") for end in halves[1 - lost_half]] == ["placed"] * 4
+    await world.finish(after_seconds=121)
+    await world.assert_agreed()
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["when they begin", "when they go on"])
+async def test_an_error_that_nobody_foresaw_is_told_to_those_alone_with_whom_it_comes_again(
+    world: OrdersWorld, store: CountingStore, first: int
+) -> None:
+    bug = ValueError("the database can't take this row")
+    # All eight; the first half, and in it the first quarter, and in it the first alone.
+    store.rolled_back = dict.fromkeys(range(first, first + 4), bug)
+
+    ended = await place_many(world, 8)
+    await world.finish(after_seconds=30)
+    await world.settle()
+    await world.finish(after_seconds=121)
+
+    assert ended[0] is bug
+    assert [type(end) for end in ended[1:]] == [Answer] * 7
     await world.assert_agreed()

@@ -2,7 +2,8 @@
 
 While one batch commits, the next one gathers. A batch is decided in memory, in the order in which its requests came,
 each seeing the stock that the ones before it took; so one buyer's refusal touches nobody else. What can't be decided
-together (a key that was used before, a deadlock) is found by halving the batch, and ends in a transaction of its own.
+together (a key that was used before, a deadlock, a row that can't be written) is found by halving the batch, and ends
+in a transaction of its own.
 """
 
 from collections import Counter
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID
+
+import structlog
 
 from services.orders.domain import mover
 from services.orders.domain.hold import Hold
@@ -22,7 +25,7 @@ from services.orders.ports import Store
 from services.orders.use_cases.once import Answer
 from services.orders.use_cases.placing import PlaceOrder, PlacingAlone, accept_hold, new_order
 from services.runtime.clock import Clock
-from services.runtime.errors import ConflictError, RefusedError, TradeFlowError, UnavailableError
+from services.runtime.errors import RefusedError, TradeFlowError, UnavailableError
 from services.runtime.gathering import Gathering
 from services.runtime.ids import new_id
 from services.runtime.tracing import current_traceparent, within_step
@@ -34,7 +37,9 @@ ANSWER_SECONDS_MAX: Final = 20.0
 """How long a request waits for its batch: less than its key's lease, more than any transaction takes."""
 
 Item = TypeVar("Item")
-Outcomes = Sequence[Answer | TradeFlowError]
+Outcomes = Sequence[Answer | Exception]
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class PlacingTogether:
         return await _in_halves(batch, self._go_on_together, self._go_on_alone)
 
     async def _begin_together(self, batch: Sequence[PlaceOrder]) -> Outcomes:
-        outcomes: list[Answer | TradeFlowError] = []
+        outcomes: list[Answer | Exception] = []
         async with self._store.transaction() as rows:
             skus = {wish.sku for wanted in batch for wish in wanted.wishes}
             products = await rows.products.find_all(sorted(skus))
@@ -103,7 +108,7 @@ class PlacingTogether:
         return outcomes
 
     async def _go_on_together(self, batch: Sequence[_Held]) -> Outcomes:
-        answers: list[Answer | TradeFlowError] = []
+        answers: list[Answer | Exception] = []
         async with self._store.transaction() as rows:
             await rows.orders.lock([held.order.order_id for held in batch])
             now = self._clock.now()
@@ -143,24 +148,25 @@ async def _in_halves(
     together: Callable[[Sequence[Item]], Awaitable[Outcomes]],
     alone: Callable[[Item], Awaitable[Answer]],
 ) -> Outcomes:
-    """Do a batch together; where its transaction was rolled back, do its halves, and in the end each one alone.
+    """Do a batch together; where one of it may be the trouble, do its halves, and in the end each one alone.
 
-    What may have been committed isn't done again: that is for whoever repeats the request.
+    What may have been committed isn't done again: that is for whoever repeats the request. An error is told to those
+    whose own transaction it ended, and to nobody else.
     """
-    if len(batch) == 1:
-        try:
-            return [await alone(batch[0])]
-        except TradeFlowError as error:
-            return [error]
     try:
-        return await together(batch)
-    except (ConflictError, UnavailableError) as error:
-        if error.reason not in WORTH_HALVING:
-            raise
+        return await together(batch) if len(batch) > 1 else [await alone(batch[0])]
+    except UnavailableError as error:
+        if len(batch) == 1 or error.reason != BUSY:
+            return [error] * len(batch)
+    except Exception as error:  # whatever one buyer's data did, its neighbours must not suffer
+        if len(batch) == 1:
+            if not isinstance(error, TradeFlowError):
+                logger.exception("order_not_placed")
+            return [error]
     middle = len(batch) // 2
     halves = [await _in_halves(half, together, alone) for half in (batch[:middle], batch[middle:])]
     return [outcome for half in halves for outcome in half]
 
 
-WORTH_HALVING: Final = frozenset({"key_known", "database_busy"})
-"""Why a batch fails that its parts may survive: one of its keys was used before, or somebody else holds a row."""
+BUSY: Final = "database_busy"
+"""The one way in which a database can't go on that a batch's parts may survive: somebody else holds one of its rows."""

@@ -157,3 +157,16 @@ async def test_answers_that_do_not_match_what_was_asked_are_given_to_nobody() ->
     answers = await asyncio.gather(*(gathering.ask(n, timeout_seconds=5) for n in (2, 4)), return_exceptions=True)
 
     assert [getattr(answer, "reason", None) for answer in answers] == ["internal"] * 2
+
+
+async def test_an_error_that_is_one_items_own_answer_is_told_to_nobody_else() -> None:
+    bug = ValueError("can't be doubled")
+
+    async def with_a_bug(items: Sequence[int], _timeout_seconds: float) -> Sequence[int | Exception]:
+        return [bug if n == 2 else 2 * n for n in items]
+
+    gathering = Gathering(with_a_bug)
+
+    answers = await asyncio.gather(*(gathering.ask(n, timeout_seconds=5) for n in (2, 4)), return_exceptions=True)
+
+    assert answers == [bug, 8]
