@@ -61,16 +61,18 @@ async def _reject(wanted: PlaceOrder, order: Order, refusal: RefusedError, *, st
     """The ledger said no: give the stock back and keep the refusal.
 
     An order that was cancelled or ran out meanwhile is refused for that reason (its hold is void); it is the answer.
+    One that was rejected meanwhile was so by another request with this key, as the lease ran out: both hear the same.
     """
     async with store.transaction() as rows:
         current = await rows.orders.find(order.order_id) or order
-        if current.state is not OrderState.PENDING:
+        if current.state is OrderState.PENDING:
+            rejection = Rejection(reason=refusal.reason, message=refusal.message)
+            await rows.orders.save(current.reject(rejection, clock.now()), by=mover.user(wanted.buyer_id))
+            await rows.products.move_stock(current.stock_set_aside())
+            await refuse(rows, wanted.request, refusal)
+        elif current.state is not OrderState.REJECTED:
             await rows.keys.finish(wanted.request)
             return Answer(order=current)
-        rejection = Rejection(reason=refusal.reason, message=refusal.message)
-        await rows.orders.save(current.reject(rejection, clock.now()), by=mover.user(wanted.buyer_id))
-        await rows.products.move_stock(current.stock_set_aside())
-        await refuse(rows, wanted.request, refusal)
     raise refusal
 
 

@@ -262,10 +262,11 @@ class SlowAnswer(MortalLedger):
         self._meanwhile = meanwhile
 
     async def reserve_funds(self, order: Order, *, buyer_token: str, expires_at: datetime) -> Hold:
-        hold = await super().reserve_funds(order, buyer_token=buyer_token, expires_at=expires_at)
-        self._world.ledger = self._world.bank
-        await self._meanwhile(order.order_id)
-        return hold
+        try:
+            return await super().reserve_funds(order, buyer_token=buyer_token, expires_at=expires_at)
+        finally:
+            self._world.ledger = self._world.bank
+            await self._meanwhile(order.order_id)
 
 
 async def test_an_order_that_the_reconciler_confirmed_before_the_answer_is_confirmed_once(world: OrdersWorld) -> None:
@@ -288,4 +289,25 @@ async def test_an_order_that_was_cancelled_before_the_answer_stays_cancelled(wor
 
     assert answer.order.state is OrderState.CANCELLED
     assert (await world.place()).replayed
+    await world.assert_agreed()
+
+
+async def test_a_refusal_that_two_requests_with_one_key_found_is_the_answer_to_both(world: OrdersWorld) -> None:
+    world.bank.available[world.buyer.user_id] = world.first_funds_minor = 10
+    taken_over = []
+
+    async def take_over(_order_id: UUID) -> None:
+        await world.clock.advance(30)
+        with pytest.raises(RefusedError) as refused:
+            await world.place()
+        taken_over.append((refused.value.reason, refused.value.details))
+
+    world.ledger = SlowAnswer(world, take_over)
+
+    with pytest.raises(RefusedError) as late:
+        await world.place()
+
+    assert taken_over == [(late.value.reason, late.value.details)]
+    assert late.value.reason == "insufficient_funds"
+    assert await world.stock() == STOCK
     await world.assert_agreed()
