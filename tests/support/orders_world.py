@@ -1,9 +1,9 @@
 """Orders on a real database, a fake ledger and virtual time; events go from the outbox into the fake by hand."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -96,7 +96,22 @@ class OrdersWorld:
     placing: Placing | None = None
     first_stock: int = STOCK
     first_funds_minor: int = FUNDS_MINOR
+    others_funds_minor: dict[UUID, int] = field(default_factory=dict)
+    others_stock: dict[str, int] = field(default_factory=dict)
     _read_events: int = 0
+
+    async def add_buyer(self, funds_minor: int | None) -> Actor:
+        """Add a buyer with so much money, or one who never had any."""
+        buyer = an_actor(Role.BUYER)
+        self.others_funds_minor[buyer.user_id] = funds_minor or 0
+        if funds_minor is not None:
+            self.bank.available[buyer.user_id] = funds_minor
+        return buyer
+
+    async def add_product(self, sku: str, stock: int) -> None:
+        """Add a product of the first seller."""
+        self.others_stock[sku] = stock
+        await _add(self, sku, self.seller, stock)
 
     async def place(
         self,
@@ -190,7 +205,12 @@ class OrdersWorld:
 
     async def all_orders(self) -> list[Order]:
         """Read the buyer's orders."""
-        return await self.reads.orders(OrderFilter(buyer_id=self.buyer.user_id, orders_max=200))
+        return await self.orders_of(self.buyer)
+
+    async def orders_of(self, *buyers: Actor) -> list[Order]:
+        """Read the orders of some buyers."""
+        filters = [OrderFilter(buyer_id=buyer.user_id, orders_max=200) for buyer in buyers]
+        return [order for each in filters for order in await self.reads.orders(each)]
 
     async def stock(self, sku: str = "tea") -> int | None:
         """Read what is left of a product."""
@@ -206,25 +226,38 @@ class OrdersWorld:
             )
         return [row[0] for row in rows]
 
-    async def assert_agreed(self) -> None:
-        """Check that orders, stock and ledger tell the same story, and that nothing is left in the middle."""
-        sold: Counter[str] = Counter()
-        orders = await self.all_orders()
+    async def assert_agreed(self, *, of: Sequence[Actor] = (), skus: Sequence[str] = ("tea",)) -> None:
+        """Check that orders, stock and ledger tell the same story, and that nothing is left in the middle.
+
+        Args:
+            of: The buyers that are looked at; the first one if none is named.
+            skus: The counted products that nobody else bought.
+        """
+        buyers = of or [self.buyer]
+        orders = await self.orders_of(*buyers)
         for order in orders:
-            assert order.state in ENDED, order.state
-            hold = self.bank.holds.get(order.order_id)
-            captured, refunded = (hold.captured_minor, hold.refunded_minor) if hold else (0, 0)
-            assert hold is None or hold.remaining_minor == 0
-            assert (order.captured.amount_minor, order.refunded.amount_minor) == (captured, refunded)
-            assert (order.state is OrderState.REFUNDED) == (0 < captured == refunded)
-            history = await self.history(order.order_id)
-            assert len(history) == order.version
-            assert history[-1] == order.state.value
-            if order.state in KEEPS_GOODS:
-                sold.update(order.stock_set_aside())
-        assert await self.stock() == self.first_stock - sold["tea"]
-        spent = sum(order.captured.amount_minor - order.refunded.amount_minor for order in orders)
-        assert self.bank.available[self.buyer.user_id] == self.first_funds_minor - spent
+            await self._assert_order_agrees(order)
+        kept = [order for order in orders if order.state in KEEPS_GOODS]
+        sold = sum((Counter(order.stock_set_aside()) for order in kept), Counter[str]())
+        stock = {**self.others_stock, "tea": self.first_stock}
+        for sku in skus:
+            assert await self.stock(sku) == stock[sku] - sold[sku], sku
+        funds_minor = {**self.others_funds_minor, self.buyer.user_id: self.first_funds_minor}
+        for buyer in buyers:
+            own = [order for order in orders if order.buyer_id == buyer.user_id]
+            spent = sum(order.captured.amount_minor - order.refunded.amount_minor for order in own)
+            assert self.bank.available.get(buyer.user_id, 0) == funds_minor[buyer.user_id] - spent
+
+    async def _assert_order_agrees(self, order: Order) -> None:
+        assert order.state in ENDED, order.state
+        hold = self.bank.holds.get(order.order_id)
+        captured, refunded = (hold.captured_minor, hold.refunded_minor) if hold else (0, 0)
+        assert hold is None or hold.remaining_minor == 0
+        assert (order.captured.amount_minor, order.refunded.amount_minor) == (captured, refunded)
+        assert (order.state is OrderState.REFUNDED) == (0 < captured == refunded)
+        history = await self.history(order.order_id)
+        assert len(history) == order.version
+        assert history[-1] == order.state.value
 
 
 @asynccontextmanager

@@ -55,11 +55,20 @@ class _Held:
 class PlacingTogether:
     """Fits `Placing`."""
 
-    def __init__(self, *, store: Store, clock: Clock, terms: Terms, together_max: int) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        terms: Terms,
+        together_max: int,
+        answer_seconds_max: float = ANSWER_SECONDS_MAX,
+    ) -> None:
         """Gather the requests of one event loop, up to `together_max` in a transaction."""
         self._store = store
         self._clock = clock
         self._terms = terms
+        self._answer_seconds_max = answer_seconds_max
         self._alone = PlacingAlone(store=store, clock=clock, terms=terms)
         self._beginning: Gathering[PlaceOrder, Answer] = Gathering(
             self._begin_all, items_max=together_max, calls_max=BATCHES_MAX
@@ -70,12 +79,12 @@ class PlacingTogether:
 
     async def begin(self, wanted: PlaceOrder) -> Answer:
         """Write the key, the PENDING order and the stock, or find what an earlier request wrote."""
-        return await self._beginning.ask(wanted, timeout_seconds=ANSWER_SECONDS_MAX)
+        return await self._beginning.ask(wanted, timeout_seconds=self._answer_seconds_max)
 
     async def go_on(self, wanted: PlaceOrder, order: Order, hold: Hold) -> Answer:
         """The money is held: move on, unless somebody cancelled or the time ran out meanwhile."""
         held = _Held(wanted, order, hold, current_traceparent())
-        return await self._going_on.ask(held, timeout_seconds=ANSWER_SECONDS_MAX)
+        return await self._going_on.ask(held, timeout_seconds=self._answer_seconds_max)
 
     async def _begin_all(self, batch: Sequence[PlaceOrder], _seconds: float) -> Outcomes:
         return await _in_halves(batch, self._begin_together, self._alone.begin)
