@@ -121,11 +121,18 @@ class TradeFlowClient:
         return await self._caller.get("/api/v1/products", Page[Product], {"cursor": cursor, "limit": limit})
 
     async def place_order(
-        self, quantities: Mapping[str, int], *, capture: str = "automatic", idempotency_key: str | None = None
+        self,
+        quantities: Mapping[str, int],
+        *,
+        capture: str = "automatic",
+        expected_total: Money | None = None,
+        idempotency_key: str | None = None,
     ) -> Order:
-        """Order quantities by sku; capture "manual" waits for `confirm`."""
+        """Order quantities by sku, at `expected_total` or not at all; capture "manual" waits for `confirm`."""
         lines = [{"sku": sku, "quantity": quantity} for sku, quantity in quantities.items()]
-        body = {"lines": lines, "capture": capture}
+        body: dict[str, Any] = {"lines": lines, "capture": capture}
+        if expected_total is not None:
+            body["expected_total"] = expected_total
         return await self._caller.write_once("/api/v1/orders", Order, body, idempotency_key)
 
     async def get_order(self, order_id: UUID | str) -> Order:

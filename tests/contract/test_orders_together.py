@@ -13,7 +13,7 @@ from services.orders.ports import Rows, Store
 from services.orders.use_cases.once import Answer
 from services.orders.use_cases.placing_together import PlacingTogether
 from services.runtime.errors import RefusedError, UnavailableError
-from tests.support.orders_world import FUNDS_MINOR, STOCK, TERMS, OrdersWorld, orders_world
+from tests.support.orders_world import FUNDS_MINOR, PRICE, STOCK, TERMS, OrdersWorld, orders_world
 
 
 @dataclass
@@ -101,6 +101,28 @@ async def test_who_is_refused_disturbs_nobody(world: OrdersWorld, store: Countin
     assert reasons(again) == ["unknown_sku", "out_of_stock"], "a refusal is the answer for good"
     assert sum(isinstance(end, Answer) for end in ended) == 6
     assert await world.stock() == STOCK - 8
+    await world.assert_agreed()
+
+
+async def test_who_would_pay_another_total_takes_no_stock_from_those_beside(
+    world: OrdersWorld, store: CountingStore
+) -> None:
+    shown, outdated = PRICE * 6, PRICE * 5
+
+    ended = await asyncio.gather(
+        world.place(key="outdated", lines=(("tea", 6),), expected_total=outdated),
+        world.place(key="shown", lines=(("tea", 6),), expected_total=shown),
+        world.place(key="outdated-too", lines=(("tea", 4),), expected_total=outdated),
+        world.place(key="silent", lines=(("tea", 4),)),
+        return_exceptions=True,
+    )
+    commits = store.commits
+    await world.settle()
+
+    assert reasons(ended) == ["total_changed", "total_changed"]
+    assert [order.total for order in await world.all_orders()] == [PRICE * 4, PRICE * 6]
+    assert await world.stock() == 0
+    assert commits == 2
     await world.assert_agreed()
 
 

@@ -222,6 +222,8 @@ async def test_an_order_is_there_for_those_it_concerns_only(shop: Shop) -> None:
     assert reason(await shop.call("GET", "/api/v1/orders/7")) == (404, "order_not_found")
 
 
+TEA = {"lines": [{"sku": "tea", "quantity": 1}]}
+
 BAD_ORDERS: list[tuple[object, str]] = [
     ({"lines": []}, "invalid_lines"),
     ({"lines": [{"sku": "tea", "quantity": 0}]}, "invalid_quantity"),
@@ -231,6 +233,13 @@ BAD_ORDERS: list[tuple[object, str]] = [
     ({"lines": [{"sku": "tea", "quantity": 1}], "capture": "later"}, "validation_failed"),
     ({"lines": [{"sku": "tea", "quantity": 1}], "gift": True}, "validation_failed"),
     ({"lines": [{"sku": "dear", "quantity": 2}]}, "invalid_amount"),
+    ({**TEA, "expected_total": {"amount_minor": 0, "currency": "EUR"}}, "validation_failed"),
+    ({**TEA, "expected_total": {"amount_minor": -250, "currency": "EUR"}}, "validation_failed"),
+    ({**TEA, "expected_total": {"amount_minor": 250.0, "currency": "EUR"}}, "validation_failed"),
+    ({**TEA, "expected_total": {"amount_minor": 2**53, "currency": "EUR"}}, "validation_failed"),
+    ({**TEA, "expected_total": {"amount_minor": 250, "currency": "QQQ"}}, "unknown_asset"),
+    ({**TEA, "expected_total": {"amount_minor": 250}}, "validation_failed"),
+    ({**TEA, "expected_total": 250}, "validation_failed"),
     ({}, "validation_failed"),
     ([], "validation_failed"),
     ("tea", "validation_failed"),
@@ -245,6 +254,50 @@ async def test_an_order_that_makes_no_sense_is_invalid(shop: Shop) -> None:
     for body, why in BAD_ORDERS:
         assert reason(await shop.call("POST", "/api/v1/orders", body, key="k")) == (400, why), body
     assert (await shop.call("GET", "/api/v1/orders")).json()["items"] == []
+
+
+async def test_an_order_at_another_total_than_was_expected_is_refused_with_both(shop: Shop) -> None:
+    await shop.add()
+    wanted = {**TEA, "expected_total": {"amount_minor": 249, "currency": "EUR"}}
+
+    refused = await shop.call("POST", "/api/v1/orders", wanted, key="k")
+    again = await shop.call("POST", "/api/v1/orders", wanted, key="k")
+    other = await shop.call("POST", "/api/v1/orders", {**TEA, "expected_total": None}, key="k")
+
+    assert reason(refused) == (422, "total_changed")
+    assert refused.json()["details"] == {
+        "expected_minor": "249",
+        "expected_currency": "EUR",
+        "actual_minor": "250",
+        "actual_currency": "EUR",
+    }
+    assert again.json() == refused.json()
+    assert reason(other) == (422, "idempotency_key_reused")
+    assert (await shop.call("GET", "/api/v1/orders")).json()["items"] == []
+    assert (await shop.call("GET", "/api/v1/products/tea")).json()["stock"] == 10
+
+
+async def test_an_order_at_the_total_that_was_expected_begins(shop: Shop) -> None:
+    await shop.add()
+    wanted = {**TEA, "expected_total": {"amount_minor": 250, "currency": "EUR"}}
+
+    placed = await shop.call("POST", "/api/v1/orders", wanted, key="k")
+
+    assert placed.status_code == 503, "the ledger is away"
+    (order,) = (await shop.call("GET", "/api/v1/orders")).json()["items"]
+    assert (order["state"], order["total"]) == ("PENDING", wanted["expected_total"])
+
+
+async def test_a_body_with_an_unknown_field_says_which_and_leaves_its_key_free(shop: Shop) -> None:
+    """The console goes by these words where a service of an older release doesn't know all that it sends."""
+    await shop.add()
+
+    unknown = await shop.call("POST", "/api/v1/orders", {**TEA, "gift": True}, key="k")
+    known = await shop.call("POST", "/api/v1/orders", TEA, key="k")
+
+    assert reason(unknown) == (400, "validation_failed")
+    assert "unknown field `gift`" in unknown.json()["detail"]
+    assert known.status_code == 503, "the ledger is away"
 
 
 async def test_moving_money_takes_a_key(shop: Shop) -> None:

@@ -177,6 +177,24 @@ async def test_the_same_key_with_other_content_is_refused(shop: PublicShop) -> N
         await buyer.client.place_order({sku: 2}, idempotency_key="mine")
 
 
+async def test_an_order_costs_what_its_buyer_was_shown_or_is_not_placed(shop: PublicShop) -> None:
+    buyer, seller = await shop.person(funds_minor=5_000), await shop.person("merchant")
+    sku = await shop.product(seller, price_minor=1_000, stock=5)
+    shown = (await buyer.client.get_product(sku)).price * 2
+    await seller.client.patch_product(sku, price=eur(1_100))
+
+    with pytest.raises(RefusedError) as refused:
+        await buyer.client.place_order({sku: 2}, expected_total=shown)
+    placed = await buyer.client.place_order({sku: 2}, expected_total=eur(2_200))
+    await until_state(buyer, placed, "SETTLED")
+
+    assert refused.value.reason == "total_changed"
+    assert (refused.value.details["expected_minor"], refused.value.details["actual_minor"]) == ("2000", "2200")
+    assert [order.order_id for order in (await buyer.client.list_orders()).items] == [placed.order_id]
+    assert (await buyer.balance()).posted == eur(2_800)
+    assert (await shop.operator.get_product(sku)).stock == 3
+
+
 async def test_one_key_of_two_buyers_is_two_orders(shop: PublicShop) -> None:
     seller, buyers = await shop.person("merchant"), [await shop.person(funds_minor=1_000) for _ in range(2)]
     sku = await shop.product(seller, price_minor=1_000)

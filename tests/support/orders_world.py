@@ -120,6 +120,7 @@ class OrdersWorld:
         key: str = "place",
         lines: tuple[tuple[str, int], ...] = (("tea", 2), ("cup", 1)),
         buyer: Actor | None = None,
+        expected_total: Money | None = None,
     ) -> Answer:
         """Place an order of 2 tea (tracked) and 1 cup (untracked, another seller's)."""
         wanted = PlaceOrder(
@@ -128,6 +129,7 @@ class OrdersWorld:
             idempotency_key=key,
             wishes=tuple(Wish(sku=sku, quantity=quantity) for sku, quantity in lines),
             capture=capture,
+            expected_total=expected_total,
         )
         placing = self.placing or PlacingAlone(store=self.store, clock=self.clock, terms=TERMS)
         return await place_order(wanted, placing=placing, store=self.store, ledger=self.ledger, clock=self.clock)

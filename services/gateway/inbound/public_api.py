@@ -188,8 +188,10 @@ ROUTES = (
         problems=(
             "400 duplicate_sku",
             "400 currency_mismatch",
+            "400 unknown_asset",
             "422 unknown_sku",
             "422 out_of_stock",
+            "422 total_changed",
             "422 insufficient_funds",
             "409 request_in_flight",
             "422 idempotency_key_reused",

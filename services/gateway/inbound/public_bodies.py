@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from services.gateway.inbound.deposits_api import DepositBody
+from services.money_json import PositiveMoneyBody
 
 Sku = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@:+-]{1,64}$")]
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -196,11 +197,13 @@ class WantedLine(Struct):
     quantity: Quantity
 
 
-class PlaceOrder(Struct):
+class PlaceOrder(Struct, omit_defaults=True):
     """An order, all of one currency."""
 
     lines: Annotated[list[WantedLine], Meta(min_length=1, max_length=1000)]
     capture: Literal["automatic", "manual"] = "automatic"
+    expected_total: PositiveMoneyBody | None = None
+    """What the buyer was shown: when it costs anything else by now, nothing is ordered. Left out: whatever it costs."""
 
 
 class OrderLine(Struct):

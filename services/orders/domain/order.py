@@ -14,7 +14,7 @@ from uuid import UUID
 
 from services.money import Money
 from services.orders.domain.order_state import OrderState, check_move
-from services.runtime.errors import InvalidArgumentError
+from services.runtime.errors import InvalidArgumentError, RefusedError
 
 LINES_MAX: Final = 1_000
 """Lines of one order: what one transaction can lock and write within milliseconds."""
@@ -27,6 +27,12 @@ SELLERS_MAX: Final = 100
 
 HOLD_LIFETIMES: Final = 4
 """How many times longer than its order an open hold lives: no clock difference makes the hold end first."""
+
+
+class TotalChangedError(RefusedError):
+    """The order would cost something else than its buyer was shown."""
+
+    default_reason = "total_changed"
 
 
 class CaptureMode(Enum):
@@ -133,6 +139,23 @@ class Order:
     def unheld_until(self, lifetime: timedelta) -> datetime:
         """Tell how long the order waits for its buyer while the ledger holds nothing for it."""
         return min(self.created_at + lifetime, self.expires_at)
+
+    def check_total(self, expected: Money) -> None:
+        """Let an order pass that costs what its buyer was shown, asset included.
+
+        Raises:
+            TotalChangedError: It costs something else, more or less.
+        """
+        if self.total != expected:
+            raise TotalChangedError(
+                f"The order costs {self.total}, not {expected}.",
+                details={
+                    "expected_minor": str(expected.amount_minor),
+                    "expected_currency": expected.currency,
+                    "actual_minor": str(self.total.amount_minor),
+                    "actual_currency": self.total.currency,
+                },
+            )
 
     def line(self, line_number: int) -> OrderLine:
         """Find a line by its number.

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from services.money_json import MoneyBody
+from services.money_json import MoneyBody, PositiveMoneyBody
 from services.orders.domain.actor import Actor
 from services.orders.domain.order import Order, OrderLine, Rejection
 from services.orders.domain.product import Product
@@ -23,10 +23,11 @@ class WishBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PlaceOrderBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to order, and when the money moves."""
+    """What to order, when the money moves, and what it may cost: exactly so much, or whatever it does."""
 
     lines: list[WishBody]
     capture: Literal["automatic", "manual"] = "automatic"
+    expected_total: PositiveMoneyBody | None = None
 
 
 class RefundLineBody(Struct, frozen=True, forbid_unknown_fields=True):

@@ -91,7 +91,7 @@ def _writing_routes(commerce: Commerce) -> list[BaseRouteHandler]:
     async def place(
         principal: Caller, idempotency_key: IdempotencyKey, data: JSONBody[PlaceOrderBody]
     ) -> Response[OrderBody]:
-        """Order products. 422 insufficient_funds, out_of_stock, unknown_sku; 503: the same key finishes it later."""
+        """Order products. 422 insufficient_funds, out_of_stock, total_changed, unknown_sku; 503: repeat its key."""
         wanted = _place_order(principal, idempotency_key, data)
         answer = await place_order(wanted, placing=commerce.placing, store=store, ledger=ledger, clock=clock)
         return _answered(answer, actor_of(principal), status_code=201)
@@ -135,6 +135,7 @@ def _place_order(principal: Principal, idempotency_key: str, body: PlaceOrderBod
         idempotency_key=idempotency_key,
         wishes=tuple(Wish(sku=line.sku, quantity=line.quantity) for line in body.lines),
         capture=CaptureMode(body.capture),
+        expected_total=None if body.expected_total is None else body.expected_total.to_money(),
     )
 
 

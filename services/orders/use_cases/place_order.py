@@ -20,8 +20,8 @@ async def place_order(wanted: PlaceOrder, *, placing: Placing, store: Store, led
 
     Raises:
         InvalidArgumentError: Malformed lines, mixed currencies, too large a total.
-        RefusedError: `unknown_sku`, `out_of_stock`: there is no order; `insufficient_funds`: the order is REJECTED, and
-            the details carry its `order_id`.
+        RefusedError: `unknown_sku`, `out_of_stock`, `total_changed`: there is no order; `insufficient_funds`: the order
+            is REJECTED, and the details carry its `order_id`.
         ConflictError: `request_in_flight`; `idempotency_key_reused`.
         UnavailableError: The ledger is away. An order that was begun stays PENDING, and the same key finishes it; while
             calls on the ledger are held back (`ledger_unavailable`), none is begun.

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from services.money import Money
-from services.orders.domain.order import CaptureMode, Order, OrderLine, Rejection, begin_order
+from services.orders.domain.order import CaptureMode, Order, OrderLine, Rejection, TotalChangedError, begin_order
 from services.orders.domain.order_state import TRANSITIONS, IllegalTransitionError, OrderState, check_move
 from services.runtime.errors import InvalidArgumentError
 
@@ -57,6 +57,16 @@ def test_each_state_can_be_reached_and_each_intent_can_be_left() -> None:
 
     assert reached == set(OrderState)
     assert all(TRANSITIONS[state] for state in OrderState if state.is_intent)
+
+
+def test_an_order_passes_at_its_own_total_only() -> None:
+    order = an_order(a_line(1, unit_minor=500, quantity=2), a_line(2, unit_minor=1, quantity=1))
+
+    order.check_total(Money(1_001, "EUR"))
+    for other in (Money(1_000, "EUR"), Money(1_002, "EUR"), Money(1_001, "USD")):
+        with pytest.raises(TotalChangedError) as changed:
+            order.check_total(other)
+        assert changed.value.message == f"The order costs 10.01 EUR, not {other}."
 
 
 def a_line(number: int = 1, *, seller: int = 1, unit_minor: int = 500, quantity: int = 2) -> OrderLine:

@@ -6,10 +6,15 @@ from uuid import UUID
 
 import pytest
 
+from services.money import Money
 from services.orders.domain.hold import Hold, HoldState
 from services.orders.domain.order import CaptureMode, Order
 from services.orders.domain.order_state import OrderState
 from services.orders.domain.user import Role
+from services.orders.domain.wish import Wish
+from services.orders.use_cases.change_product import change_product
+from services.orders.use_cases.placing import PlaceOrder
+from services.orders.use_cases.placing_together import PlacingTogether
 from services.runtime.errors import (
     ConflictError,
     InvalidArgumentError,
@@ -18,7 +23,7 @@ from services.runtime.errors import (
     UnavailableError,
 )
 from tests.support.crashes import Fuse, MortalLedger, ProcessDied
-from tests.support.orders_world import FUNDS_MINOR, STOCK, OrdersWorld, an_actor
+from tests.support.orders_world import FUNDS_MINOR, STOCK, TERMS, OrdersWorld, an_actor
 
 
 async def test_an_automatic_order_is_confirmed_with_its_money_held_and_its_stock_set_aside(world: OrdersWorld) -> None:
@@ -115,6 +120,108 @@ async def test_what_cannot_be_had_makes_no_order_and_is_refused_again(
 
     assert await world.all_orders() == []
     assert await world.stock() == STOCK
+
+
+SHOWN = Money(3_000, "EUR")
+"""What 2 tea and 1 cup cost."""
+
+
+@pytest.fixture(params=["alone", "together"])
+def placing_world(world: OrdersWorld, request: pytest.FixtureRequest) -> OrdersWorld:
+    """Place each order in transactions of its own, or in common ones."""
+    if request.param == "together":
+        world.placing = PlacingTogether(store=world.store, clock=world.clock, terms=TERMS, together_max=8)
+    return world
+
+
+async def reprice(world: OrdersWorld, price: Money) -> None:
+    changes = {"price": price}
+    await change_product("tea", changes, seller_id=world.seller.user_id, store=world.store, clock=world.clock)
+
+
+async def test_an_order_that_costs_what_was_shown_is_placed(placing_world: OrdersWorld) -> None:
+    answer = await placing_world.place(expected_total=SHOWN)
+    await placing_world.settle()
+
+    assert answer.order.total == SHOWN
+    await placing_world.assert_agreed()
+
+
+@pytest.mark.parametrize("price", [Money(1_001, "EUR"), Money(999, "EUR")], ids=["dearer", "cheaper"])
+async def test_nobody_pays_another_total_than_was_shown(placing_world: OrdersWorld, price: Money) -> None:
+    await reprice(placing_world, price)
+
+    with pytest.raises(RefusedError) as refused:
+        await placing_world.place(expected_total=SHOWN)
+
+    actual_minor = 2 * price.amount_minor + 1_000
+    assert refused.value.reason == "total_changed"
+    assert refused.value.details == {
+        "expected_minor": "3000",
+        "expected_currency": "EUR",
+        "actual_minor": str(actual_minor),
+        "actual_currency": "EUR",
+    }
+    assert await placing_world.all_orders() == []
+    assert await placing_world.stock() == STOCK
+    assert placing_world.bank.holds == {}
+
+
+async def test_the_same_number_of_another_asset_is_another_total(placing_world: OrdersWorld) -> None:
+    with pytest.raises(RefusedError) as refused:
+        await placing_world.place(expected_total=Money(SHOWN.amount_minor, "JPY"))
+
+    assert refused.value.reason == "total_changed"
+    assert await placing_world.all_orders() == []
+
+
+async def test_a_changed_total_is_refused_again_also_when_the_price_is_back(placing_world: OrdersWorld) -> None:
+    await reprice(placing_world, Money(1_200, "EUR"))
+    with pytest.raises(RefusedError) as first:
+        await placing_world.place(expected_total=SHOWN)
+    await reprice(placing_world, Money(1_000, "EUR"))
+
+    with pytest.raises(RefusedError) as second:
+        await placing_world.place(expected_total=SHOWN)
+    placed = await placing_world.place(expected_total=SHOWN, key="another")
+
+    assert (second.value.reason, second.value.details) == (first.value.reason, first.value.details)
+    assert placed.order.total == SHOWN
+
+
+@pytest.mark.parametrize("other", [None, Money(2_999, "EUR"), Money(3_000, "USD")], ids=["none", "amount", "asset"])
+async def test_a_key_stands_for_the_total_that_it_came_with(placing_world: OrdersWorld, other: Money | None) -> None:
+    await placing_world.place(expected_total=SHOWN)
+
+    with pytest.raises(KeyReusedError):
+        await placing_world.place(expected_total=other)
+
+    assert (await placing_world.place(expected_total=SHOWN)).replayed
+
+
+async def test_an_order_that_waited_goes_on_at_the_total_that_was_agreed_to(placing_world: OrdersWorld) -> None:
+    placing_world.bank.is_away = True
+    with pytest.raises(UnavailableError):
+        await placing_world.place(expected_total=SHOWN)
+    placing_world.bank.is_away = False
+    await reprice(placing_world, Money(1_200, "EUR"))
+
+    answer = await placing_world.place(expected_total=SHOWN)
+
+    assert (answer.order.state, answer.order.total) == (OrderState.CONFIRMED, SHOWN)
+
+
+def test_a_key_of_code_that_knew_no_expected_total_stands_for_the_same_order() -> None:
+    wanted = PlaceOrder(
+        buyer_id=UUID(int=1),
+        buyer_token="",
+        idempotency_key="key",
+        wishes=(Wish(sku="tea", quantity=2), Wish(sku="cup", quantity=1)),
+        capture=CaptureMode.AUTOMATIC,
+    )
+
+    written_by_that_code = "f0c93e667fe79f8e313318d1b594113a3c39890b09b7ce161759a3f922c74c96"
+    assert wanted.request.fingerprint.hex() == written_by_that_code
 
 
 @pytest.mark.parametrize(
