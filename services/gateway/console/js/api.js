@@ -47,20 +47,34 @@ export async function write(method, path, body) {
  * Does what must happen once: the same name and body have the same key until there is a clear answer.
  * @param {string} name What is wanted.
  * @param {string} path
- * @param {unknown} [body]
+ * @param {Record<string, unknown>} [body]
+ * @param {Record<string, unknown>} [conditions] Sent with the body, and no part of what is wanted: on other conditions it is
+ *   still the same. Services of an older release, which know none, do it without.
  * @returns {Promise<{answer: any, traceId: string}>}
  */
-export async function doOnce(name, path, body) {
+export async function doOnce(name, path, body, conditions) {
   const intent = `${session.user?.user_id} ${name}`;
   const traceId = hex(16);
   const headers = { "Idempotency-Key": keyOf(intent, body ?? null), traceparent: `00-${traceId}-${hex(8)}-01` };
   try {
-    const answer = await json(await persistently({ method: "POST", path, body, headers }));
+    const answer = await json(await conditionally({ method: "POST", path, body, headers }, conditions));
     settle(intent);
     return { answer, traceId };
   } catch (error) {
     if (error instanceof ProblemError && error.isAnswer) settle(intent);
     throw error;
+  }
+}
+
+async function conditionally(call, conditions) {
+  try {
+    return await persistently({ ...call, body: conditions ? { ...call.body, ...conditions } : call.body });
+  } catch (error) {
+    // A body with a field that nobody knows there is refused before its key is looked at.
+    const isUnknown = error instanceof ProblemError && error.reason === "validation_failed"
+      && Object.keys(conditions ?? {}).some((field) => error.message.includes(`unknown field \`${field}\``));
+    if (!isUnknown) throw error;
+    return persistently(call);
   }
 }
 

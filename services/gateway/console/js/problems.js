@@ -49,6 +49,7 @@ const SENTENCES = {
   insufficient_funds: "There isn't enough money in your wallet. Put some in, then try again.",
   account_not_open: "Your wallet has no money in this currency yet.",
   price_changed: "Prices have changed since you put these into your cart. Look at the total, then place the order again.",
+  total_changed: "Prices have changed just now, and nothing was ordered. Look at the total, then place the order again.",
   out_of_stock: "There are fewer pieces left than you want.",
   unknown_sku: "One of these products is no longer for sale.",
   currency_mismatch: "An order is in one currency. Order the others separately.",

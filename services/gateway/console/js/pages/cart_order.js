@@ -1,4 +1,4 @@
-/** @file The order itself: asked about at today's prices, and sent once. */
+/** @file The order itself: asked about at today's prices, and sent once, with the total that was agreed to. */
 
 import { announce } from "../announce.js";
 import { doOnce, read } from "../api.js";
@@ -11,7 +11,7 @@ import { keepTrace } from "../traces.js";
 
 /** @param {import("../cart.js").CartLine[]} lines Of one currency. @param {string} capture */
 export async function placeOrder(lines, capture) {
-  await checkPrices(lines);
+  if (await reprice(lines)) throw new ProblemError({ status: 409, reason: "price_changed" });
   const total = sum(lines.map((line) => times(line.price, line.quantity)));
   const pieces = lines.reduce((count, line) => count + line.quantity, 0);
   const agreed = await confirmed({
@@ -23,23 +23,32 @@ export async function placeOrder(lines, capture) {
   if (!agreed) return;
   const wanted = { lines: lines.map(({ sku, quantity }) => ({ sku, quantity })), capture };
   const sentAtMs = Date.now();
-  const { answer, traceId } = await doOnce("place-order", "/api/v1/orders", wanted);
+  const { answer, traceId } = await send(wanted, total, lines);
   keepTrace({ orderId: answer.order_id, traceId, sentAtMs });
   cart.remove(lines);
   announce("The order is placed.");
   go(`/orders/${answer.order_id}`);
 }
 
-/** What lies in a cart for days has the prices of then, and the order those of now: nobody agrees to another total. */
-async function checkPrices(lines) {
+/** A price may change while its buyer agrees: then nothing is ordered, and the cart shows the new one. */
+async function send(wanted, total, lines) {
+  try {
+    return await doOnce("place-order", "/api/v1/orders", wanted, { expected_total: total });
+  } catch (error) {
+    if (error instanceof ProblemError && error.reason === "total_changed") await reprice(lines).catch(() => false); // else at the next try
+    throw error;
+  }
+}
+
+/** What lies in a cart for days has the prices of then, and the order those of now: tells whether they are others. */
+async function reprice(lines) {
   const products = (await Promise.all(lines.map(({ sku }) => productOf(sku)))).filter((product) => product !== null);
   const changed = products.filter(({ sku, price }) => {
     const known = lines.find((line) => line.sku === sku)?.price;
     return known?.amount_minor !== price.amount_minor || known?.currency !== price.currency;
   });
-  if (changed.length === 0) return;
-  cart.reprice(changed);
-  throw new ProblemError({ status: 409, reason: "price_changed" });
+  if (changed.length > 0) cart.reprice(changed);
+  return changed.length > 0;
 }
 
 /** A product that is gone is for the order to refuse. */
