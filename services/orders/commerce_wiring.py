@@ -1,7 +1,7 @@
 """How products, orders and their talks with the ledger are put together, beside `wiring`."""
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Final
 
@@ -10,10 +10,9 @@ from prometheus_client import CollectorRegistry
 from services.orders.inbound.commerce import Commerce
 from services.orders.inbound.finishing_loop import FinishingLoop, KeyForgettingLoop
 from services.orders.inbound.reconciling_loop import ReconcilingLoop, ReconcilingMetrics
+from services.orders.ledger_wiring import open_ledger
 from services.orders.metrics import OrdersMetrics
 from services.orders.outbound.due_orders import DueOrders
-from services.orders.outbound.ledger_calls import SERVICE_CONFIG
-from services.orders.outbound.ledger_client import GrpcLedger
 from services.orders.outbound.ledger_guards import LedgerGuards
 from services.orders.outbound.reads import SqlReads
 from services.orders.outbound.recovery_reads import SqlRecoveryReads
@@ -25,8 +24,6 @@ from services.orders.use_cases.placing_together import PlacingTogether
 from services.runtime.background import Loop
 from services.runtime.clock import Clock
 from services.runtime.database.port import Database
-from services.runtime.grpc_channel import open_channel
-from services.runtime.service_tokens import ServiceTokens
 
 FORGET_KEYS_EVERY_SECONDS: Final = 600.0
 """How often the keys of old requests are deleted."""
@@ -42,13 +39,19 @@ async def open_commerce(
     clock: Clock,
 ) -> Commerce:
     """Make the parts; the stack closes what talks with the ledger."""
+    guards = LedgerGuards.make(
+        registry,
+        calls_at_once_max=settings.ledger_waiting_max,
+        failures_max=settings.ledger_failures_max,
+        open_seconds=settings.ledger_open_seconds,
+    )
     return Commerce(
         store=store,
         placing=_placing(settings, store, clock),
         reads=SqlReads(database),
         recovery=SqlRecoveryReads(database),
         selling=SqlSaleReads(database),
-        ledger=await _ledger(settings, registry, stack, clock),
+        ledger=await open_ledger(settings, stack, clock, guards=guards),
         clock=clock,
         terms=settings.to_terms(),
     )
@@ -59,26 +62,6 @@ def _placing(settings: OrdersSettings, store: Store, clock: Clock) -> Placing:
     if settings.placed_together_max == 1:
         return PlacingAlone(store=store, clock=clock, terms=terms)
     return PlacingTogether(store=store, clock=clock, terms=terms, together_max=settings.placed_together_max)
-
-
-async def _ledger(
-    settings: OrdersSettings, registry: CollectorRegistry, stack: AsyncExitStack, clock: Clock
-) -> GrpcLedger:
-    secret = settings.client_secret.get_secret_value()
-    tokens = await stack.enter_async_context(
-        aclosing(ServiceTokens(settings.token_url, settings.client_id, secret, clock))
-    )
-    channel = open_channel(
-        settings.ledger_grpc_target, service_config=SERVICE_CONFIG, credentials=settings.channel_credentials()
-    )
-    stack.push_async_callback(channel.close)
-    guards = LedgerGuards.make(
-        registry,
-        calls_at_once_max=settings.ledger_waiting_max,
-        failures_max=settings.ledger_failures_max,
-        open_seconds=settings.ledger_open_seconds,
-    )
-    return GrpcLedger(channel, tokens, deadline_seconds=settings.ledger_deadline_seconds, guards=guards)
 
 
 def commerce_loops(

@@ -1,7 +1,7 @@
 """The comparison with the ledger from outside of any service: on an orders database, by the ledger's own answers."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -13,8 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from services.asset_settings import AssetExponents
 from services.money import register_assets
 from services.orders.domain.discrepancy import Discrepancy
-from services.orders.outbound.ledger_calls import SERVICE_CONFIG
-from services.orders.outbound.ledger_client import GrpcLedger
+from services.orders.ledger_wiring import open_ledger
 from services.orders.outbound.recovery_reads import SqlRecoveryReads
 from services.orders.outbound.store import SqlStore
 from services.orders.ports import Ledger
@@ -23,9 +22,7 @@ from services.orders.use_cases.compare_orders import compare_orders
 from services.orders.use_cases.reconcile_orders import Reconciled, at_rest, reconcile
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.database_opening import open_database
-from services.runtime.grpc_channel import open_channel
 from services.runtime.grpc_tls import GrpcClientSettings
-from services.runtime.service_tokens import ServiceTokens
 
 ORDERS_A_STEP: Final = 500
 """Orders read at once."""
@@ -102,17 +99,9 @@ async def opened_comparison(settings: ComparisonSettings) -> AsyncIterator[Compa
     async with AsyncExitStack() as stack:
         database = open_database(settings.database_url)
         stack.push_async_callback(database.close)
-        secret = settings.client_secret.get_secret_value()
-        tokens = await stack.enter_async_context(
-            aclosing(ServiceTokens(settings.token_url, settings.client_id, secret, clock))
-        )
-        channel = open_channel(
-            settings.ledger_grpc_target, service_config=SERVICE_CONFIG, credentials=settings.channel_credentials()
-        )
-        stack.push_async_callback(channel.close)
         yield Comparison(
             store=SqlStore(database, clock=clock, patience=timedelta(seconds=settings.patience_seconds)),
             reads=SqlRecoveryReads(database),
-            ledger=GrpcLedger(channel, tokens, deadline_seconds=settings.ledger_deadline_seconds),
+            ledger=await open_ledger(settings, stack, clock),
             clock=clock,
         )
