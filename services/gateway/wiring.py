@@ -70,6 +70,8 @@ class RunningGateway:
     """A gateway that accepts calls."""
 
     http_url: str
+    app: Litestar
+    """What answers them, with all its routes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +133,11 @@ async def running(
             "event_loop": EventLoopWatch(parts.registry).run,
         }
         await stack.enter_async_context(background(loops, registry=parts.registry, on_end=parts.health.note_ended))
-        http_url = await stack.enter_async_context(serving_http(_app(parts), settings.http_host, settings.http_port))
+        app = _app(parts)
+        http_url = await stack.enter_async_context(serving_http(app, settings.http_host, settings.http_port))
         await parts.revocations.read_at_start()  # orders checks our token by the keys that are served from here
         try:
-            yield RunningGateway(http_url=http_url)
+            yield RunningGateway(http_url=http_url, app=app)
         finally:
             await parts.health.drain(unready_seconds=settings.unready_seconds)
             await parts.feed.drain(timeout_seconds=settings.drain_seconds_max)

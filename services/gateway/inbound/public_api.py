@@ -19,6 +19,7 @@ from services.gateway.inbound import public_bodies as bodies
 from services.gateway.inbound import public_parameters as parameters
 from services.gateway.inbound.deposits_api import DepositBody
 from services.gateway.inbound.public_history_routes import HISTORY_BODIES, HISTORY_ROUTES
+from services.gateway.inbound.public_ledger_routes import LEDGER_BODIES, LEDGER_ROUTES
 from services.gateway.inbound.public_merchant_routes import MERCHANT_BODIES, MERCHANT_ROUTES
 from services.gateway.inbound.public_parameters import QueryParameter
 from services.gateway.inbound.public_route import PublicRoute
@@ -249,6 +250,7 @@ ROUTES = (
         idempotent_by_key=True,
         problems=(*_ORDER_REFUSALS, "422 exceeds_captured"),
     ),
+    *LEDGER_ROUTES,
     *HISTORY_ROUTES,
     *MERCHANT_ROUTES,
 )
@@ -276,7 +278,7 @@ def describe_public_api(app: Litestar) -> None:
         setattr(path_item, route.method, _operation(route))
     document.paths = paths
     _, components = msgspec.json.schema_components(
-        (*bodies.BODIES, *HISTORY_BODIES, *MERCHANT_BODIES), ref_template=REFERENCE
+        (*bodies.BODIES, *LEDGER_BODIES, *HISTORY_BODIES, *MERCHANT_BODIES), ref_template=REFERENCE
     )
     schemas = dict(document.components.schemas or {})
     document.components.schemas = {**schemas, **{name: _JsonSchema(content) for name, content in components.items()}}
@@ -295,9 +297,9 @@ def _operation(route: PublicRoute) -> Operation:
 
 
 def _parameters(route: PublicRoute) -> list[Parameter | Reference]:
-    text = _JsonSchema({"type": "string"})
     names_in_path = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
-    in_path = [Parameter(name=name, param_in="path", required=True, schema=text) for name in names_in_path]
+    schemas = {name: _JsonSchema(msgspec.json.schema(route.path_types.get(name, str))) for name in names_in_path}
+    in_path = [Parameter(name=name, param_in="path", required=True, schema=each) for name, each in schemas.items()]
     in_query = [_query_parameter(parameter) for parameter in route.query]
     key = Parameter(
         name=IDEMPOTENCY_KEY,

@@ -11,6 +11,9 @@ from msgspec import Meta
 Row = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """A row's number in the account, at most the largest integer that every JSON reader keeps."""
 
+TreeSize = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""How many records a tree has, with the same limit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryParameter:
@@ -76,4 +79,10 @@ ORDER = QueryParameter(
 ACCOUNT_ROWS = (
     QueryParameter(name="from_account_sequence", description="The first row, from 1.", type=Row),
     QueryParameter(name="to_account_sequence", description="The last row; 0 is the newest one.", type=Row),
+)
+TREE_SIZES = (
+    QueryParameter(
+        name="old_tree_size", description="How many records the tree had, from 1.", type=TreeSize, required=True
+    ),
+    QueryParameter(name="tree_size", description="How many it had later; 0 is the newest signed head.", type=TreeSize),
 )

@@ -1,7 +1,8 @@
 """One public route, as the description of the public API tells it."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from services.gateway.inbound.public_parameters import QueryParameter
 
@@ -21,6 +22,8 @@ class PublicRoute:
     other_answer: type | None = None
     """What is answered instead, as the query asks."""
     body: type | None = None
+    path_types: Mapping[str, Any] = field(default_factory=dict)
+    """Of parameters in the path that aren't text."""
     query: tuple[QueryParameter, ...] = ()
     has_dry_run: bool = False
     """Whether `dry_run` in the body is answered with 200 and what would happen."""

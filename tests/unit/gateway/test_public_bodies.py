@@ -5,10 +5,12 @@ from typing import get_args
 import msgspec
 import pytest
 
-from services.gateway.inbound import deposits_api, public_bodies, public_history_routes
+from services.gateway.inbound import deposits_api, public_bodies, public_history_routes, public_ledger_routes
+from services.ledger.domain.account import AccountType
+from services.ledger.domain.hold import HoldState
 from services.ledger.inbound import http_bodies as ledger_bodies
 from services.ledger.inbound import http_command_bodies as command_bodies
-from services.ledger.proof import heads
+from services.ledger.proof import book_proofs, heads
 from services.ledger.proof.statement_document import StatementDocument
 from services.money_json import MoneyBody
 from services.orders.domain.order_state import OrderState
@@ -45,6 +47,12 @@ PAIRS = [
     (public_history_routes.LedgerSide, discrepancies_api.LedgerSideBody),
     (public_history_routes.Refund, refunds_api.MadeRefundBody),
     (public_history_routes.RefundLine, refunds_api.MadeRefundLineBody),
+    (public_ledger_routes.Account, ledger_bodies.AccountBody),
+    (public_ledger_routes.AccountPage, ledger_bodies.AccountsBody),
+    (public_ledger_routes.Hold, ledger_bodies.HoldBody),
+    (public_ledger_routes.Posting, ledger_bodies.PostingBody),
+    (public_ledger_routes.Record, ledger_bodies.RecordBody),
+    (public_ledger_routes.ConsistencyProof, book_proofs.ConsistencyProof),
     (public_bodies.RefundOrder, orders_bodies.RefundBody),
     (public_bodies.RefundedLine, orders_bodies.RefundLineBody),
 ]
@@ -62,3 +70,8 @@ def test_a_documented_body_has_the_fields_of_the_real_one(documented: type, real
 
 def test_an_order_has_the_documented_states() -> None:
     assert set(get_args(public_bodies.OrderState)) == {state.value for state in OrderState}
+
+
+def test_a_hold_has_the_documented_states_and_an_account_the_documented_types() -> None:
+    assert set(get_args(public_ledger_routes.HoldState)) == {state.value for state in HoldState}
+    assert set(get_args(public_ledger_routes.AccountType)) == {account_type.value for account_type in AccountType}
