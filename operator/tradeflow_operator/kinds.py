@@ -55,6 +55,14 @@ class Kind(ABC, Generic[SpecT, ObservedT]):
         del resource
         return None
 
+    def shares(self, resource: Resource[SpecT]) -> str | None:
+        """Name what a resource asks of what it claims, if others that ask the very same may stand beside it.
+
+        None: nobody may.
+        """
+        del resource
+        return None
+
     def references(self, resource: Resource[SpecT]) -> Sequence[ObjectKey]:
         """Name the resources of our kinds whose changes have to wake this one."""
         del resource

@@ -10,6 +10,8 @@ from services.orders.wiring import TOPICS as ORDERS_TOPICS
 from services.runtime.registry.registration import subjects_of
 from tests.charts.chart_values import NEEDED, SERVICES
 from tests.support.helm import CHARTS, HelmError, Manifest, one, render
+from tradeflow_operator.reconcile.event_schema import KIND as SCHEMA
+from tradeflow_operator.reconcile.event_schema import EventSchemaSpec, shared_wish
 from tradeflow_operator.reconcile.jwt_key_set import JWTKeySetSpec
 from tradeflow_operator.resources import parse_resource
 
@@ -93,6 +95,21 @@ def test_topics_and_subjects_have_the_prefix_by_which_installations_share_a_clus
     subjects = {manifest["spec"]["subject"] for manifest in manifests if manifest["kind"] == "EventSchema"}
     assert names == {f"shop1.{topic}" for topic in {*LEDGER_TOPICS, *ORDERS_TOPICS}}
     assert subjects == {each.name for each in subjects_of(CONTRACTS, outer_name=lambda topic: f"shop1.{topic}")}
+
+
+def test_installations_on_one_registry_ask_the_same_of_the_subjects_that_they_share() -> None:
+    wishes: list[dict[str, str | None]] = []
+    for release, prefix in (("shop", "shop."), ("outlet", "outlet.")):
+        broker = {"url": f"kafka://kafka:9092?topic_prefix={prefix}"}
+        shared = {"issuer": "https://shop.example", "broker": broker, "schemaRegistryUrl": "http://registry"}
+        manifests = render("tradeflow", {**NEEDED["tradeflow"], "global": {"tradeflow": shared}}, release=release)
+        specs = [parse_resource(SCHEMA, each, EventSchemaSpec).spec for each in manifests if each["kind"] == SCHEMA]
+        wishes.append({spec.subject: shared_wish(spec) for spec in specs})
+
+    both = wishes[0].keys() & wishes[1].keys()
+    assert both == {file.name for contract in CONTRACTS for file in contract.schema.imports}
+    assert {subject: wishes[0][subject] for subject in both} == {subject: wishes[1][subject] for subject in both}
+    assert None not in wishes[0].values()
 
 
 @pytest.mark.parametrize("service", ["ledger", "orders"])

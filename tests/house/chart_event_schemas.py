@@ -9,7 +9,7 @@ from services.embedded.commands.schemas import CONTRACTS
 from services.runtime.registry.registration import COMPATIBILITY_LEVEL, Subject, subjects_of
 
 FIRST_VERSION = 1
-"""Of an imported file. One that ever changes has to be referred to by its new version, beside the old one."""
+"""Of an imported file, which never changes (`test_shared_schemas.py`): installations of all releases share it."""
 
 
 def event_schemas() -> dict[str, str]:

@@ -84,6 +84,27 @@ def test_of_two_resources_for_one_subject_the_older_has_it(shop: OperatorShop, s
     assert len(shop.versions()) == 2
 
 
+def test_two_resources_that_say_the_same_of_a_subject_share_it(shop: OperatorShop, start_operator: Start) -> None:
+    shop.schema(FIRST, compatibility="BACKWARD")
+    shop.schema(FIRST, "second", compatibility="BACKWARD", subject=shop.topic_name())
+    start_operator()
+    for name in ("orders", "second"):
+        shop.wait_for(SCHEMA, name, "True", "InSync")
+    assert len(shop.versions()) == 1
+
+    shop.schema(SECOND, compatibility="BACKWARD")
+    # Of those that were made in one second, either may be the owner.
+    turned_away = ("False", "ResourceConflict")
+    wait_until(
+        lambda: [shop.says(SCHEMA, name, *turned_away) for name in ("orders", "second")].count(True) == 1,
+        "nobody is told that they disagree",
+    )
+    other, owner = sorted(("orders", "second"), key=lambda name: not shop.says(SCHEMA, name, *turned_away))
+    shop.namespace.kubectl("delete", "eventschema", owner, "--timeout=60s")
+    shop.wait_for(SCHEMA, other, "True", "InSync")
+    assert len(shop.versions()) == 2
+
+
 def test_a_schema_that_nobody_can_read_is_refused(shop: OperatorShop, start_operator: Start) -> None:
     start_operator()
     shop.schema("this is no protobuf", compatibility="BACKWARD")

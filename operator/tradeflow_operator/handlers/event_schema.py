@@ -19,6 +19,7 @@ from tradeflow_operator.reconcile.event_schema import (
     SetLevel,
     SoftDeleteSubject,
     plan_schema,
+    shared_wish,
 )
 from tradeflow_operator.reconcile.plan import Plan, Step
 from tradeflow_operator.resources import ObjectKey, Resource
@@ -100,6 +101,10 @@ class EventSchemaKind(Kind[EventSchemaSpec, EventSchemaSight]):
     def claim(self, resource: Resource[EventSchemaSpec]) -> str | None:
         """Own the subject: of two resources the newer would undo what the older asks for."""
         return self._connections.claim(resource.spec.connection_ref, resource.namespace, resource.spec.subject)
+
+    def shares(self, resource: Resource[EventSchemaSpec]) -> str | None:
+        """Stand beside those that say the same, as installations do of a file that all of them import."""
+        return shared_wish(resource.spec)
 
     def references(self, resource: Resource[EventSchemaSpec]) -> Sequence[ObjectKey]:
         """Look again when the connection changes."""

@@ -4,6 +4,7 @@ The level is changed before the schema is registered, so what it was is noted in
 two must not leave a subject with a level that no accepted schema asked for.
 """
 
+import hashlib
 from datetime import datetime
 from typing import Any, Literal
 
@@ -110,6 +111,17 @@ class SoftDeleteSubject(Step, frozen=True, kw_only=True):
     def sentence(self) -> str:
         """Say it."""
         return f"soft-delete the subject {self.subject}"
+
+
+def shared_wish(spec: EventSchemaSpec) -> str | None:
+    """Say what a resource asks of its subject, alike for those that ask alike; None: it deletes it one day."""
+    if spec.deletion_policy == "Delete":
+        return None
+    sha256 = hashlib.sha256(spec.schema.encode()).hexdigest() if spec.schema is not None else ""
+    if spec.schema_from is not None:
+        sha256 = spec.schema_from.sha256
+    references = sorted((each.name, each.subject, each.version) for each in spec.references)
+    return msgspec.json.encode((spec.type, sha256, spec.compatibility, references)).decode()
 
 
 def plan_schema(resource: Resource[EventSchemaSpec], observed: EventSchemaSight, now: datetime) -> Plan:

@@ -60,15 +60,16 @@ class Intake:
 
     def _index(self, key: ObjectKey, body: Mapping[str, Any]) -> None:
         kind = self._kinds[key.kind]
-        rivals_before = self._known.rivals_of(key)
+        rivals_before, shared_before = self._known.rivals_of(key), self._known.shared_by(key)
         try:
             resource = kind.parse(body)
         except RefusedError:
             self._known.index(key, references=(), claim=None)
         else:
-            self._known.index(key, references=kind.references(resource), claim=kind.claim(resource))
+            claim, shares = kind.claim(resource), kind.shares(resource)
+            self._known.index(key, references=kind.references(resource), claim=claim, shares=shares)
         rivals_now = self._known.rivals_of(key)
-        if set(rivals_before) != set(rivals_now):
+        if set(rivals_before) != set(rivals_now) or shared_before != self._known.shared_by(key):
             self._wake(rivals_before)
 
     def _tell_dependents(self, key: ObjectKey) -> None:

@@ -24,6 +24,7 @@ class KnownResources:
         self._references: dict[ObjectKey, Sequence[ObjectKey]] = {}
         self._claimants: dict[tuple[str, str], dict[ObjectKey, tuple[str, str]]] = defaultdict(dict)
         self._claims: dict[ObjectKey, tuple[str, str]] = {}
+        self._shared: dict[ObjectKey, str] = {}
 
     def put(self, key: ObjectKey, body: Mapping[str, Any]) -> None:
         """Note a resource as it is now."""
@@ -52,8 +53,10 @@ class KnownResources:
         """Walk over all resources."""
         return iter(list(self._bodies.items()))
 
-    def index(self, key: ObjectKey, *, references: Sequence[ObjectKey], claim: str | None) -> None:
-        """Note what a resource refers to, and what it claims for itself."""
+    def index(
+        self, key: ObjectKey, *, references: Sequence[ObjectKey], claim: str | None, shares: str | None = None
+    ) -> None:
+        """Note what a resource refers to, what it claims, and what others may ask of that beside it."""
         for referred in self._references.pop(key, ()):
             self._dependents[referred].discard(key)
         for referred in references:
@@ -62,12 +65,15 @@ class KnownResources:
             self._references[key] = references
         if key in self._claims:
             self._claimants[self._claims.pop(key)].pop(key, None)
+        self._shared.pop(key, None)
         body = self._bodies.get(key)
         if claim is not None and body is not None:
             full = (key.kind, claim)
             self._claims[key] = full
             metadata = body["metadata"]
             self._claimants[full][key] = (metadata.get("creationTimestamp") or "", metadata.get("uid") or "")
+            if shares is not None:
+                self._shared[key] = shares
 
     def dependents_of(self, key: ObjectKey) -> list[ObjectKey]:
         """List the resources that refer to one."""
@@ -78,14 +84,23 @@ class KnownResources:
         claim = self._claims.get(key)
         return [other for other in self._claimants.get(claim, {}) if other != key] if claim else []
 
+    def shared_by(self, key: ObjectKey) -> str | None:
+        """Tell what others may ask beside a resource of what it claims."""
+        return self._shared.get(key)
+
     def owner_of_claim(self, key: ObjectKey) -> ObjectKey:
         """Find who owns what a resource claims: the oldest, by the API server's clock, which counts seconds.
 
-        Of those of one second it is whoever has it already, then the one with the least uid.
+        Of those of one second it is whoever has it already, then the one with the least uid. Who asks the very same as
+        the owner, where that is shared, owns it too.
         """
         claim = self._claims.get(key)
         claimants = self._claimants.get(claim, {}) if claim else {}
-        return min(claimants, key=lambda other: self._seniority(other, *claimants[other])) if claimants else key
+        if not claimants:
+            return key
+        oldest = min(claimants, key=lambda other: self._seniority(other, *claimants[other]))
+        is_shared = self.shared_by(key) is not None and self.shared_by(key) == self.shared_by(oldest)
+        return key if is_shared else oldest
 
     def _seniority(self, key: ObjectKey, created_at: str, uid: str) -> tuple[str, bool, str]:
         return created_at, not _has_its_claim(self._bodies[key]), uid

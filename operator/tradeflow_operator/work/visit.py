@@ -223,7 +223,8 @@ class Visitor:
     async def _give_way(
         self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], owner: ObjectKey
     ) -> Outcome:
-        message = f"{owner} is older and manages the same; delete one of the two."
+        or_agree = "" if kind.shares(resource) is None else ", or let both say the same of it"
+        message = f"{owner} is older and manages the same; delete one of the two{or_agree}."
         # Without its finalizer: what it doesn't own it must not delete.
         plan = Plan(verdict=refused(RESOURCE_CONFLICT, message, drifted=None))
         await self._tell(kind, resource, body, plan)

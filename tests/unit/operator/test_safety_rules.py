@@ -1,5 +1,7 @@
 """Each of the operator's ten safety rules has a test that bears its number, here and on real servers."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.fake_kafka_admin import FakeTopic
@@ -243,6 +245,71 @@ async def test_rule_10_of_two_resources_of_one_second_the_one_that_has_the_topic
     assert world.kafka.topics["orders"].partitions == 3
     assert world.ready(TOPIC, "first") == ("True", "InSync")
     assert world.ready(TOPIC, "second") == ("False", "ResourceConflict")
+
+
+SHARED: dict[str, Any] = {"subject": "shared.proto", "type": "PROTOBUF", "compatibility": "BACKWARD"}
+"""What two installations on one registry say of a file that both import."""
+
+
+async def test_resources_that_say_the_same_of_a_subject_share_it(world: OperatorWorld) -> None:
+    world.create(SCHEMA, "first", schema=FIRST, **SHARED)
+    world.create(SCHEMA, "second", schema=FIRST, **SHARED)
+    operator = OperatorProcess(world)
+
+    await operator.settle()
+    both = [world.ready(SCHEMA, name) for name in ("first", "second")]
+    world.delete(SCHEMA, "first")
+    await operator.settle()
+
+    assert both == [("True", "InSync"), ("True", "InSync")]
+    assert not world.exists(SCHEMA, "first")
+    assert world.ready(SCHEMA, "second") == ("True", "InSync")
+    assert len(world.registry.versions["shared.proto"]) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"schema": WITH_C},
+        {"compatibility": "FULL"},
+        {"compatibility": None},
+        {"deletionPolicy": "Delete"},
+        {"references": [{"name": "a.proto", "subject": "a.proto", "version": 1}]},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+@pytest.mark.parametrize("differs", ["first", "second"])
+async def test_rule_10_of_two_that_say_otherwise_of_a_subject_the_older_has_it(
+    world: OperatorWorld, other: dict[str, object], differs: str
+) -> None:
+    said = {"schema": FIRST, **SHARED}
+    said_otherwise = {name: value for name, value in {**said, **other}.items() if value is not None}
+    for name in ("first", "second"):
+        world.create(SCHEMA, name, **(said_otherwise if name == differs else said))
+
+    await OperatorProcess(world).settle()
+
+    assert world.ready(SCHEMA, "first")[1] != "ResourceConflict"
+    assert world.ready(SCHEMA, "second") == ("False", "ResourceConflict")
+    assert len(world.registry.versions.get("shared.proto", [])) <= 1
+
+
+async def test_rule_10_who_shares_a_subject_is_told_when_its_owner_says_otherwise(world: OperatorWorld) -> None:
+    for name in ("first", "second", "third"):
+        world.create(SCHEMA, name, schema=FIRST, **SHARED)
+    operator = OperatorProcess(world)
+    await operator.settle()
+
+    world.change(SCHEMA, "first", spec={"schema": WITH_C})
+    await operator.settle()
+    apart = [world.ready(SCHEMA, name) for name in ("second", "third")]
+    world.change(SCHEMA, "third", spec={"schema": WITH_C})
+    await operator.settle()
+
+    assert apart == [("False", "ResourceConflict")] * 2
+    assert "shop/first" in world.conditions(SCHEMA, "second")["Ready"]["message"]
+    assert world.ready(SCHEMA, "second") == ("False", "ResourceConflict")
+    assert [world.ready(SCHEMA, name) for name in ("first", "third")] == [("True", "InSync")] * 2
 
 
 async def test_rule_10_who_may_not_use_a_connection_keeps_nobody_from_its_topics(world: OperatorWorld) -> None:
