@@ -11,7 +11,7 @@ from services.ledger.commands.expire_hold import ExpireHold
 from services.ledger.committer.cache import BATCHES_KEPT, BookCache
 from services.ledger.committer.pipeline import Pace
 from services.ledger.domain.receipt import Receipt
-from services.ledger.domain.refusals import InsufficientFundsError
+from services.ledger.domain.refusals import HoldExistsError, HoldVoidedError, InsufficientFundsError
 from tests.support.faulty_database import AFTER_COMMIT, BEFORE_COMMIT, Fault
 from tests.support.ledger_commands import (
     BUYER,
@@ -268,3 +268,49 @@ async def test_few_commands_on_unknown_rows_lock_and_read_in_one_transaction(tmp
 
         assert (world.database.transactions - begun, world.database.snapshots - read) == (2, 1)
         assert world.ahead("kept") == 1
+
+
+async def test_a_new_hold_is_made_without_a_question(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        await world.committer.submit(deposit(amount=1_000))
+        statements, snapshots = len(world.database.statements), world.database.snapshots
+
+        await world.committer.submit(reserve("new", 100))
+
+        sent = world.database.statements[statements:]
+        assert sent[0].startswith("UPDATE books")
+        assert not any(sql.startswith("SELECT") for sql in sent)
+        assert world.database.snapshots == snapshots
+
+
+@pytest.mark.parametrize("funds_minor", [1_000, 50])
+async def test_a_hold_of_an_earlier_life_is_found_whether_or_not_a_second_one_could_be_made(
+    tmp_path: Path, funds_minor: int
+) -> None:
+    async with a_committer(tmp_path) as world:
+        await world.committer.submit_many([deposit(amount=50), reserve("old", 20), void("never came", STRANGER)])
+    async with a_committer(tmp_path) as world:
+        await world.committer.submit(deposit(STRANGER, funds_minor))
+
+        again, voided, fresh = await world.committer.submit_many(
+            [reserve("old", 60, STRANGER), reserve("never came", 60, STRANGER), deposit(STRANGER, 1)]
+        )
+
+        assert isinstance(again, HoldExistsError)
+        assert isinstance(voided, HoldVoidedError)
+        assert isinstance(fresh, Receipt)
+        assert world.ahead("missed") == 1
+        assert await world.posted(STRANGER) == funds_minor + 1
+
+
+async def test_a_hold_that_is_assumed_new_can_be_used_in_the_same_batch(tmp_path: Path) -> None:
+    async with a_committer(tmp_path) as world:
+        await world.committer.submit(deposit(amount=1_000))
+
+        answers = await world.committer.submit_many(
+            [reserve("one", 400), capture("one", 400), reserve("two", 2_000), void("two"), reserve("three", 100)]
+        )
+
+        reasons = [getattr(answer, "reason", "done") for answer in answers]
+        assert reasons == ["done", "done", "insufficient_funds", "done", "done"]
+        assert (world.ahead("kept"), world.ahead("missed")) == (1, 0)

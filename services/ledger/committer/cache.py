@@ -7,6 +7,7 @@ doubt all of it is dropped. It knows what isn't there, too: of a name that it re
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 from services.ledger.commands.command import Command
 from services.ledger.commands.housekeeping import PruneAnswers
@@ -81,16 +82,22 @@ class BookCache:
         """Tell whether these commands can be decided on cached rows at all."""
         return not any(isinstance(command, _UNDER_THE_LOCK) for command in commands)
 
-    def missing(self, commands: Sequence[Command]) -> NamedRows:
-        """List what the commands name and the cache doesn't know, as far as that can be told; keys aside."""
+    def missing(self, commands: Sequence[Command]) -> tuple[NamedRows, Collection[UUID]]:
+        """List what the commands name and the cache doesn't know, as far as that can be told; keys aside.
+
+        Apart from it, the holds that they mean to make and that it doesn't know: these are new but for a mistake.
+        """
         named = rows_named_by(commands)
         unknown = self._unknown(named)
+        new_holds = unknown.holds.keys() & named.reserved.keys()
+        for hold_id in new_holds:
+            del unknown.holds[hold_id]
         if unknown:
-            return unknown
+            return unknown, new_holds
         further = self._unknown(rows_named_by_holds(commands, self.state.holds))
         if not further:
             self._note_named(commands, named, BookRows(holds=self.state.holds))
-        return further
+        return further, new_holds
 
     async def lock_and_fill(self, connection: Connection, commands: Sequence[Command], *, trusted: bool) -> bool:
         """Lock the book and read what the commands name, their keys in both places, in one or two round trips.

@@ -12,7 +12,7 @@ from services.ledger.commands.command import Command
 from services.ledger.commands.decision import Answer
 from services.ledger.committer.plan import Plan, Planner
 from services.ledger.outbound.book_head import head_of_rows, lock_head_query
-from services.ledger.outbound.book_reading import accepted_keys_queries, answered_keys_queries
+from services.ledger.outbound.book_reading import accepted_keys_queries, answered_keys_queries, existing_holds_queries
 from services.runtime.clock import Clock
 from services.runtime.database.port import Connection, Database, ValueMissingError
 
@@ -92,9 +92,10 @@ class BookWriter:
                 lock_head_query(self.book_id),
                 *answered_keys_queries(self.book_id, plan.keys_asked),
                 *accepted_keys_queries(self.book_id, plan.keys_unproven),
+                *existing_holds_queries(self.book_id, plan.holds_unproven),
             ]
         )
         if head_of_rows(self.book_id, rows) != plan.assumed:
             raise PlanMissedError("the book moved")
         if any(found):
-            raise PlanMissedError("a key was used before")
+            raise PlanMissedError("a key was used before, or a hold exists")

@@ -5,9 +5,10 @@ committed, if the book then stands where the plan assumed.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from services.ledger.commands.command import Command
 from services.ledger.commands.decision import Decision, decide
@@ -46,12 +47,20 @@ class KeptWrites:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assumed:
+    """What a plan ahead of the lock assumes: that keys are new which the cache doesn't know, and these holds too."""
+
+    new_holds: Collection[UUID] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A decided batch: where the book must stand for it, and where it stands after it.
 
     `keys_asked` are keys that the cache didn't know. They must not be found among the answers without a record, nor,
-    if `keys_unproven`, among the records: what makes a record is refused a second one by the index on its key. A plan
-    is `guarded` if its own writes fail where it was wrong about the book or a key; then nothing must be asked first.
+    if `keys_unproven`, among the records: what makes a record is refused a second one by the index on its key. Nor must
+    the `holds_unproven` be found: those that were assumed new and aren't made. A plan is `guarded` if its own writes
+    fail where it was wrong about the book, a key or a hold; then nothing must be asked first.
     """
 
     commands: Sequence[Command]
@@ -61,6 +70,7 @@ class Plan:
     writes: KeptWrites = field(repr=False)
     keys_asked: Sequence[KeyScope]
     keys_unproven: Sequence[KeyScope]
+    holds_unproven: Sequence[UUID]
     guarded: bool
 
     @property
@@ -77,13 +87,13 @@ class Planner:
     cache: BookCache
     random_bytes: Callable[[int], bytes]
 
-    async def plan(self, commands: Sequence[Command], clock_now: datetime, *, ahead: bool = False) -> Plan:
+    async def plan(self, commands: Sequence[Command], clock_now: datetime, assumed_new: Assumed | None = None) -> Plan:
         """Decide commands whose rows are all in the cache. Anything raised leaves the cache in doubt.
 
         Args:
             commands: What to decide.
             clock_now: What the clock says.
-            ahead: Whether the book's lock isn't held, nor were keys looked for.
+            assumed_new: What is assumed because the book's lock isn't held; None where it is, and all was read.
         """
         state, assumed = self.cache.state, self.cache.require_head()
         scopes = {
@@ -99,7 +109,10 @@ class Planner:
         await asyncio.sleep(0)
         recorded = {(key.service, key.idempotency_key) for key in decision.keys if key.sequence}
         keys_unproven = [scope for scope in keys_asked if scope not in recorded]
-        guarded = ahead and not keys_unproven and not decision.changes_nothing
+        new_holds = () if assumed_new is None else assumed_new.new_holds
+        holds_unproven = [hold_id for hold_id in new_holds if hold_id not in decision.holds]
+        unproven = keys_unproven or holds_unproven
+        guarded = assumed_new is not None and not unproven and not decision.changes_nothing
         writes, after = await self._seal(assumed, decision, keys_asked if guarded else ())
         self.cache.head = after
         return Plan(
@@ -110,6 +123,7 @@ class Planner:
             writes=writes,
             keys_asked=keys_asked,
             keys_unproven=keys_unproven,
+            holds_unproven=holds_unproven,
             guarded=guarded,
         )
 

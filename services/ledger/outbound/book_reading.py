@@ -165,6 +165,11 @@ def accepted_keys_queries(book_id: int, scopes: Iterable[KeyScope]) -> list[Quer
     return _key_queries(_READ_ACCEPTED, book_id, scopes)
 
 
+def existing_holds_queries(book_id: int, hold_ids: Sequence[UUID]) -> list[Query]:
+    """Make the SELECT that finds holds which were assumed new."""
+    return [Query(_READ_HOLDS, (book_id,), [hold_id.bytes for hold_id in hold_ids])] if hold_ids else []
+
+
 def rows_named_further(commands: Iterable[Command], rows: BookRows) -> NamedRows:
     """List what the rows of a first reading name and that reading can't have had."""
     further = rows_named_by_holds(commands, rows.holds)

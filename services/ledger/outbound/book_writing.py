@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from services.ledger.commands.decision import Decision
 from services.ledger.commands.state import KeyScope
+from services.ledger.domain.hold import Hold
 from services.ledger.domain.journal import Head
 from services.ledger.domain.proof import SealedRecord, Sealer
 from services.ledger.outbound.book_head import move_head
@@ -81,6 +82,13 @@ _UPDATE_BALANCES = """
     WHERE book_id = $1 AND account_id = $2
 """
 
+# New holds; one that exists fails the batch, which assumed that there is none.
+_INSERT_HOLDS = """
+    INSERT INTO holds (book_id, hold_id, service, wallet_id, account_id, currency, state, held, captured, voided,
+        refunded, expires_at, last_sequence)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+"""
+
 # Holds as they are now; whose they are and what was held never changes.
 _UPSERT_HOLDS = """
     INSERT INTO holds (book_id, hold_id, service, wallet_id, account_id, currency, state, held, captured, voided,
@@ -118,7 +126,7 @@ Rows = Sequence[Sequence[object]]
 class BookRows(Struct, frozen=True, kw_only=True):
     """What records did to a book: the rows of each table, in order of its primary key, as stored_rows.py makes them.
 
-    `balances_moved` are of accounts that the book has already.
+    `balances_moved` are of accounts that the book has already, `holds_made` are holds that it hasn't.
     """
 
     records: Rows
@@ -129,6 +137,7 @@ class BookRows(Struct, frozen=True, kw_only=True):
     balances: Rows
     balances_moved: Rows = ()
     holds: Rows
+    holds_made: Rows = ()
     expiries: Rows
     legs: Rows
 
@@ -152,7 +161,10 @@ async def write_decision(
     `unanswered` has an answer.
     """
     book_id, write = head.book_id, connection.write_at_commit
-    made = [hold for hold_id, hold in decision.holds.items() if decision.holds_before[hold_id] is None]
+    made: list[Hold] = []
+    moved: list[Hold] = []
+    for hold_id, hold in decision.holds.items():
+        (made if decision.holds_before[hold_id] is None else moved).append(hold)
     changed = sorted(decision.accounts.values(), key=lambda account: account.account_id)
     row_of = partial(balance_row, book_id, tails=sealer.tails)
     rows = BookRows(
@@ -163,7 +175,8 @@ async def write_decision(
         accounts=sorted([account_row(book_id, account) for account in decision.opened]),
         balances=[row_of(account) for account in changed if account.account_id > head.last_account_id],
         balances_moved=[row_of(account) for account in changed if account.account_id <= head.last_account_id],
-        holds=sorted([hold_row(book_id, hold) for hold in decision.holds.values()]),
+        holds=sorted([hold_row(book_id, hold) for hold in moved]),
+        holds_made=sorted([hold_row(book_id, hold) for hold in made]),
         expiries=sorted(expiry_rows(book_id, made)),
         legs=sorted([leg_row(book_id, leg) for leg in decision.legs.values()]),
     )
@@ -196,6 +209,7 @@ async def write_rows(connection: CommitWrites, rows: BookRows) -> None:
     await write(_INSERT_ACCOUNTS, rows.accounts)
     await write(_UPSERT_BALANCES, rows.balances)
     await write(_UPDATE_BALANCES, rows.balances_moved)
+    await write(_INSERT_HOLDS, rows.holds_made)
     await write(_UPSERT_HOLDS, rows.holds)
     await write(_INSERT_EXPIRIES, rows.expiries)
     await write(_UPSERT_LEGS, rows.legs)

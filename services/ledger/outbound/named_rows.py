@@ -30,11 +30,13 @@ class NamedRows:
     """Names of rows, without repetition, in the order they were met.
 
     Of `wallets` all accounts are meant, in every asset; `codes` are those of other accounts. `holds_with_legs` are
-    holds whose captures matter, `entries` the sequences of records to be taken back.
+    holds whose captures matter, `entries` the sequences of records to be taken back. `reserved` are those of the holds
+    that a command means to make.
     """
 
     keys: dict[KeyScope, None] = field(default_factory=dict)
     holds: dict[UUID, None] = field(default_factory=dict)
+    reserved: dict[UUID, None] = field(default_factory=dict)
     holds_with_legs: dict[UUID, None] = field(default_factory=dict)
     wallets: dict[UUID, None] = field(default_factory=dict)
     codes: dict[str, None] = field(default_factory=dict)
@@ -106,6 +108,11 @@ def _set_limit(named: NamedRows, command: SetLimit) -> None:
     named.wallets[command.wallet_id] = None
 
 
+def _reserve(named: NamedRows, command: ReserveFunds) -> None:
+    named.reserved[command.hold_id] = None
+    _hold_of_wallet(named, command)
+
+
 def _hold_of_wallet(named: NamedRows, command: ReserveFunds | CommitHold | VoidHold) -> None:
     named.holds[command.hold_id] = None
     named.wallets[command.wallet_id] = None
@@ -151,7 +158,7 @@ _NAMERS: dict[type, Callable[[NamedRows, Any], None]] = {
     Withdraw: _move_outside,
     Transfer: _transfer,
     SetLimit: _set_limit,
-    ReserveFunds: _hold_of_wallet,
+    ReserveFunds: _reserve,
     CommitHold: _hold_of_wallet,
     VoidHold: _hold_of_wallet,
     CaptureFunds: _capture,
