@@ -188,3 +188,14 @@ class OperatorShop(OperatorNamespace):
         """Set a subject's own level as somebody else would."""
         url = f"{self._registry_url}/config/{self.topic_name(name)}"
         httpx.put(url, json={"compatibility": level}, timeout=30, trust_env=False).raise_for_status()
+
+    def register(self, text: str, name: str = "orders") -> None:
+        """Register a schema as somebody else would."""
+        url = f"{self._registry_url}/subjects/{self.topic_name(name)}/versions"
+        wish = {"schemaType": "PROTOBUF", "schema": text}
+        httpx.post(url, json=wish, timeout=30, trust_env=False).raise_for_status()
+
+    def delete_subject(self, name: str = "orders") -> None:
+        """Soft-delete a subject as somebody else would."""
+        url = f"{self._registry_url}/subjects/{self.topic_name(name)}"
+        httpx.delete(url, timeout=30, trust_env=False).raise_for_status()

@@ -16,6 +16,9 @@ from tradeflow_operator.resources import Resource
 
 KIND = "EventAccess"
 
+_TOLD = ("principal", "secretName", "secretVersion")
+"""The fields of the status that are this kind's own."""
+
 Operation = Literal["Read", "Write", "Describe", "Create", "Delete", "Alter", "DescribeConfigs", "AlterConfigs"]
 
 
@@ -35,6 +38,7 @@ class EventAccessSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
     secret_name: str
     topics: list[Grant] = []
     groups: list[Grant] = []
+    adoption_policy: Literal["Never", "Adopt"] = "Never"
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
 
 
@@ -138,18 +142,36 @@ def plan_access(resource: Resource[EventAccessSpec], observed: EventAccessSight,
     del now
     if resource.deleting:
         return _plan_deletion(resource, observed)
-    spec, told = resource.spec, resource.status.get("secretVersion")
-    secret = observed.secret
+    plan = _refusal(resource, observed) or Plan(verdict=_in_sync(resource, observed), steps=_steps(resource, observed))
+    keep = resource.spec.deletion_policy == "Delete" and (plan.verdict.synced or _is_ours(resource))
+    return msgspec.structs.replace(plan, keep_finalizer=keep)
+
+
+def _is_ours(resource: Resource[EventAccessSpec]) -> bool:
+    """Tell whether Kafka was ever told of this resource's user."""
+    return resource.status.get("secretVersion") is not None
+
+
+def _refusal(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> Plan | None:
+    """Leave alone what others made; a user that is ours stays so while somebody else's Secret is in its place."""
+    spec, secret = resource.spec, observed.secret
     if secret is not None and not secret.is_ours:
-        message = f"The Secret {spec.secret_name} is there and isn't this resource's; choose another name."
-        return Plan(verdict=refused("SecretNotOurs", message))
-    if told is None and secret is None and (observed.user_exists or observed.rights):
+        message = (
+            f"The Secret {spec.secret_name} is there and isn't this resource's; delete it, or make a resource with "
+            "another secretName."
+        )
+        told = {name: resource.status.get(name) for name in _TOLD} if _is_ours(resource) else {}
+        return Plan(verdict=refused("SecretNotOurs", message, status=told))
+    is_new = secret is None and not _is_ours(resource)
+    if is_new and (observed.user_exists or observed.rights) and spec.adoption_policy != "Adopt":
         # Who signs in by a certificate has no SCRAM password, and may have rights all the same.
         what = "a user" if observed.user_exists else "rights of a user"
-        message = f"Kafka has {what} {spec.principal} already, that this resource didn't make; choose another name."
+        message = (
+            f"Kafka has {what} {spec.principal} already, that this resource didn't make; choose another name, or set "
+            "adoptionPolicy: Adopt to give it a new password and these rights alone."
+        )
         return Plan(verdict=refused("AdoptionRefused", message))
-    plan = Plan(verdict=_in_sync(resource, observed), steps=_steps(resource, observed))
-    return msgspec.structs.replace(plan, keep_finalizer=spec.deletion_policy == "Delete")
+    return None
 
 
 def _steps(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> tuple[Step, ...]:
@@ -171,8 +193,8 @@ def _steps(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> t
 
 def _plan_deletion(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> Plan:
     principal, secret = resource.spec.principal, observed.secret
-    # A crash may have come between the password and its note; a Secret of ours is made for a new user alone.
-    ours = resource.status.get("secretVersion") is not None or (secret is not None and secret.is_ours)
+    # A crash may have come between the password and its note; a Secret of ours is made for a user of ours alone.
+    ours = _is_ours(resource) or (secret is not None and secret.is_ours)
     steps = list[Step]()
     if resource.spec.deletion_policy == "Delete" and ours:
         if observed.user_exists:

@@ -1,28 +1,18 @@
-"""EventSchema on a real registry, EventAccess on a Kafka that asks for users, planning, all with a real API server."""
+"""EventSchema on a real registry, and planning, with a real API server."""
 
-import base64
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pytest
 import yaml
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._acl import AclBindingFilter, AclOperation, AclPermissionType
-from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
-from services.runtime.broker.kafka_url import cluster_of
-from tests.parts.kubernetes_namespace import KubernetesNamespace
-from tests.parts.server import Server
 from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorShop
 from tests.support.waiting import wait_until
 
-SCHEMA, ACCESS = "EventSchema", "EventAccess"
+SCHEMA = "EventSchema"
 
 FIRST = 'syntax = "proto3";\npackage shop;\nmessage Order { string id = 1; int64 amount = 2; }\n'
 SECOND = 'syntax = "proto3";\npackage shop;\nmessage Order { string id = 1; int64 amount = 2; string note = 3; }\n'
@@ -69,6 +59,44 @@ def test_a_level_that_somebody_else_set_is_set_back(shop: OperatorShop, start_op
     shop.set_level("NONE")
 
     wait_until(lambda: shop.level() == "BACKWARD", "the level isn't set back")
+
+
+def test_what_others_do_to_a_subject_is_told_made_good_and_kept_from_deletion(
+    shop: OperatorShop, start_operator: Start
+) -> None:
+    start_operator()
+    shop.schema(FIRST, compatibility="BACKWARD", deletionPolicy="Delete")
+    shop.wait_for(SCHEMA, "orders", "True", "InSync")
+
+    shop.delete_subject()
+    wait_until(lambda: shop.versions() != [], "the schema isn't registered again")
+    shop.wait_for(SCHEMA, "orders", "True", "InSync")
+
+    shop.register(SECOND)
+    newest = max(shop.versions())
+    wait_until(lambda: shop.status(SCHEMA, "orders").get("newestVersion") == newest, "the newer version isn't told")
+    shop.namespace.kubectl("delete", "eventschema", "orders", "--timeout=60s")
+    assert newest in shop.versions()
+
+
+def test_a_subject_that_others_made_is_taken_over_as_far_as_its_schemas_go_together(
+    shop: OperatorShop, start_operator: Start
+) -> None:
+    for name in ("same", "next", "broken"):
+        shop.register(FIRST, name)
+    level = shop.level("same")
+    start_operator()
+
+    shop.schema(FIRST, "same")
+    shop.schema(SECOND, "next", compatibility="BACKWARD")
+    shop.schema(BROKEN, "broken", compatibility="BACKWARD")
+
+    shop.wait_for(SCHEMA, "same", "True", "InSync")
+    shop.wait_for(SCHEMA, "next", "True", "InSync")
+    shop.wait_for(SCHEMA, "broken", "False", "Incompatible")
+    assert (shop.versions("same"), shop.level("same")) == ([1], level)
+    assert (shop.versions("next"), shop.level("next")) == ([1, 2], "BACKWARD")
+    assert (shop.versions("broken"), shop.level("broken")) == ([1], level)
 
 
 def test_of_two_resources_for_one_subject_the_older_has_it(shop: OperatorShop, start_operator: Start) -> None:
@@ -130,71 +158,3 @@ def test_a_plan_says_what_would_be_done_and_writes_nothing(shop: OperatorShop, t
     assert shop.partitions() == 3
     assert shop.versions() == []
     assert shop.namespace.all_of("EventTopic") == []
-
-
-@pytest.mark.part("kafka")
-def test_a_service_signs_in_with_the_secret_that_was_written(
-    kubernetes_shop: KubernetesNamespace, private_server: Callable[..., Server], start_operator: Start
-) -> None:
-    server = private_server("kafka", ("--sasl",))
-    server.start()
-    admin = cluster_of(server.url).config
-    servers = str(admin["bootstrap.servers"]).split(",")
-    credentials = {"username": admin["sasl.username"], "password": admin["sasl.password"]}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "admin"}, "stringData": credentials}
-    kubernetes_shop.apply(secret)
-    shop = OperatorShop(kubernetes_shop, servers, "http://127.0.0.1:1")
-    kubernetes_shop.apply(
-        shop.manifest("KafkaConnection", "kafka", {"bootstrapServers": servers, "secretRef": {"name": "admin"}})
-    )
-    start_operator()
-    grants = {"topics": [{"name": "orders", "operations": ["Read", "Describe"]}]}
-    spec = {"connectionRef": {"name": "kafka"}, "principal": "ledger", "secretName": "ledger-kafka", **grants}
-    kubernetes_shop.apply(shop.manifest(ACCESS, "ledger", spec))
-    shop.wait_for(ACCESS, "ledger", "True", "InSync")
-
-    data = kubernetes_shop.get("secret", "ledger-kafka")["data"]
-    password = base64.b64decode(data["password"]).decode()
-    ledger = AdminClient({**admin, "sasl.username": "ledger", "sasl.password": password, "log_level": 0})
-    wait_until(lambda: _answers(ledger), "the user can't sign in")
-
-    status = str(shop.status(ACCESS, "ledger"))
-    assert password not in status
-    kubernetes_shop.kubectl("delete", "secret", "ledger-kafka")
-    wait_until(lambda: _has_secret(kubernetes_shop), "no new Secret is written")
-
-    # Somebody takes its rights away, and another resource asks for the same user.
-    root = AdminClient({**admin, "log_level": 0})
-    kept = _rights_of(root, "ledger")
-    assert len(kept) == 2
-    for taken in root.delete_acls([_EVERY_RIGHT]).values():
-        taken.result(30)
-    wait_until(lambda: _rights_of(root, "ledger") == kept, "the rights aren't given back")
-    kubernetes_shop.apply(shop.manifest(ACCESS, "second", {**spec, "secretName": "second-kafka"}))
-    shop.wait_for(ACCESS, "second", "False", "ResourceConflict")
-
-
-_ANY: Any = None  # the annotations don't know that a filter may leave a name out
-
-_EVERY_RIGHT = AclBindingFilter(
-    ResourceType.ANY, _ANY, ResourcePatternType.ANY, "User:ledger", _ANY, AclOperation.ANY, AclPermissionType.ANY
-)
-
-
-def _rights_of(admin: AdminClient, user: str) -> list[str]:
-    bindings = admin.describe_acls(_EVERY_RIGHT).result(30)
-    return sorted(
-        f"{each.restype} {each.name} {each.operation}" for each in bindings if each.principal == f"User:{user}"
-    )
-
-
-def _answers(admin: AdminClient) -> bool:
-    try:
-        admin.list_topics(timeout=5)
-    except KafkaException:
-        return False
-    return True
-
-
-def _has_secret(namespace: KubernetesNamespace) -> bool:
-    return any(body["metadata"]["name"] == "ledger-kafka" for body in namespace.all_of("secret"))
