@@ -3,10 +3,12 @@
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.gateway.keys import ensure_keys
 from tests.operator.key_sets import KEY_SET, active_kids, apply_key_set, private_keys, public_kids
 from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorNamespace
@@ -66,7 +68,7 @@ def test_a_paused_set_is_left_alone_and_stays_ready(
         namespace.get("configmap", "keys-jwks")
 
 
-def test_foreign_secrets_are_adopted_as_told_and_those_of_other_sets_never(
+def test_what_are_no_keys_and_the_keys_of_a_set_that_lives_are_never_taken_over(
     operator_namespace: OperatorNamespace, start_operator: Start
 ) -> None:
     shop, namespace = operator_namespace, operator_namespace.namespace
@@ -81,6 +83,30 @@ def test_foreign_secrets_are_adopted_as_told_and_those_of_other_sets_never(
     shop.wait_for(KEY_SET, "never", "False", "UnreadableKeys")
     shop.wait_for(KEY_SET, "newer", "False", "ResourceConflict")
     assert namespace.get("secret", "theirs")["data"] == data
+
+    kids = active_kids(private_keys(namespace, "one"))
+    namespace.kubectl("delete", "jwtkeyset", "older", "--timeout=30s")
+    shop.wait_for(KEY_SET, "newer", "True")
+    assert active_kids(private_keys(namespace, "one")) == kids
+
+
+def test_keys_that_a_gateway_made_for_itself_are_taken_over_and_go_on_signing(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    ensure_keys(tmp_path)
+    theirs = {file.name: file.read_text() for file in tmp_path.glob("*.json")}
+    namespace.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "theirs"}, "stringData": theirs})
+    (kid,) = active_kids(private_keys(namespace, "theirs"))
+    start_operator()
+
+    apply_key_set(shop, "keys", algorithm="RS256", secretName="theirs", adoptionPolicy="Never")
+    shop.wait_for(KEY_SET, "keys", "False", "NotAdopted")
+    apply_key_set(shop, "keys", algorithm="RS256", secretName="theirs", adoptionPolicy="Adopt")
+    shop.wait_for(KEY_SET, "keys", "True")
+
+    assert active_kids(private_keys(namespace, "theirs")) == [kid]
+    assert public_kids(namespace, "keys-jwks") == [kid]
 
 
 @pytest.mark.parametrize(

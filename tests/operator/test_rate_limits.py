@@ -13,7 +13,7 @@ from tests.parts.kubernetes_namespace import KubernetesNamespace
 from tests.support.gateway_world import gateway_world
 from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorNamespace
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, wait_until
 
 Start = Callable[..., Operator]
 
@@ -72,6 +72,41 @@ def test_limits_do_not_replace_those_of_others(operator_namespace: OperatorNames
     shop.wait_for(LIMITS, "limits", "True")
 
 
+@pytest.mark.parametrize("policy", ["Delete", "Retain"])
+def test_limits_of_one_config_map_belong_to_one_policy_which_mends_them_and_then_to_the_next(
+    operator_namespace: OperatorNamespace, start_operator: Start, policy: str
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    shop.apply(LIMITS, "first", limits=[A_LIMIT], configMapName="limits", deletionPolicy=policy)
+    shop.wait_for(LIMITS, "first", "True")
+    shop.apply(LIMITS, "second", limits=[A_LIMIT | {"limit": 9}], configMapName="limits", adoptionPolicy="Adopt")
+    shop.wait_for(LIMITS, "second", "False", "ResourceConflict")
+    assert _limits(namespace) == [5]
+
+    shop.patch(LIMITS, "first", limits=[A_LIMIT | {"limit": 7}])
+    wait_until(lambda: _limits(namespace) == [7], "the change doesn't arrive")
+    namespace.kubectl("delete", "configmap", "limits")
+    wait_until(lambda: _limits(namespace) == [7], "the ConfigMap isn't made again")
+
+    namespace.kubectl("delete", "ratelimitpolicy", "first", "--timeout=30s")
+    wait_until(lambda: _limits(namespace) == [9], "the next policy's limits don't hold")
+    shop.wait_for(LIMITS, "second", "True")
+
+
+def test_limits_go_with_their_policy_where_that_is_asked_for(
+    operator_namespace: OperatorNamespace, start_operator: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    shop.apply(LIMITS, "limits", limits=[A_LIMIT], deletionPolicy="Delete")
+    shop.wait_for(LIMITS, "limits", "True")
+
+    namespace.kubectl("delete", "ratelimitpolicy", "limits", "--timeout=30s")
+
+    wait_until(lambda: _limits(namespace) == [], "the ConfigMap is still there")
+
+
 @pytest.mark.parametrize(
     ("limit", "message"),
     [
@@ -89,3 +124,9 @@ def test_bad_limits_are_refused_by_the_api_server(
 
 def _document(namespace: KubernetesNamespace) -> str:
     return str(namespace.get("configmap", "limits")["data"]["rate-limits.json"])
+
+
+def _limits(namespace: KubernetesNamespace) -> list[int]:
+    """Read how often each limit lets pass; none while there is no ConfigMap."""
+    found = [body for body in namespace.all_of("configmap") if body["metadata"]["name"] == "limits"]
+    return [limit["limit"] for body in found for limit in json.loads(body["data"]["rate-limits.json"])["limits"]]

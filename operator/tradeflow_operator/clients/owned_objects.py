@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tradeflow_operator.clients.kubernetes import ApiConflictError, KubernetesClient, object_path
-from tradeflow_operator.reconcile.ownership import ConfigMapSeen, WriteConfigMap, merged_metadata
+from tradeflow_operator.clients.kubernetes import ApiConflictError, KubernetesClient, object_path, resource_path
+from tradeflow_operator.reconcile.ownership import ConfigMapSeen, WriteConfigMap, merged_metadata, owner_mark, owner_of
+from tradeflow_operator.resources import ObjectKey
+
+_PLURALS = {"JWTKeySet": "jwtkeysets", "RateLimitPolicy": "ratelimitpolicies"}
+"""Of the kinds that write objects, as owners name them."""
 
 
 class OwnedObjects:
@@ -14,14 +18,24 @@ class OwnedObjects:
         """Take a client."""
         self._kubernetes = kubernetes
 
-    async def read_entry(self, namespace: str, name: str, entry: str) -> ConfigMapSeen | None:
-        """Look at one entry of a ConfigMap."""
-        found = await self._kubernetes.read(object_path("api/v1", "configmaps", namespace, name))
+    async def read_entry(self, reader: ObjectKey, name: str, entry: str) -> ConfigMapSeen | None:
+        """Look at one entry of a ConfigMap in a resource's namespace."""
+        found = await self._kubernetes.read(object_path("api/v1", "configmaps", reader.namespace, name))
         if found is None:
             return None
         metadata = found["metadata"]
         text = (found.get("data") or {}).get(entry)
-        return ConfigMapSeen(version=metadata["resourceVersion"], metadata=metadata, text=text)
+        orphaned = await self.is_orphaned(reader, metadata)
+        return ConfigMapSeen(version=metadata["resourceVersion"], metadata=metadata, text=text, orphaned=orphaned)
+
+    async def is_orphaned(self, reader: ObjectKey, metadata: Mapping[str, Any]) -> bool:
+        """Tell whether an object was written by a resource that is gone; who reads it is there."""
+        owner = owner_of(metadata)
+        kind, _, name = (owner or "").partition("/")
+        if owner in {None, owner_mark(reader)} or kind not in _PLURALS:
+            return False
+        # Asked of the API server: at a start the watches may not have told of it yet.
+        return await self._kubernetes.read(resource_path(_PLURALS[kind], reader.namespace, name)) is None
 
     async def write_entry(self, namespace: str, step: WriteConfigMap) -> None:
         """Write an entry; other entries stay.

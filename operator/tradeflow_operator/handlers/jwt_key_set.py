@@ -62,12 +62,12 @@ class JWTKeySetKind(Kind[JWTKeySetSpec, KeySetSeen]):
     async def observe(self, resource: Resource[JWTKeySetSpec]) -> KeySetSeen:
         """Read both objects, and ask the gateways."""
         secret, config_map, gateways = await asyncio.gather(
-            self._kubernetes.read(object_path("api/v1", "secrets", resource.namespace, secret_name_of(resource))),
-            self._objects.read_entry(resource.namespace, config_map_name_of(resource), JWKS_ENTRY),
+            self._secret(resource),
+            self._objects.read_entry(resource.key, config_map_name_of(resource), JWKS_ENTRY),
             self._gateway_keys(resource),
         )
         return KeySetSeen(
-            secret=_secret_seen(secret) if secret else None,
+            secret=secret,
             config_map=config_map,
             gateways=gateways,
         )
@@ -93,6 +93,14 @@ class JWTKeySetKind(Kind[JWTKeySetSpec, KeySetSeen]):
             self._metrics.key_age_seconds.remove(key.namespace, key.name)
         except KeyError:
             return
+
+    async def _secret(self, resource: Resource[JWTKeySetSpec]) -> SecretSeen | None:
+        path = object_path("api/v1", "secrets", resource.namespace, secret_name_of(resource))
+        secret = await self._kubernetes.read(path)
+        if secret is None:
+            return None
+        orphaned = await self._objects.is_orphaned(resource.key, secret["metadata"])
+        return msgspec.structs.replace(_secret_seen(secret), orphaned=orphaned)
 
     async def _gateway_keys(self, resource: Resource[JWTKeySetSpec]) -> tuple[GatewayKeys, ...]:
         gateway = resource.spec.gateway

@@ -42,7 +42,7 @@ class RateLimitPolicyKind(Kind[RateLimitPolicySpec, LimitsSeen]):
     async def observe(self, resource: Resource[RateLimitPolicySpec]) -> LimitsSeen:
         """Read the ConfigMap, and ask the gateways."""
         config_map, gateways = await asyncio.gather(
-            self._objects.read_entry(resource.namespace, config_map_name_of(resource), ENTRY), self._ask(resource)
+            self._objects.read_entry(resource.key, config_map_name_of(resource), ENTRY), self._ask(resource)
         )
         return LimitsSeen(config_map=config_map, gateways=gateways)
 

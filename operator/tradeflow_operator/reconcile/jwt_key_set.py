@@ -89,6 +89,8 @@ class SecretSeen(msgspec.Struct, frozen=True, kw_only=True):
     keys: SigningKeys | None
     """None when its entry holds something that isn't a set of private keys."""
     problem: str = ""
+    orphaned: bool = False
+    """Whether the resource that wrote it is gone."""
     handled_request: str | None = None
     """The last force annotation whose rotation this Secret has begun."""
 
@@ -190,12 +192,14 @@ def _somebody_elses(resource: Resource[JWTKeySetSpec], seen: KeySetSeen) -> Verd
         secret.metadata if secret else None,
         adoption=adopt,
         identical=keys is not None and keys.active is not None and keys.active.algorithm == spec.algorithm,
+        orphaned=secret is not None and secret.orphaned,
     ) or objection_to(
         resource,
         f"ConfigMap {config_map_name_of(resource)}",
         config_map.metadata if config_map else None,
         adoption=adopt,
         identical=config_map is not None and keys is not None and config_map.text == jwks_text(keys),
+        orphaned=config_map is not None and config_map.orphaned,
     )
 
 

@@ -36,6 +36,8 @@ class ConfigMapSeen(msgspec.Struct, frozen=True, kw_only=True):
     """Its resourceVersion: a write fits only this one."""
     metadata: Mapping[str, Any]
     text: str | None
+    orphaned: bool = False
+    """Whether the resource that wrote it is gone."""
 
 
 class WriteConfigMap(Step, frozen=True, kw_only=True):
@@ -56,7 +58,13 @@ class WriteConfigMap(Step, frozen=True, kw_only=True):
 
 
 def objection_to(
-    resource: Resource[Any], what: str, found: Mapping[str, Any] | None, *, adoption: AdoptionPolicy, identical: bool
+    resource: Resource[Any],
+    what: str,
+    found: Mapping[str, Any] | None,
+    *,
+    adoption: AdoptionPolicy,
+    identical: bool,
+    orphaned: bool,
 ) -> Verdict | None:
     """Say why an object may not be written: it is another resource's, or was there before and nobody gave it away.
 
@@ -66,11 +74,12 @@ def objection_to(
         found: Its metadata, if it is there.
         adoption: What the resource says about objects that were there before.
         identical: Whether it has what it should have already.
+        orphaned: Whether the resource is gone that wrote it: then it is as if nobody of ours had.
     """
     owner = owner_of(found) if found is not None else None
     if found is None or owner == owner_mark(resource.key):
         return None
-    if owner is not None:
+    if owner is not None and not orphaned:
         return refused(RESOURCE_CONFLICT, f"The {what} belongs to {owner}; name another one.")
     if adoption == "Adopt" or (adoption == "IfIdentical" and identical):
         return None

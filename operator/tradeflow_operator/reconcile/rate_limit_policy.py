@@ -108,6 +108,7 @@ def plan_limits(resource: Resource[RateLimitPolicySpec], seen: LimitsSeen, now: 
         found.metadata if found else None,
         adoption=spec.adoption_policy,
         identical=found is not None and found.text == text,
+        orphaned=found is not None and found.orphaned,
     )
     if objection is not None:
         return Plan(verdict=objection)

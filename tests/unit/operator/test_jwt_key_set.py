@@ -9,6 +9,7 @@ import pytest
 from tests.support.key_set_world import NAME, KeySetWorld
 from tests.support.kind_bench import NAMESPACE, ProcessDied
 from tradeflow_operator.clients.key_documents import written_document
+from tradeflow_operator.clients.kubernetes import resource_path
 from tradeflow_operator.reconcile.signing_keys import KeyPhase, SigningKeys
 from tradeflow_operator.resources import FORCE_ANNOTATION, PAUSED_ANNOTATION
 
@@ -191,15 +192,26 @@ async def test_keys_that_were_there_before_are_taken_over_only_as_the_policy_say
     assert owned == (reason != "NotAdopted")
 
 
-async def test_a_secret_of_another_set_is_left_alone_and_the_status_says_whose_it_is() -> None:
+async def test_a_secret_of_another_set_is_left_alone_until_that_set_is_gone() -> None:
     world = KeySetWorld()
-    secret = a_secret({"signing-keys.json": a_document()}, {"tradeflow.dev/owner": "JWTKeySet/older"})
+    secret = a_secret(
+        {"signing-keys.json": a_document(made_at=world.now_seconds)}, {"tradeflow.dev/owner": "JWTKeySet/older"}
+    )
     world.bench.cluster.put(SECRETS, secret)
+    world.bench.create("older", secretName="elsewhere")
 
     await world.bench.visit(NAME)
+    conflict = world.bench.condition(NAME, "Ready")
+    told = str(world.bench.status(NAME))
+    world.bench.cluster.request("DELETE", resource_path("jwtkeysets", NAMESPACE, "older"), None)
+    await world.bench.visit(NAME)
 
-    assert world.bench.condition(NAME, "Ready") == ("False", "ResourceConflict")
-    assert "JWTKeySet/older" in str(world.bench.status(NAME))
+    assert conflict == ("False", "ResourceConflict")
+    assert "JWTKeySet/older" in told
+    taken = world.bench.found("secrets", "signing-keys")
+    assert taken is not None
+    assert taken["metadata"]["annotations"]["tradeflow.dev/owner"] == f"JWTKeySet/{NAME}"
+    assert taken["data"] == secret["data"]
 
 
 async def test_of_two_sets_for_one_secret_the_older_wins() -> None:
