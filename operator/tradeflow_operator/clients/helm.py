@@ -87,6 +87,8 @@ class Helm:
         words = [
             *("upgrade", release, str(self._chart)),
             "--install",
+            # Whoever ran `kubectl scale` or `kubectl edit` owns those fields, and would hold up all later versions.
+            *("--server-side=true", "--force-conflicts"),
             *("--namespace", namespace),
             *("--values", "-"),
             *("--labels", ",".join(f"{name}={value}" for name, value in labels.items())),

@@ -110,9 +110,10 @@ def _is_rolled_out(resource: Resource[TradeFlowSpec]) -> bool:
 
 
 def _stay(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> Plan:
-    """Sum up what was rolled out; a Deployment that somebody deleted is made again."""
+    """Sum up what was rolled out; what somebody deleted is made again, and an image that somebody set is set back."""
     steps = steps_of(resource.spec)
-    if any(seen.health.component(name) is None for name in steps):
+    there = {component.name: component.tag for component in seen.health.components}
+    if any(there.get(name) != wanted_tag(resource.spec, name) for name in steps):
         return _upgrade(resource, seen, steps[-1])
     message = f"Version {resource.spec.version} runs."
     return Plan(verdict=_summary(resource, seen, reason="Deployed", message=message, rolledOut=digest_of(resource)))

@@ -294,6 +294,21 @@ async def test_a_deployment_that_somebody_deleted_is_made_again() -> None:
     assert world.tags() == {"ledger": "1", "orders": "1", "gateway": "1"}
 
 
+async def test_an_image_that_somebody_else_set_is_set_back_once() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.upgrades.clear()
+    world.deploy("orders", "somebody-elses")
+
+    await world.visit()
+
+    assert world.tags() == {"ledger": "1", "orders": "1", "gateway": "1"}
+    for name in COMPONENTS:
+        world.roll_out(name)
+    assert await world.visit() == ("True", "Deployed")
+    assert len(world.upgrades) == 1
+
+
 async def test_a_first_installation_that_was_stopped_is_begun_anew() -> None:
     world = PlatformWorld()
     world.deploy("ledger", "1")

@@ -1,0 +1,203 @@
+"""TradeFlow on a real API server with the real helm and Kubernetes' own controllers; its Pods are only said to run.
+
+What runs in the Pods is shown on a whole cluster: tests/cluster/test_one_resource.py.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.parts.go_programs import ensure_program
+from tests.parts.kubernetes_namespace import KubernetesNamespace
+from tests.support.helm import CHARTS, helm
+from tests.support.operator_process import Operator
+from tests.support.operator_shop import OperatorNamespace
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.part("helm")]
+
+PLATFORM = "TradeFlow"
+
+KIND = "tf"
+"""The whole name is that of the category too, which stands for all of our kinds."""
+
+CHART = CHARTS / "tradeflow"
+
+ROLL_OUT_SECONDS_MAX = 120.0
+"""For a few runs of helm on a busy machine."""
+
+OTHERS: dict[str, Any] = {name: {"create": False} for name in ("clients", "kafkaConnection", "keySet", "migrations")}
+
+VALUES: dict[str, Any] = {
+    **OTHERS,
+    "topics": {"create": False},
+    "global": {"tradeflow": {"issuer": "https://shop.example", "broker": {"url": "kafka://kafka:9092"}}},
+    "install": {"orders": False, "gateway": False},
+    "ledger": {"replicaCount": 1, "database": {"existingSecret": "database"}},
+}
+"""A ledger and no more: what the other kinds do has tests of its own."""
+
+Start = Callable[[], Operator]
+
+
+@pytest.fixture
+def start(start_operator: Callable[..., Operator]) -> Start:
+    """Start an operator that deploys the repository's chart."""
+    return lambda: start_operator(helm_program=str(ensure_program("helm")), platform_chart=str(CHART))
+
+
+def test_a_platform_is_deployed_changed_mended_and_removed(operator_namespace: OperatorNamespace, start: Start) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start()
+    shop.apply(PLATFORM, "shop", version="1", values=VALUES)
+    wait_until_it_runs(shop, "shop", version="1")
+    assert image_of(namespace) == "tradeflow:1"
+
+    shop.apply(PLATFORM, "shop", version="2", values={**VALUES, "ledger": {**VALUES["ledger"], "replicaCount": 2}})
+    wait_until_it_runs(shop, "shop", version="2")
+    assert (image_of(namespace), replicas_of(namespace)) == ("tradeflow:2", 2)
+
+    namespace.kubectl("delete", "deployment", "shop-ledger")
+    wait_until(lambda: image_of(namespace) == "tradeflow:2", "the Deployment isn't made again")
+    wait_until_it_runs(shop, "shop", version="2")
+
+    namespace.kubectl("delete", KIND, "shop", "--timeout=60s")
+    assert (image_of(namespace), records_of(namespace, "shop")) == (None, [])
+
+
+def test_an_image_that_somebody_else_set_is_set_back(operator_namespace: OperatorNamespace, start: Start) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start()
+    shop.apply(PLATFORM, "shop", version="1", values=VALUES)
+    wait_until_it_runs(shop, "shop", version="1")
+
+    namespace.kubectl("set", "image", "deployment/shop-ledger", "ledger=tradeflow:somebody-elses")
+
+    wait_until(
+        lambda: image_of(namespace) == "tradeflow:1", "the image isn't set back", seconds_max=ROLL_OUT_SECONDS_MAX
+    )
+    wait_until_it_runs(shop, "shop", version="1")
+
+
+def test_a_change_rolls_out_whatever_somebody_changed_by_hand_before(
+    operator_namespace: OperatorNamespace, start: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start()
+    shop.apply(PLATFORM, "shop", version="1", values=VALUES)
+    wait_until_it_runs(shop, "shop", version="1")
+
+    namespace.kubectl("scale", "deployment/shop-ledger", "--replicas=3")
+    shop.apply(PLATFORM, "shop", version="2", values=VALUES)
+
+    wait_until_it_runs(shop, "shop", version="2")
+    assert (image_of(namespace), replicas_of(namespace)) == ("tradeflow:2", 1)
+
+
+def test_of_two_resources_for_one_release_the_older_has_it(operator_namespace: OperatorNamespace, start: Start) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start()
+    shop.apply(PLATFORM, "first", version="1", releaseName="shop", values=VALUES)
+    wait_until_it_runs(shop, "first", version="1")
+    shop.apply(PLATFORM, "second", version="2", releaseName="shop", values=VALUES)
+    shop.wait_for(PLATFORM, "second", "False", "ResourceConflict")
+    assert image_of(namespace) == "tradeflow:1"
+
+    namespace.kubectl("delete", KIND, "first", "--timeout=60s")
+    wait_until_it_runs(shop, "second", version="2")
+
+
+def test_a_release_of_a_person_is_never_taken_over_and_only_told_of(
+    operator_namespace: OperatorNamespace, start: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    values = {**VALUES, "observe": {"create": False}, "global": with_tag("theirs")}
+    words = ("install", "shop", str(CHART), "--namespace", namespace.name, "--values", "-")
+    helm(*words, stdin=json.dumps(values), kubeconfig=namespace.kubeconfig)
+    before = records_of(namespace, "shop")
+    start()
+
+    shop.apply(PLATFORM, "shop", version="1", values=VALUES)
+    shop.wait_for(PLATFORM, "shop", "False", "ForeignRelease")
+    shop.apply(PLATFORM, "shop", management="Observe", values={"install": VALUES["install"]})
+    wait_until_it_runs(shop, "shop", version="theirs", reason="Observed")
+    namespace.kubectl("delete", KIND, "shop", "--timeout=60s")
+
+    assert image_of(namespace) == "tradeflow:theirs"
+    assert records_of(namespace, "shop") == before
+
+
+def test_values_that_the_chart_refuses_are_told_in_helms_words(
+    operator_namespace: OperatorNamespace, start: Start
+) -> None:
+    shop = operator_namespace
+    start()
+
+    shop.apply(PLATFORM, "shop", version="1", values={**VALUES, "topics": {"prefix": "no spaces"}})
+
+    shop.wait_for(PLATFORM, "shop", "False", "HelmRefused")
+    assert "prefix" in str(shop.status(PLATFORM, "shop")["conditions"])
+    assert image_of(shop.namespace) is None
+
+
+def test_a_platform_stays_where_its_resource_says_so(operator_namespace: OperatorNamespace, start: Start) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start()
+    shop.apply(PLATFORM, "shop", version="1", values=VALUES, deletionPolicy="Retain")
+    wait_until_it_runs(shop, "shop", version="1")
+
+    namespace.kubectl("delete", KIND, "shop", "--timeout=60s")
+
+    assert image_of(namespace) == "tradeflow:1"
+
+
+def wait_until_it_runs(shop: OperatorNamespace, name: str, *, version: str, reason: str = "Deployed") -> None:
+    """Say of each Pod that it runs until the resource says so of a version."""
+
+    def runs() -> bool:
+        let_pods_run(shop.namespace)
+        return shop.says(PLATFORM, name, "True", reason) and shop.status(PLATFORM, name).get("version") == version
+
+    try:
+        wait_until(runs, f"version {version} doesn't run", seconds_max=ROLL_OUT_SECONDS_MAX)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {shop.status(PLATFORM, name)}") from error
+
+
+def let_pods_run(namespace: KubernetesNamespace) -> None:
+    """Say what a kubelet would say of Pods whose containers answer."""
+    ready = json.dumps({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}})
+    for pod in namespace.all_of("pods"):
+        if pod["status"].get("phase") != "Running":
+            with suppress(AssertionError):  # one that goes in this moment is no trouble
+                namespace.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--patch", ready)
+
+
+def deployment_of(namespace: KubernetesNamespace) -> dict[str, Any] | None:
+    found = [body for body in namespace.all_of("deployments") if body["metadata"]["name"] == "shop-ledger"]
+    return found[0]["spec"] if found else None
+
+
+def image_of(namespace: KubernetesNamespace) -> str | None:
+    """Read which image the ledger is asked to have; None when there is no ledger."""
+    spec = deployment_of(namespace)
+    return spec["template"]["spec"]["containers"][0]["image"] if spec else None
+
+
+def replicas_of(namespace: KubernetesNamespace) -> int | None:
+    spec = deployment_of(namespace)
+    return spec["replicas"] if spec else None
+
+
+def records_of(namespace: KubernetesNamespace, release: str) -> list[str]:
+    """Name helm's records of a release."""
+    found = namespace.kubectl("get", "secrets", "--selector", f"owner=helm,name={release}", "--output", "name")
+    return found.split()
+
+
+def with_tag(tag: str) -> dict[str, Any]:
+    told = VALUES["global"]["tradeflow"]
+    return {"tradeflow": {**told, "image": {"tag": tag}}}
