@@ -23,6 +23,9 @@ _log = structlog.get_logger(__name__)
 FAILURES_UNTOLD = 2
 """So many failures in a row of what was ready aren't written down: a broker that restarts is no news of its topics."""
 
+UNTOLD_SECONDS_MAX = 5.0
+"""How soon to come back while trouble isn't written down: what it says of its own may be a minute, and twice that."""
+
 FAILURES_BEFORE_LETTING_GO = 4
 """In a namespace that goes, so many failures in a row let a resource go: what it needs may have gone before it."""
 
@@ -91,8 +94,10 @@ class Visitor:
             failed = not verdict.stalled
             if resource.deleting:
                 return await self._fail_to_delete(kind, resource, body, verdict, failures_before)
-            if failed and failures_before < FAILURES_UNTOLD and _was_ready(resource):
-                return Outcome(word="unavailable", failed=True, again_seconds=verdict.check_again_seconds)
+            if failed and failures_before < FAILURES_UNTOLD and _was_ready(resource) and not resource.force_requested:
+                again_seconds = verdict.check_again_seconds
+                soon = None if again_seconds is None else min(again_seconds, UNTOLD_SECONDS_MAX)
+                return Outcome(word="unavailable", failed=True, again_seconds=soon)
             plan = Plan(verdict=verdict, keep_finalizer=resource.has_finalizer)
         else:
             failed = False

@@ -15,7 +15,7 @@ from tradeflow_operator.work.intake import Intake
 from tradeflow_operator.work.known import KnownResources
 from tradeflow_operator.work.queue import WorkQueue
 from tradeflow_operator.work.status_writer import StatusWriter
-from tradeflow_operator.work.visit import Outcome, Visitor
+from tradeflow_operator.work.visit import UNTOLD_SECONDS_MAX, Outcome, Visitor
 
 KEY = ObjectKey("Number", "shop", "seven")
 PATH = resource_path("numbers", "shop", "seven")
@@ -248,6 +248,31 @@ async def test_short_trouble_of_what_was_ready_is_not_written_down() -> None:
 
     assert bench.conditions["Ready"]["status"] == "Unknown"
     assert bench.conditions["Ready"]["reason"] == "Away"
+
+
+async def test_trouble_that_is_not_written_down_yet_is_looked_at_soon_whatever_it_says_of_its_end() -> None:
+    bench = Bench()
+    bench.create(number=7)
+    await bench.visit()
+    bench.kind.trouble = UnavailableError("Its Secret is gone.", reason="Gone", retry_after_seconds=60.0)
+
+    untold = await bench.visit(failures_before=0)
+    told = await bench.visit(failures_before=2)
+
+    assert (untold.again_seconds, told.again_seconds) == (UNTOLD_SECONDS_MAX, 60.0)
+
+
+async def test_whoever_forces_is_told_of_trouble_at_once() -> None:
+    bench = Bench()
+    bench.create(number=7)
+    await bench.visit()
+    bench.kind.trouble = UnavailableError("It is away.", reason="Away")
+
+    bench.change(metadata={"annotations": {FORCE_ANNOTATION: "1"}})
+    await bench.visit(failures_before=0)
+
+    assert bench.conditions["Ready"]["reason"] == "Away"
+    assert bench.body["status"]["lastHandledForce"] == "1"
 
 
 async def test_a_bug_in_a_kind_is_told_and_retried() -> None:
