@@ -1,9 +1,11 @@
 """DatabaseMigration with Jobs that really run."""
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,6 +82,57 @@ async def test_what_was_applied_stays_so_when_its_pods_go_with_their_node(
     assert [words[2] for words in runner.ran] == ["plan", "apply"]
 
 
+async def test_what_people_do_to_jobs_and_status_is_made_good_and_changes_no_table_twice(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    name_database(namespace, tmp_path / "ledger.db")
+    shop.apply(MIGRATION, "ledger", service="ledger", image="tradeflow:1", databaseSecret={"name": "database"})
+    async with running_pods(namespace, tmp_path) as runner:
+        await shop.until_says(MIGRATION, "ledger", "True", "Applied")
+        before = shop.status(MIGRATION, "ledger")
+        schema = schema_of(tmp_path / "ledger.db")
+
+        wipe_status(namespace, "ledger")
+        await shop.until_says(MIGRATION, "ledger", "True", "Applied")
+        assert [words[2] for words in runner.ran] == ["plan", "apply"]
+        assert without_times(shop.status(MIGRATION, "ledger")) == without_times(before)
+
+        # Of the two Jobs first the one that applied, then the one that planned.
+        namespace.kubectl("delete", "job", before["applyJob"])
+        await eventually(lambda: len(runner.ran) == 3, seconds_max=SECONDS_MAX)
+        await shop.until_says(MIGRATION, "ledger", "True", "Applied")
+        namespace.kubectl("delete", "job", before["planJob"])
+        await eventually(lambda: len(runner.ran) == 4, seconds_max=SECONDS_MAX)
+        await shop.until_says(MIGRATION, "ledger", "True", "Applied")
+
+    assert [words[2] for words in runner.ran] == ["plan", "apply", "apply", "plan"]
+    assert shop.status(MIGRATION, "ledger")["current"] == before["target"]
+    assert schema_of(tmp_path / "ledger.db") == schema
+    assert failures_told(namespace) == []
+
+
+async def test_tables_that_others_brought_up_to_date_are_taken_as_they_are(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    name_database(namespace, tmp_path / "ledger.db")
+    spec = {"service": "ledger", "image": "tradeflow:1", "databaseSecret": {"name": "database"}}
+    for name in ("first", "second"):
+        shop.apply(MIGRATION, name, **spec)
+    start_operator()
+    async with running_pods(namespace, tmp_path) as runner:
+        for name in ("first", "second"):
+            await shop.until_says(MIGRATION, name, "True", "Applied")
+        shop.apply(MIGRATION, "third", **spec)
+        await shop.until_says(MIGRATION, "third", "True", "Applied")
+
+    assert runner.ran[-1][2] == "plan"
+    assert shop.status(MIGRATION, "third")["pending"] == []
+    assert failures_told(namespace) == []
+
+
 async def test_an_image_that_leads_to_another_target_runs_nothing(
     operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
 ) -> None:
@@ -142,6 +195,29 @@ async def test_a_migration_that_fails_says_why_is_not_tried_for_ever_and_goes_on
 
     assert [words[2] for words in runner.ran[len(tries) :]] == ["plan", "apply"]
     assert len(failures_told(namespace)) == 1
+
+
+def wipe_status(namespace: KubernetesNamespace, name: str) -> None:
+    """Replace a status by an empty one, as a restored backup does."""
+    body = namespace.get(MIGRATION, name)
+    namespace.kubectl(
+        "replace", "--subresource=status", "--filename", "-", stdin=json.dumps({**body, "status": {"conditions": []}})
+    )
+
+
+def without_times(status: dict[str, Any]) -> dict[str, Any]:
+    """Leave out since when conditions are as they are."""
+    conditions = [
+        {name: value for name, value in condition.items() if name != "lastTransitionTime"}
+        for condition in status["conditions"]
+    ]
+    return {**status, "conditions": conditions}
+
+
+def schema_of(database: Path) -> list[tuple[str, ...]]:
+    """Read all that makes a database's tables, and what is noted of the migrations that ran."""
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
 
 
 def run_sql(database: Path, statement: str) -> None:

@@ -36,6 +36,21 @@ def test_a_topics_life_from_creation_to_deletion(shop: OperatorShop, start_opera
     assert shop.partitions() == 6
 
 
+def test_an_empty_topic_goes_with_its_resource_where_that_is_asked_for_twice(
+    shop: OperatorShop, start_operator: Start
+) -> None:
+    start_operator()
+    shop.topic(deletionPolicy="Delete", allowDataLoss=shop.topic_name())
+    shop.topic("kept")
+    for name in ("orders", "kept"):
+        shop.wait_for(TOPIC, name, "True", "InSync")
+
+    shop.namespace.kubectl("delete", "eventtopic", "--all", "--timeout=60s")
+
+    wait_until(lambda: shop.topic_id() is None, "the topic is still there")
+    assert shop.partitions("kept") == 3
+
+
 def test_a_setting_may_be_spelled_as_people_do(shop: OperatorShop, start_operator: Start) -> None:
     start_operator()
 
