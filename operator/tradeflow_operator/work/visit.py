@@ -239,8 +239,9 @@ class Visitor:
         """Say what is wrong with a spec; a resource that is being deleted is let go, since nobody knows its wishes."""
         resource = parse_resource(kind.name, body, dict[str, Any])
         keep = resource.has_finalizer and not resource.deleting
-        plan = Plan(verdict=refused(error.reason, error.message, drifted=None), keep_finalizer=keep)
-        await self._tell(kind, resource, body, plan)
+        # What was noted before, such as a topic's id, is needed once the spec can be read again.
+        verdict = refused(error.reason, error.message, status=_own(resource), drifted=None)
+        await self._tell(kind, resource, body, Plan(verdict=verdict, keep_finalizer=keep))
         return Outcome(word="refused", drifted=None)
 
 

@@ -104,6 +104,20 @@ async def test_rule_2_a_replaced_topic_is_not_taken_for_the_old_one(world: Opera
     assert world.ready(TOPIC, "orders") == ("True", "InSync")
 
 
+async def test_rule_2_a_topic_is_known_by_its_id_also_after_a_spec_that_could_not_be_read(world: OperatorWorld) -> None:
+    world.create(TOPIC, "orders", partitions=3)
+    await OperatorProcess(world).settle()
+    world.change(TOPIC, "orders", spec={"ofALaterVersion": True})
+    await OperatorProcess(world).settle()
+    assert world.ready(TOPIC, "orders") == ("False", "InvalidSpec")
+
+    world.kafka.topics["orders"] = FakeTopic("another", 3, 1)
+    world.change(TOPIC, "orders", spec={"ofALaterVersion": None})
+    await OperatorProcess(world).settle()
+
+    assert world.ready(TOPIC, "orders") == ("False", "ExternalReplaced")
+
+
 async def test_rule_2_a_topic_that_others_deleted_is_made_anew_only_by_force(world: OperatorWorld) -> None:
     world.create(TOPIC, "orders", partitions=3)
     await OperatorProcess(world).settle()
