@@ -16,6 +16,7 @@ from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorNamespace
 from tests.support.waiting import eventually
 from tradeflow_operator.reconcile.database_migration import APPLY_TRIES_MAX
+from tradeflow_operator.resources import FORCE_ANNOTATION, PAUSED_ANNOTATION
 
 Start = Callable[..., Operator]
 
@@ -111,6 +112,32 @@ async def test_what_people_do_to_jobs_and_status_is_made_good_and_changes_no_tab
     assert shop.status(MIGRATION, "ledger")["current"] == before["target"]
     assert schema_of(tmp_path / "ledger.db") == schema
     assert failures_told(namespace) == []
+
+
+async def test_a_forced_migration_is_asked_anew_and_a_paused_one_is_not(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    name_database(namespace, tmp_path / "ledger.db")
+    spec = {"service": "ledger", "image": "tradeflow:1", "databaseSecret": {"name": "database"}}
+    async with running_pods(namespace, tmp_path) as runner:
+        shop.apply(MIGRATION, "ledger", **spec)
+        await shop.until_says(MIGRATION, "ledger", "True", "Applied")
+        first = shop.status(MIGRATION, "ledger")["planJob"]
+
+        shop.apply(MIGRATION, "ledger", {PAUSED_ANNOTATION: "true", FORCE_ANNOTATION: "1"}, **spec)
+        await eventually(lambda: shop.says(MIGRATION, "ledger", "True", of_type="Paused"), seconds_max=SECONDS_MAX)
+        assert [words[2] for words in runner.ran] == ["plan", "apply"]
+        shop.apply(MIGRATION, "ledger", {FORCE_ANNOTATION: "1"}, **spec)
+        await eventually(lambda: len(runner.ran) == 3, seconds_max=SECONDS_MAX)
+        await shop.until_says(MIGRATION, "ledger", "True", "Applied")
+
+    assert runner.ran[-1][2] == "plan"
+    again = shop.status(MIGRATION, "ledger")
+    assert again["planJob"] != first
+    assert again["lastHandledForce"] == "1"
+    assert [job["metadata"]["name"] for job in namespace.all_of("jobs")] == [again["planJob"]]
 
 
 async def test_tables_that_others_brought_up_to_date_are_taken_as_they_are(

@@ -16,6 +16,7 @@ from tests.support.helm import CHARTS, helm
 from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorNamespace
 from tests.support.waiting import wait_until
+from tradeflow_operator.resources import FORCE_ANNOTATION, PAUSED_ANNOTATION
 
 pytestmark = [pytest.mark.part("helm")]
 
@@ -95,6 +96,27 @@ def test_a_change_rolls_out_whatever_somebody_changed_by_hand_before(
 
     wait_until_it_runs(shop, "shop", version="2")
     assert (image_of(namespace), replicas_of(namespace)) == ("tradeflow:2", 1)
+
+
+def test_a_paused_platform_stays_as_it_is_and_a_forced_one_is_deployed_anew(
+    operator_namespace: OperatorNamespace, start: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start()
+    shop.apply(PLATFORM, "shop", version="1", values=VALUES)
+    wait_until_it_runs(shop, "shop", version="1")
+
+    shop.apply(PLATFORM, "shop", {PAUSED_ANNOTATION: "true"}, version="2", values=VALUES)
+    shop.wait_for(PLATFORM, "shop", "True", of_type="Paused")
+    assert image_of(namespace) == "tradeflow:1"
+    shop.apply(PLATFORM, "shop", version="2", values=VALUES)
+    wait_until_it_runs(shop, "shop", version="2")
+
+    namespace.kubectl("scale", "deployment/shop-ledger", "--replicas=3")
+    shop.apply(PLATFORM, "shop", {FORCE_ANNOTATION: "1"}, version="2", values=VALUES)
+    wait_until(lambda: replicas_of(namespace) == 1, "the ledger isn't deployed anew")
+    wait_until_it_runs(shop, "shop", version="2")
+    assert shop.status(PLATFORM, "shop")["lastHandledForce"] == "1"
 
 
 def test_of_two_resources_for_one_release_the_older_has_it(operator_namespace: OperatorNamespace, start: Start) -> None:
