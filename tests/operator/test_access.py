@@ -169,6 +169,26 @@ def replace(shop: OperatorShop, secret: dict[str, Any]) -> None:
     shop.namespace.kubectl("replace", "--force", "--filename", "-", stdin=json.dumps(secret))
 
 
+def test_a_forced_user_is_looked_at_anew_and_a_paused_one_is_left_as_it_is(
+    guarded: GuardedShop, start_operator: Start
+) -> None:
+    shop = guarded.shop
+    start_operator()
+    guarded.access()
+    shop.wait_for(ACCESS, "ledger", "True", "InSync")
+
+    shop.annotate(ACCESS, "ledger", paused="true")
+    shop.wait_for(ACCESS, "ledger", "True", of_type="Paused")
+    shop.patch(ACCESS, "ledger", topics=[{"name": "orders", "operations": ["Read"]}])
+    shop.wait_for(ACCESS, "ledger", "True", of_type="Paused")
+    assert guarded.rights() == ["DESCRIBE orders", "READ orders"]
+
+    shop.annotate(ACCESS, "ledger", paused="false", force="1")
+    shop.wait_for(ACCESS, "ledger", "True", "InSync")
+    assert guarded.rights() == ["READ orders"]
+    assert shop.status(ACCESS, "ledger")["lastHandledForce"] == "1"
+
+
 def test_of_two_resources_for_one_user_the_older_has_it(guarded: GuardedShop, start_operator: Start) -> None:
     shop = guarded.shop
     start_operator()

@@ -133,6 +133,25 @@ def test_two_resources_that_say_the_same_of_a_subject_share_it(shop: OperatorSho
     assert len(shop.versions()) == 2
 
 
+def test_a_forced_schema_is_looked_at_anew_and_a_paused_one_is_left_as_it_is(
+    shop: OperatorShop, start_operator: Start
+) -> None:
+    start_operator()
+    shop.schema(FIRST, compatibility="BACKWARD")
+    shop.wait_for(SCHEMA, "orders", "True", "InSync")
+
+    shop.annotate(SCHEMA, "orders", paused="true")
+    shop.wait_for(SCHEMA, "orders", "True", of_type="Paused")
+    shop.patch(SCHEMA, "orders", schema=SECOND)
+    shop.wait_for(SCHEMA, "orders", "True", of_type="Paused")
+    assert shop.versions() == [1]
+
+    shop.annotate(SCHEMA, "orders", paused="false", force="1")
+    shop.wait_for(SCHEMA, "orders", "True", "InSync")
+    assert shop.versions() == [1, 2]
+    assert shop.status(SCHEMA, "orders")["lastHandledForce"] == "1"
+
+
 def test_a_schema_that_nobody_can_read_is_refused(shop: OperatorShop, start_operator: Start) -> None:
     start_operator()
     shop.schema("this is no protobuf", compatibility="BACKWARD")

@@ -12,15 +12,15 @@ _KEPT = ("conditions", "observedGeneration", "lastHandledForce")
 """What the framework writes; all else is the kind's."""
 
 
-def status_of(resource: Resource[Any], verdict: Verdict, now: datetime) -> dict[str, Any]:
-    """Write the whole status that a verdict asks for."""
+def status_of(resource: Resource[Any], verdict: Verdict, now: datetime, *, failed: bool = False) -> dict[str, Any]:
+    """Write the whole status that a verdict asks for; what failed is tried again, and a force with it."""
     before = resource.status.get("conditions") or ()
     status: dict[str, Any] = {
         **{name: value for name, value in verdict.status.items() if value is not None},
         "observedGeneration": resource.generation,
         "conditions": merged(before, _conditions(resource, verdict), generation=resource.generation, now=now),
     }
-    handled = resource.annotations.get(FORCE_ANNOTATION) or resource.status.get("lastHandledForce")
+    handled = (not failed and resource.annotations.get(FORCE_ANNOTATION)) or resource.status.get("lastHandledForce")
     return {**status, "lastHandledForce": handled} if handled else status
 
 

@@ -101,7 +101,7 @@ class Visitor:
             plan = Plan(verdict=verdict, keep_finalizer=resource.has_finalizer)
         else:
             failed = False
-        await self._tell(kind, resource, body, plan)
+        await self._tell(kind, resource, body, plan, failed=failed)
         verdict = plan.verdict
         return Outcome(
             word="unavailable" if failed else _word_of(verdict),
@@ -174,7 +174,15 @@ class Visitor:
         self._known.put_own(resource.key, body)
         return resource, body
 
-    async def _tell(self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], plan: Plan) -> None:
+    async def _tell(
+        self,
+        kind: Kind[Any, Any],
+        resource: Resource[Any],
+        body: Mapping[str, Any],
+        plan: Plan,
+        *,
+        failed: bool = False,
+    ) -> None:
         if resource.deleting and not plan.keep_finalizer:
             if plan.farewell:
                 await self._writer.post_farewell(kind, resource, reason=plan.verdict.reason, message=plan.farewell)
@@ -185,7 +193,7 @@ class Visitor:
             if written is None:
                 return
             resource, body = self._noted(kind, written)
-        await self._write(kind, resource, status_of(resource, plan.verdict, datetime.now(UTC)))
+        await self._write(kind, resource, status_of(resource, plan.verdict, datetime.now(UTC), failed=failed))
 
     async def _write(self, kind: Kind[Any, Any], resource: Resource[Any], status: Mapping[str, Any]) -> None:
         written = await self._writer.write_status(kind, resource, status)

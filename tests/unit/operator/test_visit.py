@@ -272,7 +272,21 @@ async def test_whoever_forces_is_told_of_trouble_at_once() -> None:
     await bench.visit(failures_before=0)
 
     assert bench.conditions["Ready"]["reason"] == "Away"
-    assert bench.body["status"]["lastHandledForce"] == "1"
+
+
+async def test_a_force_is_not_handled_before_the_trouble_ends_that_keeps_it_from_being_done() -> None:
+    bench = Bench()
+    bench.create(number=7)
+    await bench.visit()
+    bench.kind.trouble = UnavailableError("It is away.", reason="Away")
+    bench.change(metadata={"annotations": {FORCE_ANNOTATION: "1"}})
+
+    await bench.visit(failures_before=0)
+    during = bench.body["status"].get("lastHandledForce")
+    bench.kind.trouble = None
+    await bench.visit(failures_before=1)
+
+    assert (during, bench.body["status"]["lastHandledForce"]) == (None, "1")
 
 
 async def test_a_bug_in_a_kind_is_told_and_retried() -> None:
