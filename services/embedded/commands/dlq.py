@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 import typer
@@ -110,7 +110,7 @@ def show(
     with telling_what_is_in_the_way():
         found = [one for one in _on_broker(data, broker, _waiting) if wanted.matches(one)]
     if not found:
-        end_with(f"no letter {letter} waits; `tradeflow dlq list` names those that do", USAGE)
+        _end_without(letter)
     content = msgspec.json.encode(letter_as_data(found[0], with_value=True))
     sys.stdout.write(msgspec.json.format(content, indent=2).decode() + "\n")
 
@@ -156,6 +156,8 @@ def redrive_(
 
     with telling_what_is_in_the_way():
         chosen, left = _on_broker(data, broker, work)
+    if letter is not None and not chosen:
+        _end_without(letter)
     _report("would_redrive" if dry_run else "redriven", chosen, left, json=json)
     raise typer.Exit(VIOLATED if left else OK)
 
@@ -193,12 +195,16 @@ def discard_(
 
     with telling_what_is_in_the_way():
         chosen = _on_broker(data, broker, work)
+    if letter is not None and not chosen:
+        _end_without(letter)
     _report("discarded" if yes else "would_discard", chosen, [], json=json)
 
 
 def _filter(
     topic: str | None, consumer: str | None, reason: str | None, key: str | None, letter: str | None
 ) -> LetterFilter:
+    if topic is not None and topic not in TOPICS:
+        end_with(f"no letters are kept of a topic {topic}; they are of {' and '.join(TOPICS)}", USAGE)
     origin = None
     if letter is not None:
         origin = origin_of(letter)
@@ -207,6 +213,10 @@ def _filter(
     return LetterFilter(
         topic=topic, consumer=consumer, reason=reason, key=None if key is None else key.encode(), origin=origin
     )
+
+
+def _end_without(letter: str) -> NoReturn:
+    end_with(f"no letter {letter} waits; `tradeflow dlq list` names those that do", USAGE)
 
 
 def _on_broker(data: Path, url: str | None, work: Callable[[Broker], Coroutine[Any, Any, T]]) -> T:

@@ -26,6 +26,7 @@ from services.embedded.story.stage import new_console
 from services.runtime.clock import SystemClock
 from services.runtime.database.port import Database
 from services.runtime.database_opening import open_database
+from services.runtime.errors import InvalidArgumentError
 from services.runtime.outbox_packs import OutboxEvent
 from services.runtime.outbox_status import StreamStatus, events_after, outbox_status
 
@@ -96,6 +97,8 @@ def show(
 ) -> None:
     """List the events of a stream, oldest first. Changes nothing.
 
+    Exit code 2 when there is no such stream, or no event of the key that was asked for.
+
     [bold]Examples[/bold]
 
     tradeflow outbox show orders    [dim]# what waits[/dim]
@@ -106,7 +109,9 @@ def show(
     with telling_what_is_in_the_way():
         chosen = service or ("orders" if stream == "orders" else "ledger")
         (url,) = _databases(data, chosen, database_url, database_url_file).values()
-        events = _run(url, lambda database: _events(database, stream, after=after, key=key, limit=limit))
+        events = _run(url, lambda database: _events(database, chosen, stream, after=after, key=key, limit=limit))
+        if key is not None and not events:
+            raise _key_not_found(stream, key, after)
     told = [_event_as_data(sequence, event) for sequence, event in events]
     if json:
         sys.stdout.write(msgspec.json.encode({"stream": stream, "events": told}).decode() + "\n")
@@ -122,8 +127,14 @@ def show(
 def _databases(
     data: Path, service: ServiceName | None, url: str | None, url_file: Path | None
 ) -> dict[ServiceName, str]:
-    """Choose one service's database by its URL, or those of the data folder."""
-    if service is not None and (url is not None or url_file is not None):
+    """Choose one service's database by its URL, or those of the data folder.
+
+    Raises:
+        InvalidArgumentError: There is a URL and no service, or no database.
+    """
+    if url is not None or url_file is not None:
+        if service is None:
+            raise InvalidArgumentError("whose database is it? Give --service too", reason="service_missing")
         return {service: existing_database(service, url, url_file)}
     folder = DataFolder(data)
     files: dict[ServiceName, Path] = {"ledger": folder.ledger_database, "orders": folder.orders_database}
@@ -145,11 +156,16 @@ def _run(url: str, look: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
 
 
 async def _events(
-    database: Database, stream: str, *, after: int | None, key: str | None, limit: int
+    database: Database, service: ServiceName, stream: str, *, after: int | None, key: str | None, limit: int
 ) -> list[tuple[int, OutboxEvent]]:
+    cursors = {one.stream: one.cursor_sequence for one in await outbox_status(database)}
+    if stream not in cursors:
+        there = f"there is: {', '.join(cursors)}" if cursors else "it has none yet"
+        raise InvalidArgumentError(
+            f"the outbox of {service} has no stream {stream!r}; {there}", reason="stream_unknown"
+        )
     if after is None:
-        cursors = [one.cursor_sequence for one in await outbox_status(database) if one.stream == stream]
-        after = cursors[0] if cursors else 0
+        after = cursors[stream]
     found: list[tuple[int, OutboxEvent]] = []
     async for sequence, event in events_after(database, stream, after_sequence=after):
         if key is None or event.key == key.encode():
@@ -157,6 +173,14 @@ async def _events(
         if len(found) == limit:
             break
     return found
+
+
+def _key_not_found(stream: str, key: str, after: int | None) -> InvalidArgumentError:
+    if after is None:
+        message = f"no event of key {key!r} waits in {stream}; with --after 0 those that were published are listed too"
+    else:
+        message = f"no event of key {key!r} is kept in {stream} behind number {after}"
+    return InvalidArgumentError(message, reason="key_unknown")
 
 
 def _as_data(service: str, one: StreamStatus, now: datetime) -> dict[str, object]:
