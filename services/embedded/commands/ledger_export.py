@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
+from secrets import token_hex
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, 
 from services.embedded.commands.progress_bar import progress_bar
 from services.embedded.verification.progress import Progress
 from services.ledger.proof.book_export import export_book
+from services.runtime.errors import InvalidArgumentError
 
 
 def export(
@@ -37,17 +39,29 @@ def export(
     with telling_what_troubles_the_book():
         source = book_source(data, database, None, book)
         with progress_bar("exporting") as told:
-            records = asyncio.run(_export(source, file, told))
+            records = asyncio.run(export_to(source, file, told))
     sys.stderr.write(f"{records:,} records are in {file}.\n")
 
 
-async def _export(source: BookSource, file: Path, told: Progress) -> int:
-    draft = file.with_name(f".{file.name}.part")
+async def export_to(source: BookSource, file: Path, told: Progress) -> int:
+    """Write a book to a file, which appears when it is whole; return the number of its records.
+
+    Raises:
+        InvalidArgumentError: What is there isn't a file; a device or a pipe would be replaced by one.
+    """
+    _check_may_be_replaced(file)
+    # A name of its own: of two exports to one file each is whole, and the one that ends last stays.
+    draft = file.with_name(f".{file.name}.{token_hex(8)}.part")
     try:
         async with source.opened() as book:
-            with draft.open("wb") as opened:
+            with draft.open("xb") as opened:
                 records = await export_book(book, opened, lambda done, total: told("exporting", done, total))
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
     return records
+
+
+def _check_may_be_replaced(file: Path) -> None:
+    if file.exists() and not file.is_file():
+        raise InvalidArgumentError(f"{file} is there, and isn't a file.", reason="not_a_file")
