@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import typer
 
@@ -13,6 +13,7 @@ from services.embedded.data_folder import BadDataFolderError, DataFolder
 from services.embedded.sqlite_url import sqlite_url
 from services.ledger.queries.book import Book
 from services.runtime.database_opening import open_database
+from services.runtime.url_parts import url_parts
 
 DatabaseOption = Annotated[
     str | None,
@@ -89,6 +90,7 @@ def check_file_exists(database_url: str) -> None:
 
     Raises:
         BadDataFolderError: It isn't.
+        InvalidArgumentError: The URL is malformed.
     """
     file = sqlite_file(database_url)
     if file is not None and not file.is_file():
@@ -96,6 +98,10 @@ def check_file_exists(database_url: str) -> None:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """Tell the file that a database's URL names, if it names one."""
-    parts = urlsplit(url)
+    """Tell the file that a database's URL names, if it names one.
+
+    Raises:
+        InvalidArgumentError: The URL is malformed.
+    """
+    parts = url_parts(url, "database")
     return Path(unquote(parts.path).removeprefix("/")) if parts.scheme == "sqlite" else None

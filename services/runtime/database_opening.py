@@ -1,11 +1,12 @@
 """A database by its URL."""
 
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from services.runtime.database.sqlite import SqliteDatabase
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.mysql.database import MysqlDatabase
 from services.runtime.mysql.options import options_of
+from services.runtime.url_parts import url_parts
 
 
 def open_database(url: str) -> SqliteDatabase | MysqlDatabase:
@@ -17,7 +18,7 @@ def open_database(url: str) -> SqliteDatabase | MysqlDatabase:
     Raises:
         InvalidArgumentError: No adapter for this scheme, no file, or an option that doesn't exist.
     """
-    scheme = urlsplit(url).scheme
+    scheme = url_parts(url, "database").scheme
     if scheme == "mysql":
         return MysqlDatabase(options_of(url))
     if scheme != "sqlite":
@@ -31,7 +32,7 @@ def open_database(url: str) -> SqliteDatabase | MysqlDatabase:
 
 def sqlite_path(url: str, purpose: str) -> str:
     """Read the path out of a `sqlite:` URL; `purpose` names in errors what the URL is for."""
-    parts = urlsplit(url)
+    parts = url_parts(url, purpose)
     if parts.scheme != "sqlite":
         # The scheme only: the rest of such a URL may hold a password.
         raise InvalidArgumentError(

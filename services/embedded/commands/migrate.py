@@ -142,12 +142,13 @@ def plan(
         target = service_database(service, database_url, database_url_file)
         state, texts = asyncio.run(_plan_of(target, _phases(phase)))
         refuse_unusable(state)
+        if report is not None:
+            report.write_bytes(short_report(state, texts))
     if json:
         _print_json(plan_as_data(target, state, texts))
     else:
         print_plan(target, state, texts)
     if report is not None:
-        report.write_bytes(short_report(state, texts))
         raise typer.Exit(OK)
     raise typer.Exit(PENDING if texts else OK)
 

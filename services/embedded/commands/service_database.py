@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Error as SqliteError
 from typing import Annotated, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 import typer
 from pymysql import MySQLError
@@ -16,9 +16,10 @@ from services.embedded.book_source import check_file_exists
 from services.embedded.commands.exit_codes import INTERRUPTED, TOO_NEW, USAGE, VIOLATED, end_with
 from services.ledger.wiring import MIGRATIONS as LEDGER_MIGRATIONS
 from services.orders.wiring import MIGRATIONS as ORDERS_MIGRATIONS
-from services.runtime.database.port import NotGrantedError
+from services.runtime.database.port import NotGrantedError, TableMissingError
 from services.runtime.database_opening import sqlite_path
 from services.runtime.errors import InvalidArgumentError, RefusedError, TradeFlowError
+from services.runtime.url_parts import url_parts
 
 ServiceName = Literal["ledger", "orders"]
 """Services that have a database."""
@@ -60,7 +61,7 @@ class ServiceDatabase:
     @property
     def shown_url(self) -> str:
         """Name the database without its password and options."""
-        parts = urlsplit(self.url)
+        parts = url_parts(self.url, "database")
         if parts.scheme == "sqlite":
             return self.url
         where = parts.netloc.rpartition("@")[2]
@@ -70,19 +71,21 @@ class ServiceDatabase:
     @property
     def is_missing_file(self) -> bool:
         """Tell whether it is a SQLite file that nobody has made yet; looking at it would make it."""
-        return urlsplit(self.url).scheme == "sqlite" and not Path(sqlite_path(self.url, "database")).is_file()
+        return (
+            url_parts(self.url, "database").scheme == "sqlite" and not Path(sqlite_path(self.url, "database")).is_file()
+        )
 
 
 def service_database(service: ServiceName, url: str | None, url_file: Path | None) -> ServiceDatabase:
     """Choose the URL: the option, the file, or the variable that the service itself reads.
 
     Raises:
-        InvalidArgumentError: There is none, or two.
+        InvalidArgumentError: There is none, or two; or the file can't be read.
     """
     variable = f"TRADEFLOW_{service.upper()}_DATABASE_URL"
     if url is not None and url_file is not None:
         raise InvalidArgumentError("--database-url and --database-url-file: one of them", reason="database_url_missing")
-    chosen = url or (url_file.read_text().strip() if url_file is not None else os.environ.get(variable, ""))
+    chosen = url or (_content_of(url_file) if url_file is not None else os.environ.get(variable, ""))
     if not chosen:
         raise InvalidArgumentError(
             f"which database? Set {variable}, or give --database-url-file or --database-url",
@@ -102,9 +105,16 @@ def existing_database(service: ServiceName, url: str | None, url_file: Path | No
     return chosen
 
 
+def _content_of(url_file: Path) -> str:
+    try:
+        return url_file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"{url_file} can't be read: {error}", reason="database_url_missing") from error
+
+
 @contextmanager
 def telling_what_is_in_the_way() -> Iterator[None]:
-    """End with one line and an exit code where a database can't be worked on.
+    """End with one line and an exit code where a database can't be worked on, or a file can't be written.
 
     Raises:
         SystemExit: It can't.
@@ -119,7 +129,11 @@ def telling_what_is_in_the_way() -> Iterator[None]:
         end_with(error.message, VIOLATED)
     except NotGrantedError as error:
         end_with(f"{error}; `tradeflow grants` prints what each role needs", VIOLATED)
+    except TableMissingError as error:
+        end_with(f"the database lacks the service's tables ({error}); `tradeflow migrate apply` makes them", VIOLATED)
     except (MySQLError, SqliteError) as error:
         end_with(f"the database refuses: {error}", VIOLATED)
+    except OSError as error:
+        end_with(str(error), VIOLATED)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

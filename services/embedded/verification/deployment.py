@@ -4,7 +4,6 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from services.embedded.book_source import BookSource, sqlite_file
 from services.embedded.invariants import CheckedInvariant
@@ -21,6 +20,7 @@ from services.ledger.proof.head_file import HeadFile
 from services.orders.outbound.order_events import ORDER_EVENTS_TOPIC, ORDERS_STREAM
 from services.runtime.broker.kafka_url import SCHEME
 from services.runtime.database_opening import sqlite_path
+from services.runtime.url_parts import url_parts
 
 PLUMBING_TABLES = frozenset(
     {
@@ -99,7 +99,9 @@ def _streams(deployment: Deployment) -> tuple[Stream, ...]:
 
 
 def _open_log(url: str) -> EventLog:
-    return KafkaEventLog(url) if urlsplit(url).scheme == SCHEME else SqliteEventLog(Path(sqlite_path(url, "broker")))
+    if url_parts(url, "broker").scheme == SCHEME:
+        return KafkaEventLog(url)
+    return SqliteEventLog(Path(sqlite_path(url, "broker")))
 
 
 def _of_book(book: CheckedBook) -> list[CheckedInvariant]:

@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from services.runtime.broker.kafka_errors import EntryTroubles
 from services.runtime.errors import InvalidArgumentError
+from services.runtime.url_parts import url_parts
 
 SCHEME = "kafka"
 
@@ -46,7 +47,8 @@ Config = dict[str, str | int | float | bool]
 class KafkaCluster:
     """How a cluster is reached, and what names begin with there."""
 
-    config: Config
+    config: Config = field(repr=False)
+    """The password is among it."""
     prefix: str
     troubles: EntryTroubles = field(default_factory=EntryTroubles)
 
@@ -69,7 +71,7 @@ def cluster_of(url: str) -> KafkaCluster:
     Raises:
         InvalidArgumentError: `broker_url_malformed`; the message never shows the password.
     """
-    parts = urlsplit(url)
+    parts = url_parts(url, "broker")
     credentials, _, hosts = parts.netloc.rpartition("@")
     if parts.scheme != SCHEME or not hosts or parts.path not in {"", "/"}:
         raise InvalidArgumentError("a Kafka URL is kafka://host:9092,host:9092?options", reason=_MALFORMED)

@@ -7,9 +7,10 @@ Confluent's clients speak. `password_file` keeps the password out of the environ
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from services.runtime.errors import InvalidArgumentError
+from services.runtime.url_parts import url_parts
 
 _OPTIONS = frozenset({"ca_file", "password_file"})
 
@@ -33,7 +34,7 @@ def place_of(url: str) -> RegistryPlace:
     Raises:
         InvalidArgumentError: `registry_url_malformed`; the message never shows the password.
     """
-    parts = urlsplit(url)
+    parts = url_parts(url, "registry")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = sorted(options.keys() - _OPTIONS)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment:
