@@ -15,6 +15,9 @@ REDACTED = "[redacted]"
 SECRET_WORDS = frozenset({"password", "secret", "token", "credentials", "authorization", "key", "jaas", "private"})
 """A field whose name has one of these words is never written."""
 
+WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Where the next word of a name such as `clientSecret` begins."""
+
 HARMLESS_KEYS = frozenset({"secret_name", "key_id", "kid"})
 """Names of secrets aren't secrets."""
 
@@ -93,8 +96,8 @@ def without_secrets_within(value: Any) -> Any:
 
 
 def _redacted(name: str, value: object) -> object:
-    words = name.lower().replace("-", "_").split("_")
-    if name not in HARMLESS_KEYS and not SECRET_WORDS.isdisjoint(words):
+    plain = WORD_BEGINS.sub("_", name).lower().replace("-", "_")
+    if plain not in HARMLESS_KEYS and not SECRET_WORDS.isdisjoint(plain.split("_")):
         return REDACTED
     if value is None or isinstance(value, bool | int | float):
         return value

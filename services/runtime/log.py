@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 import msgspec
@@ -39,7 +40,13 @@ SECRET_WORDS = frozenset(
         "tokens",
     }
 )
-"""A key with one of these words in it (`client_secret`, `X-User-Authorization`) loses its value."""
+"""A key with one of these words in it (`client_secret`, `X-User-Authorization`, `accessToken`) loses its value."""
+
+SECRET_PAIRS = frozenset({("api", "key"), ("private", "key")})
+"""Words that make a secret together: a key alone is mostly an idempotency key or a topic's."""
+
+WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Where the next word of a key such as `accessToken` or `APIKey` begins."""
 
 HARMLESS_KEYS = frozenset({"token_id", "token_type", "token_url"})
 """Keys with a secret's word in them whose values are needed to follow a problem."""
@@ -161,5 +168,7 @@ def _redacted_inside(value: Mapping[object, object] | Iterable[object], depth_le
 def _names_a_secret(key: object) -> bool:
     if not isinstance(key, str):
         return False
-    name = key.lower().replace("-", "_")
-    return name not in HARMLESS_KEYS and not SECRET_WORDS.isdisjoint(name.split("_"))
+    name = WORD_BEGINS.sub("_", key).lower().replace("-", "_")
+    words = name.split("_")
+    has_pair = not SECRET_PAIRS.isdisjoint(pairwise(words))
+    return name not in HARMLESS_KEYS and (has_pair or not SECRET_WORDS.isdisjoint(words))

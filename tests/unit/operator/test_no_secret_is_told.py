@@ -20,7 +20,7 @@ from tradeflow_operator.clients.fence import open_fence
 from tradeflow_operator.clients.kubernetes import object_path
 from tradeflow_operator.errors import RefusedError, UnavailableError
 from tradeflow_operator.handlers.kafka_connection import KafkaConnectionKind
-from tradeflow_operator.log import configure_logging
+from tradeflow_operator.log import REDACTED, configure_logging, redact
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.work.known import KnownResources
 
@@ -135,3 +135,14 @@ async def test_rule_9_what_was_redacted_is_not_written_again_at_each_look(log: S
 
     assert bench.cluster.writes == writes
     assert CANARY not in log.getvalue()
+
+
+@pytest.mark.parametrize("name", ["clientSecret", "accessToken", "apiKey", "saslJaasConfig", "tls-Password"])
+def test_rule_9_a_field_is_known_by_its_words_however_they_are_joined(name: str) -> None:
+    assert redact(None, "info", {"outer": {name: CANARY}}) == {"outer": {name: REDACTED}}
+
+
+def test_the_name_of_a_secret_is_told_however_it_is_written() -> None:
+    event = {"secret_name": "kafka", "secretName": "kafka", "keyId": "k1"}
+
+    assert redact(None, "info", dict(event)) == event

@@ -111,6 +111,14 @@ def test_an_exception_is_shown_without_its_secrets(capsys: pytest.CaptureFixture
         "ticket",
         "cookie",
         "Set-Cookie",
+        "accessToken",
+        "refreshToken",
+        "clientSecret",
+        "apiKey",
+        "APIKey",
+        "X-Api-Key",
+        "IDToken",
+        "privateKey",
     ],
 )
 def test_what_is_named_as_a_secret_is_redacted(key: str) -> None:
@@ -119,7 +127,9 @@ def test_what_is_named_as_a_secret_is_redacted(key: str) -> None:
     assert redacted(inner=[{key: 5}]) == {"inner": [{key: REDACTED}]}
 
 
-@pytest.mark.parametrize("key", ["token_id", "idempotency_key", "order_id", "tokenizer", "key"])
+@pytest.mark.parametrize(
+    "key", ["token_id", "tokenType", "idempotency_key", "idempotencyKey", "order_id", "tokenizer", "key", "keyApi"]
+)
 def test_what_only_sounds_like_a_secret_stays(key: str) -> None:
     assert redacted(**{key: "x"}) == {key: "x"}
 
