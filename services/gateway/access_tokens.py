@@ -1,7 +1,7 @@
 """Issues access tokens: short-lived JWTs that every service verifies by the gateway's JWKS (RFC 9068)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.gateway.keys import KeyRing
@@ -23,7 +23,7 @@ RENEW_BEFORE_SECONDS = 30.0
 class IssuedToken:
     """A token and what its receiver wants to know."""
 
-    token: str
+    token: str = field(repr=False)
     token_id: str
     expires_at: datetime
     expires_in_seconds: int

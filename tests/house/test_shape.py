@@ -16,6 +16,8 @@ PURE = [
     for path in MODULES
     if path.match("*/domain/*.py") or path.match("ledger/commands/*.py") or path.name == "money.py"
 ]
+SECRET_FIELD = re.compile(r"(.+_)?(password|secret|token|private_key)")
+SECRET_TYPES = {"str", "bytes", "str | None", "bytes | None"}
 DOCUMENTS = sorted(ROOT.glob("*.md"))
 
 
@@ -66,6 +68,21 @@ def test_no_rule_about_money_uses_a_float(path: Path) -> None:
     divisions = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)]
 
     assert not floats + names + divisions
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_a_value_is_shown_without_the_secret_in_it(path: Path) -> None:
+    shown = [
+        f"{kind.name}.{field.target.id}"
+        for kind in ast.walk(ast.parse(path.read_text()))
+        if isinstance(kind, ast.ClassDef) and any("dataclass" in ast.unparse(each) for each in kind.decorator_list)
+        for field in kind.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if SECRET_FIELD.fullmatch(field.target.id) and ast.unparse(field.annotation) in SECRET_TYPES
+        if field.value is None or "repr=False" not in ast.unparse(field.value)
+    ]
+
+    assert shown == []
 
 
 def test_the_operator_folder_never_becomes_a_package() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
 
@@ -43,7 +43,7 @@ class Run:
     shop: Shop
     visitor: TradeFlowClient
     """Signed out; each customer is made from it."""
-    secret: bytes
+    secret: bytes = field(repr=False)
     memory: Memory
     known_orders: Mapping[UUID, Order]
     """The remembered orders, as the platform had them when the run began."""

@@ -31,8 +31,8 @@ PAUSE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Endpoints:
-    authorization: str
-    token: str
+    authorization_url: str
+    token_url: str
 
 
 class AuthorizationCodes:
@@ -67,8 +67,8 @@ class AuthorizationCodes:
             "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
         }
-        separator = "&" if "?" in endpoints.authorization else "?"
-        return f"{endpoints.authorization}{separator}{urlencode(query)}"
+        separator = "&" if "?" in endpoints.authorization_url else "?"
+        return f"{endpoints.authorization_url}{separator}{urlencode(query)}"
 
     async def id_token(self, code: str, attempt: SignInAttempt, redirect_uri: str) -> str:
         """Return the ID token that the issuer gives for a code; nothing of it is checked.
@@ -87,7 +87,7 @@ class AuthorizationCodes:
         }
         try:
             answer = await self._http.post(
-                endpoints.token, data=form, auth=self._credentials(), headers={"Accept": "application/json"}
+                endpoints.token_url, data=form, auth=self._credentials(), headers={"Accept": "application/json"}
             )
             told = _told(answer)
         except (httpx.HTTPError, ValueError) as error:
@@ -120,7 +120,7 @@ class AuthorizationCodes:
         try:
             document = await self._discovery.document(self._http)
             found = _Endpoints(
-                authorization=_url(document, "authorization_endpoint"), token=_url(document, "token_endpoint")
+                authorization_url=_url(document, "authorization_endpoint"), token_url=_url(document, "token_endpoint")
             )
         except (httpx.HTTPError, ValueError) as error:
             logger.warning("discovery_failed", issuer=self._issuer.name, error=repr(error))

@@ -7,7 +7,7 @@ Source: the Standard Webhooks specification, https://github.com/standard-webhook
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
@@ -79,8 +79,8 @@ class WebhookEndpoint:
     endpoint_id: UUID
     merchant_id: UUID
     url: str
-    secret: bytes
-    old_secret: bytes | None
+    secret: bytes = field(repr=False)
+    old_secret: bytes | None = field(repr=False)
     old_secret_ends_at: datetime | None
     failures: int
     created_at: datetime

@@ -1,7 +1,7 @@
 """Make the users that nobody can register: treasury and operators, named by the settings."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.orders.domain.user import EmailTakenError, Role, User, check_password, normalise_email
 from services.orders.identity_ports import IdentityStore, Passwords
@@ -14,7 +14,7 @@ class BootstrapUser:
     """A user that has to be there."""
 
     email: str
-    password: str
+    password: str = field(repr=False)
     roles: frozenset[Role]
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -30,7 +30,7 @@ class PlaceOrder:
     """Who wants what; `buyer_token` proves to the ledger that the buyer agrees. It is never stored."""
 
     buyer_id: UUID
-    buyer_token: str
+    buyer_token: str = field(repr=False)
     idempotency_key: str
     wishes: tuple[Wish, ...]
     capture: CaptureMode

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.orders.domain.session import RefreshToken, Session
@@ -20,7 +20,7 @@ TOKEN_CHARACTERS_MAX = 128
 class IssuedToken:
     """What the client gets; `expires_at` is when the session ends if it is never refreshed."""
 
-    refresh_token: str
+    refresh_token: str = field(repr=False)
     expires_at: datetime
     user: User
 

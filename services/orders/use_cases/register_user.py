@@ -1,6 +1,6 @@
 """Make a user."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.orders.domain.user import Role, User, check_password, check_registrable, normalise_email
 from services.orders.identity_ports import IdentityStore, Passwords
@@ -13,7 +13,7 @@ class RegisterUser:
     """Who wants to take part."""
 
     email: str
-    password: str
+    password: str = field(repr=False)
     role: Role
 
 

@@ -1,7 +1,7 @@
 """A server's URL: mysql://user:password@host:port/database?option=value."""
 
 import ssl
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -20,7 +20,7 @@ class MysqlOptions:
     host: str
     port: int
     user: str
-    password: str
+    password: str = field(repr=False)
     database: str
     unix_socket: str = ""
     """A socket's path, instead of host and port."""

@@ -71,3 +71,7 @@ def test_a_malformed_url_is_refused_without_showing_its_password(url: str) -> No
 
     assert raised.value.reason == "broker_url_malformed"
     assert "hidden" not in raised.value.message
+
+
+def test_a_cluster_is_shown_without_its_password() -> None:
+    assert "p@ss" not in repr(cluster_of("kafka://shop:p%40ss@one:9092"))

@@ -61,3 +61,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_repeating_it(url: str, why
 
     assert raised.value.reason == "database_url_malformed"
     assert "secret" not in raised.value.message
+
+
+def test_options_are_shown_without_the_password() -> None:
+    assert "s@cret" not in repr(options_of("mysql://ann:s%40cret@db.example/ledger"))
