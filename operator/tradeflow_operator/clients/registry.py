@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -58,11 +58,15 @@ class IncompatibleError(RefusedError):
         super().__init__(message, reason="Incompatible")
 
 
+Told = TypeVar("Told")
+
+
 class RegistryClient:
     """Asks and changes one registry. Subjects are soft-deleted only: there is no call for more.
 
     All calls raise:
-        UnavailableError: `RegistryUnreachable`, `RegistryBusy`; try again.
+        UnavailableError: `RegistryUnreachable`, which is also what an answer tells that isn't a registry's, or
+            `RegistryBusy`; try again.
         RefusedError: `RegistryForbidden`, or `SchemaInvalid`: the registry can't read the schema.
     """
 
@@ -86,18 +90,20 @@ class RegistryClient:
         await self._http.aclose()
 
     async def check(self) -> None:
-        """See whether it answers."""
-        await self._ask("GET", "/config", seconds=READ_SECONDS_MAX)
+        """See whether it answers, and as a registry does."""
+        answer = await self._ask("GET", "/config", seconds=READ_SECONDS_MAX)
+        if answer is not None:
+            self._read(answer, dict[str, Any])
 
     async def look_up(self, subject: str, text: SchemaText) -> RegisteredSchema | None:
         """Find the version of a subject that is this schema."""
         answer = await self._ask("POST", f"/subjects/{_quoted(subject)}", seconds=READ_SECONDS_MAX, body=_body(text))
-        return msgspec.json.decode(answer, type=RegisteredSchema) if answer is not None else None
+        return self._read(answer, RegisteredSchema) if answer is not None else None
 
     async def versions(self, subject: str) -> tuple[int, ...]:
         """List the versions of a subject, oldest first; none when there is no such subject."""
         answer = await self._ask("GET", f"/subjects/{_quoted(subject)}/versions", seconds=READ_SECONDS_MAX)
-        return tuple(sorted(msgspec.json.decode(answer, type=list[int]))) if answer is not None else ()
+        return tuple(sorted(self._read(answer, list[int]))) if answer is not None else ()
 
     async def level(self, subject: str) -> str | None:
         """Read the subject's own compatibility level; None when it follows the registry's, where the registry tells.
@@ -107,7 +113,7 @@ class RegistryClient:
         answer = await self._ask("GET", f"/config/{_quoted(subject)}", seconds=READ_SECONDS_MAX)
         if answer is None:
             return None
-        level = msgspec.json.decode(answer, type=dict[str, Any]).get("compatibilityLevel")
+        level = self._read(answer, dict[str, Any]).get("compatibilityLevel")
         return level if isinstance(level, str) else None
 
     async def incompatibilities(self, subject: str, text: SchemaText, versions: Sequence[int]) -> tuple[str, ...]:
@@ -118,7 +124,7 @@ class RegistryClient:
             answer = await self._ask("POST", path, seconds=READ_SECONDS_MAX, body=_body(text))
             if answer is None:
                 continue
-            verdict = msgspec.json.decode(answer, type=_Verdict)
+            verdict = self._read(answer, _Verdict)
             if not verdict.is_compatible:
                 complaints.append(f"version {version}: {'; '.join(verdict.messages) or 'not compatible'}")
         return tuple(complaints)
@@ -145,7 +151,7 @@ class RegistryClient:
         answer = await self._write("register", "POST", f"/subjects/{_quoted(subject)}/versions", _body(text))
         if answer is None:
             raise RefusedError(f"The registry knows no subject {subject}.", reason="SchemaInvalid")
-        return msgspec.json.decode(answer, type=RegisteredSchema).id
+        return self._read(answer, RegisteredSchema).id
 
     async def soft_delete(self, subject: str) -> None:
         """Hide a subject: its ids go on to be readable, and registering again brings it back."""
@@ -178,6 +184,12 @@ class RegistryClient:
                 message = f"The schema registry {self.url} doesn't let this user in ({response.status_code})."
                 raise RefusedError(message, reason="RegistryForbidden")
         raise self._unreachable(f"it answers {response.status_code} {told.message}".rstrip())
+
+    def _read(self, answer: bytes, type_: type[Told]) -> Told:
+        try:
+            return msgspec.json.decode(answer, type=type_)
+        except msgspec.MsgspecError as error:
+            raise self._unreachable(f"what answers there is no registry ({error})") from error
 
     def _unreachable(self, how: str) -> UnavailableError:
         return UnavailableError(f"The schema registry {self.url} can't be asked: {how}", reason="RegistryUnreachable")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -56,11 +56,15 @@ class _Error(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+Told = TypeVar("Told")
+
+
 class RegistryClient:
     """Asks a registry. Each call is repeated on what may pass, and raises when it doesn't.
 
     All calls raise:
-        UnavailableError: `registry_unreachable` or `registry_forbidden`; try again.
+        UnavailableError: `registry_unreachable`, which is also what an answer tells that isn't a registry's, or
+            `registry_forbidden`; try again.
     """
 
     def __init__(self, url: str) -> None:
@@ -89,25 +93,25 @@ class RegistryClient:
     ) -> RegisteredSchema | None:
         """Find the version of a subject that is this schema."""
         answer = await self._ask("POST", f"/subjects/{_quoted(subject)}", body=_body(schema, references))
-        return msgspec.json.decode(answer, type=RegisteredSchema) if answer is not None else None
+        return self._read(answer, RegisteredSchema) if answer is not None else None
 
     async def versions(self, subject: str) -> list[int]:
         """List the versions of a subject, oldest first; none when there is no such subject."""
         answer = await self._ask("GET", f"/subjects/{_quoted(subject)}/versions")
-        return sorted(msgspec.json.decode(answer, type=list[int])) if answer is not None else []
+        return sorted(self._read(answer, list[int])) if answer is not None else []
 
     async def version(self, subject: str, number: int, *, serialized: bool = False) -> RegisteredSchema | None:
         """Read one version as it was registered, or serialized, which not every registry can tell."""
         path = f"/subjects/{_quoted(subject)}/versions/{number}{'?format=serialized' if serialized else ''}"
         answer = await self._ask("GET", path)
-        return msgspec.json.decode(answer, type=RegisteredSchema) if answer is not None else None
+        return self._read(answer, RegisteredSchema) if answer is not None else None
 
     async def compatibility_level(self, subject: str) -> str | None:
         """Read the subject's own level; None when it follows the registry's."""
         answer = await self._ask("GET", f"/config/{_quoted(subject)}")
         if answer is None:
             return None
-        level = msgspec.json.decode(answer, type=dict[str, Any]).get("compatibilityLevel")
+        level = self._read(answer, dict[str, Any]).get("compatibilityLevel")
         return level if isinstance(level, str) else None
 
     async def set_compatibility_level(self, subject: str, level: str) -> None:
@@ -133,7 +137,7 @@ class RegistryClient:
         answer = await self._ask("POST", f"/subjects/{_quoted(subject)}/versions", body=_body(schema, references))
         if answer is None:
             raise InvalidArgumentError(f"The registry finds no subject {subject}.", reason="schema_invalid")
-        return msgspec.json.decode(answer, type=RegisteredSchema).id
+        return self._read(answer, RegisteredSchema).id
 
     async def _ask(self, method: str, path: str, *, body: bytes | None = None) -> bytes | None:
         """Return the answer's body, or None when what is asked for isn't there."""
@@ -151,6 +155,12 @@ class RegistryClient:
                 jittered_seconds(attempt, first_seconds=RETRY_FIRST_SECONDS, longest_seconds=RETRY_LONGEST_SECONDS)
             )
         raise AssertionError("the last attempt returns or raises")
+
+    def _read(self, answer: bytes, type_: type[Told]) -> Told:
+        try:
+            return msgspec.json.decode(answer, type=type_)
+        except msgspec.MsgspecError as error:
+            raise self._unreachable(f"what answers there is no registry ({error})") from error
 
     def _content_of(self, response: httpx.Response) -> bytes | None:
         if response.is_success:

@@ -15,6 +15,7 @@ from services.runtime.registry.registration import register_subjects, subjects_o
 from services.runtime.registry.registry_url import place_of
 from tests.support.fake_producer import FakeProducer
 from tests.support.fake_registry import FakeRegistry, fake_registry
+from tests.support.http_upstream import answering, serving_upstream
 from tradeflow.events.v1.order_event_pb2 import OrderEvent
 
 CONTRACT = EventContract(topic="order-events", message=OrderEvent.DESCRIPTOR)
@@ -202,6 +203,19 @@ def test_a_malformed_url_is_refused_by_name(url: str, told: str) -> None:
         place_of(url)
 
     assert refused.value.reason == "registry_url_malformed"
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"", b"{}", b"[1]", b'{"id": "one"}', b"\xff"])
+async def test_an_answer_that_is_not_a_registrys_is_told_as_that(body: bytes) -> None:
+    async with serving_upstream() as upstream:
+        upstream.answer = answering(body=body)
+        client = RegistryClient(upstream.url)
+
+        with pytest.raises(UnavailableError, match=f"{upstream.url} can't be asked: .*no registry") as refused:
+            await client.look_up("order-events-value", "schema", ())
+        await client.close()
+
+    assert refused.value.reason == "registry_unreachable"
 
 
 def test_a_url_is_told_without_its_password() -> None:
