@@ -4,7 +4,8 @@ A name is resolved once for each delivery, and the address that was checked is t
 answers differently the second time (DNS rebinding) leads nowhere else.
 
 Source: OWASP Server-Side Request Forgery Prevention Cheat Sheet; RFC 6890 (special-purpose addresses, in a registry of
-IANA); RFC 6052, section 2.1 (NAT64); RFC 8215 (NAT64 of a network's own); RFC 3879 (site-local addresses).
+IANA); RFC 6052, section 2.1 (NAT64); RFC 8215 (NAT64 of a network's own); RFC 3879 (site-local addresses);
+learn.microsoft.com, "What is IP address 168.63.129.16?" (Azure's own services, at a public address).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from services.runtime.errors import RefusedError, UnavailableError
 RESERVED: Final = tuple(
     ip_network(network)
     for network in (
+        "168.63.129.16/32",
         "192.0.0.0/24",
         "::/96",
         "::ffff:0:0:0/96",
@@ -26,8 +28,9 @@ RESERVED: Final = tuple(
         "fec0::/10",
     )
 )
-"""What Python's own list lets pass, or did in versions that are in use: a cloud's metadata, IPv4 addresses in wrappings
-that only private networks unpack, documentation, segment routing, and what was private before `fc00::/7`."""
+"""What Python's own list lets pass, or did in versions that are in use: what clouds offer to machines
+of their own (Azure's wireserver, Oracle's metadata), IPv4 addresses in wrappings that only private networks unpack,
+documentation, segment routing, and what was private before `fc00::/7`."""
 
 NAT64: Final = IPv6Network("64:ff9b::/96")
 """IPv4 addresses as an IPv6 network sees them: the last four bytes are the address."""

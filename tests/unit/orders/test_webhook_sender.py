@@ -178,6 +178,9 @@ async def test_a_private_address_is_never_called(receiver: WebhookReceiver, host
         ("fec0::1", False),
         ("3fff::1", False),
         ("5f00::1", False),
+        ("168.63.129.16", False),
+        ("168.63.129.17", True),
+        ("::ffff:168.63.129.16", False),
     ],
 )
 def test_an_address_is_public_however_it_is_wrapped(address: str, public: bool) -> None:  # noqa: FBT001 - a table
