@@ -125,7 +125,7 @@ def _lost_active(policy: RotationPolicy, keys: SigningKeys, now: int) -> Move | 
     if keys.prepared is not None:
         kid = keys.prepared.kid
         return Move(keys=keys.with_active(kid, now), sentence=f"Sign with {kid}, since no key is active")
-    return Move(keys=keys, new_key=KeyPhase.ACTIVE, sentence=f"Make a {policy.algorithm} key and sign with it")
+    return Move(keys=keys, new_key=KeyPhase.ACTIVE, sentence=f"Make an {policy.algorithm} key and sign with it")
 
 
 def _other_mind(policy: RotationPolicy, keys: SigningKeys) -> Move | None:
