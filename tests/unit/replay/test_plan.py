@@ -219,6 +219,8 @@ def test_an_invoice_that_is_too_large_for_one_order_goes_on_in_the_next(rows: li
         (a_row("1", "71053", 1, "NaN"), Reason.BROKEN_ROW),
         (a_row("1", "71053", 1, "£2"), Reason.BROKEN_ROW),
         (a_row("1", "71053", 1, day=32), Reason.BROKEN_ROW),
+        ("1,71053,LANTERN,1,0001-01-01T00:00:00+14:00,2.55,17850.0,Norway", Reason.BROKEN_ROW),
+        ("1,71053,LANTERN,1,9999-12-31T23:59:59-12:00,2.55,17850.0,Norway", Reason.BROKEN_ROW),
         (a_row("1", "71053", 1, customer=" "), Reason.CUSTOMER_MISSING),
         (a_row("1", "71053", 1, "0.00"), Reason.PRICE_NOT_POSITIVE),
         (a_row("1", "71053", 1, "-2.55"), Reason.PRICE_NOT_POSITIVE),
