@@ -7,6 +7,7 @@ import typer
 
 from services.embedded.data_folder import DEFAULT_DATA_FOLDER
 from services.embedded.options import LOOPBACK
+from services.runtime.errors import InvalidArgumentError
 from services.runtime.log import configure_logging
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -42,3 +43,18 @@ DEFAULT_LOG_LEVEL: LogLevel = "WARNING"
 def log_to_stderr(level: LogLevel) -> None:
     """Log for people on a terminal."""
     configure_logging(level=level, log_format="console")
+
+
+def refuse_alone(context: typer.Context, needed: str, *options: str) -> None:
+    """Refuse options that mean nothing without another one, instead of passing them over.
+
+    What only the environment says is passed over: a service's variables may be set for other reasons.
+
+    Raises:
+        InvalidArgumentError: One of them stands on the command line.
+    """
+    for option in options:
+        name = option.removeprefix("--").replace("-", "_")
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InvalidArgumentError(f"{option} needs {needed}", reason="option_alone")

@@ -17,7 +17,7 @@ from services.embedded.book_source import (
     book_source,
     check_file_exists,
 )
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr, refuse_alone
 from services.embedded.commands.exit_codes import INTERRUPTED, OK, USAGE, VIOLATED, end_with
 from services.embedded.commands.progress_bar import progress_bar
 from services.embedded.commands.report import print_report, report_as_data
@@ -72,6 +72,7 @@ BrokerOption = Annotated[
 
 
 def verify(
+    context: typer.Context,
     *,
     data: DataOption = DEFAULT_DATA,
     database: DatabaseOption = None,
@@ -110,6 +111,7 @@ def verify(
     with _telling_what_is_in_the_way():
         kept = decode_head_file(head.read_bytes()) if head is not None else None
         if database is None:
+            refuse_alone(context, "--database", "--orders-database", "--broker", "--book")
             checked = _run(_on_folder(data, from_sequence, kept))
         else:
             source = book_source(data, database, None, book)
