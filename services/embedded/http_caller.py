@@ -64,13 +64,13 @@ class HttpCaller:
 
     async def get(self, path: str, shape: type[Shape], query: Query | None = None) -> Shape:
         """Read."""
-        return msgspec.json.decode(await self.send(self._request("GET", path, query=query)), type=shape)
+        return self._read(await self.send(self._request("GET", path, query=query)), shape)
 
     async def write(
         self, method: str, path: str, shape: type[Shape], body: object, headers: Mapping[str, str] | None = None
     ) -> Shape:
         """Send JSON and read the answer."""
-        return msgspec.json.decode(await self.send(self._request(method, path, body, headers)), type=shape)
+        return self._read(await self.send(self._request(method, path, body, headers)), shape)
 
     async def write_once(self, path: str, shape: type[Shape], body: object, idempotency_key: str | None) -> Shape:
         """POST JSON under an idempotency key, a new one by default."""
@@ -83,13 +83,25 @@ class HttpCaller:
     async def sign_in_with(self, path: str, body: object) -> Tokens:
         """POST what a session is given for, without a token, and use the session."""
         answer = await self.send(self._request("POST", path, body), signed=False)
-        tokens = msgspec.json.decode(answer, type=Tokens)
+        tokens = self._read(answer, Tokens)
         self.sign_in(tokens)
         return tokens
 
     async def send(self, request: httpx.Request, *, signed: bool = True) -> bytes:
         """Send, again and again while that may help, and return the successful answer's body."""
         return await retrying(lambda: self._attempt(request, signed=signed), attempts_max=self.attempts_max)
+
+    def _read(self, answer: bytes, shape: type[Shape]) -> Shape:
+        """Read a successful answer.
+
+        Raises:
+            UnavailableError: `answer_unreadable`: what answers there is no gateway, such as a proxy's page.
+        """
+        try:
+            return msgspec.json.decode(answer, type=shape)
+        except msgspec.MsgspecError as error:
+            message = f"what answers at {self.base_url} is no gateway of TradeFlow: {error}"
+            raise UnavailableError(message, reason="answer_unreadable") from error
 
     def _request(
         self,

@@ -41,7 +41,13 @@ from services.embedded.commands.replay_options import (
     UrlOption,
 )
 from services.embedded.data_folder import DataFolder
-from services.embedded.replay.access import CREDENTIALS_VARIABLES, accounts_of, embedded_access, remote_access
+from services.embedded.replay.access import (
+    CREDENTIALS_VARIABLES,
+    accounts_of,
+    check_url,
+    embedded_access,
+    remote_access,
+)
 from services.embedded.replay.columns import ColumnNames
 from services.embedded.replay.plan import FileForm
 from services.embedded.replay.progress import showing_progress
@@ -181,7 +187,10 @@ def _carry_out(reading: Reading, data: Path, url: str | None, *, concurrency: in
 
 def _opener(data: Path, url: str | None) -> OpenPlatform:
     """Decide which platform it is, and make the data folder, where the replay remembers what it did."""
-    accounts = accounts_of(os.environ) if url is not None else None
+    accounts = None
+    if url is not None:
+        check_url(url)
+        accounts = accounts_of(os.environ)
     DataFolder(data).prepare()
     if url is None or accounts is None:
         return lambda secret: embedded_access(data, secret)

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from services.embedded.client import TradeFlowClient
 from services.embedded.data_folder import TREASURY_EMAIL
@@ -35,6 +36,12 @@ ATTEMPTS_MAX = 60
 """Calls in all before a platform is given up; their pauses span some minutes, longer than any restart."""
 
 
+class MalformedUrlError(InvalidArgumentError):
+    """`--url` names no place that can be called."""
+
+    default_reason = "url_malformed"
+
+
 class MissingCredentialsError(InvalidArgumentError):
     """`--url` was given without saying who acts there."""
 
@@ -62,6 +69,21 @@ async def remote_access(url: str, accounts: Accounts) -> AsyncIterator[Access]:
     """Call a platform that runs already."""
     async with TradeFlowClient(url, attempts_max=ATTEMPTS_MAX) as visitor:
         yield Access(visitor=visitor, accounts=accounts)
+
+
+def check_url(url: str) -> None:
+    """Let an address pass that can be called: trying one that can't again, as a restart would need, takes minutes.
+
+    Raises:
+        MalformedUrlError: It isn't http:// or https:// and a host, with a port if need be.
+    """
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise MalformedUrlError("--url is the gateway's address, such as https://shop.example or http://127.0.0.1:8080")
 
 
 def accounts_of(environment: Mapping[str, str]) -> Accounts:
