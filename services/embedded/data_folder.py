@@ -20,6 +20,12 @@ DEFAULT_DATA_FOLDER = Path(".tradeflow")
 FOLDER_MODE = 0o700
 """Nobody else may look in."""
 
+PLATFORMS_OWN = ("ledger", "orders.db", "broker.db", "keys", "secrets.json", "addresses.json", "lock", "replay")
+"""How the names in a data folder begin: by one of them it is known."""
+
+FILE_SYSTEMS_OWN = frozenset({"lost+found"})
+"""In the root of a volume that was made for it."""
+
 SECRET_FILE_MODE = 0o600
 """Nobody else may read."""
 
@@ -114,13 +120,24 @@ class DataFolder:
         """Make the folder, and make it private.
 
         Raises:
-            BadDataFolderError: The path is something else, or not ours to write.
+            BadDataFolderError: The path is something else, or not ours to write, or others' things are in it: whoever
+                uses /tmp would be locked out of it.
         """
         try:
             self.path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            if self._is_somebody_elses():
+                raise BadDataFolderError(
+                    f"{self.path.resolve()} has other things in it. Give --data a folder of its own, which is made "
+                    "private: a new one, or an empty one."
+                )
             self.path.chmod(FOLDER_MODE)
         except OSError as error:
             raise BadDataFolderError(f"{self.path} can't be a data folder: {error.strerror}.") from error
+
+    def _is_somebody_elses(self) -> bool:
+        """Tell whether there are things in the folder, and none of a platform."""
+        names = {entry.name.lstrip(".") for entry in self.path.iterdir()} - FILE_SYSTEMS_OWN
+        return bool(names) and not any(name.startswith(PLATFORMS_OWN) for name in names)
 
     def check_databases_exist(self) -> None:
         """Make sure that a platform ran here before.

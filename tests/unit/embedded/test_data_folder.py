@@ -23,6 +23,25 @@ def test_a_folder_that_was_open_to_all_is_made_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
+def test_a_folder_of_others_is_neither_used_nor_locked_up(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").touch()
+    tmp_path.chmod(0o755)
+
+    with pytest.raises(BadDataFolderError, match="a folder of its own"):
+        DataFolder(tmp_path).prepare()
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("name", ["lost+found", "ledger.db", ".secrets.json.0a1b2c3d", "replay"])
+def test_a_volume_of_its_own_and_what_a_platform_left_are_used(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+
+    DataFolder(tmp_path).prepare()
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
 def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
