@@ -130,6 +130,31 @@ async def test_the_two_phases_can_run_apart(database: Database, package: Package
     assert await migrate(database, PACKAGE, phases=["post"]) == ["m0002_remove"]
 
 
+async def test_nothing_is_taken_away_before_what_an_earlier_addition_needs(
+    database: Database, package: Package
+) -> None:
+    package.write("m0001_add", "CREATE TABLE things (thing_id BIGINT NOT NULL PRIMARY KEY)")
+    await migrate(database, PACKAGE)
+    package.write("m0002_more", "CREATE TABLE more AS SELECT thing_id FROM things")
+    package.write("m0003_less", "DROP TABLE things", phase="post")
+
+    with pytest.raises(RefusedError, match="m0003_less takes away, and m0002_more before it") as refused:
+        await migrate(database, PACKAGE, phases=["post"])
+
+    assert refused.value.reason == "migrations_pending"
+    assert await migrate(database, PACKAGE, phases=["pre"]) == ["m0002_more"]
+    assert await migrate(database, PACKAGE, phases=["post"]) == ["m0003_less"]
+
+
+async def test_an_addition_after_a_removal_does_not_wait_for_it(database: Database, package: Package) -> None:
+    package.write("m0001_add", "CREATE TABLE things (thing_id BIGINT NOT NULL PRIMARY KEY)")
+    package.write("m0002_less", "DROP TABLE things", phase="post")
+    package.write("m0003_more", "CREATE TABLE more (thing_id BIGINT NOT NULL PRIMARY KEY)")
+
+    assert await migrate(database, PACKAGE, phases=["pre"]) == ["m0001_add", "m0003_more"]
+    assert await migrate(database, PACKAGE, phases=["post"]) == ["m0002_less"]
+
+
 async def test_a_phase_that_does_not_exist_is_refused(database: Database, package: Package) -> None:
     package.write("m0001_tables", "CREATE TABLE things (name VARCHAR(64))", phase="during")
 

@@ -14,6 +14,7 @@ from services.runtime.database.schema_state import (
     refuse_unusable,
     schema_state_on,
 )
+from services.runtime.errors import RefusedError
 
 # What was applied, and what it was then. `checksum` is SHA-256 in hexadecimal.
 _CREATE_APPLIED = """
@@ -37,6 +38,8 @@ _RECORD = "INSERT INTO schema_migrations (name, phase, checksum, applied_at) VAL
 
 _RECORD_COMPATIBILITY = "INSERT INTO schema_compatibility (name, code_needs) VALUES ($1, $2)"
 
+_PRE = PHASES[0]
+
 OnStatement = Callable[[Migration, int], None]
 """Is told of each statement before it runs, by its migration and its number from 0."""
 
@@ -57,7 +60,8 @@ async def migrate(
     newer code applied are fine where this code can ignore them.
 
     Raises:
-        RefusedError: An applied migration has changed since, or the database is too new; see `refuse_unusable`.
+        RefusedError: An applied migration has changed since, or the database is too new, see `refuse_unusable`; or one
+            is to take away while additions before it are pending, reason `migrations_pending`.
         UnavailableError: The database is away, or another process migrates it for too long.
     """
     clock, migrations = clock or SystemClock(), migrations_of(package)
@@ -85,7 +89,22 @@ async def prepare_schema(
 
 def _due(state: SchemaState, phases: Collection[str]) -> list[Migration]:
     refuse_unusable(state)
-    return state.pending_in(phases)
+    due = state.pending_in(phases)
+    _refuse_removals_too_early(state.pending, due)
+    return due
+
+
+def _refuse_removals_too_early(pending: Sequence[Migration], due: Sequence[Migration]) -> None:
+    """Refuse to take away what an addition before it, that isn't applied, may still have to read."""
+    earlier: list[str] = []
+    for migration in pending:
+        if migration.phase == _PRE and migration not in due:
+            earlier.append(migration.name)
+        elif migration.phase != _PRE and migration in due and earlier:
+            raise RefusedError(
+                f"{migration.name} takes away, and {', '.join(earlier)} before it isn't applied; apply phase pre first",
+                reason="migrations_pending",
+            )
 
 
 async def _apply_at_once(
