@@ -127,6 +127,7 @@ def test_only_the_arrows_of_the_flow_are_let_through() -> None:
 def test_what_one_service_calls_the_other_lets_in() -> None:
     policies = {name: one(render(name, NEEDED[name]), "NetworkPolicy")["spec"] for name in SERVICES}
     deployments = {name: pod_of(render(name, NEEDED[name])) for name in SERVICES}
+    calls = set[tuple[str, str]]()
     for name, policy in policies.items():
         for rule in policy["egress"]:
             for peer in rule.get("to", []):
@@ -142,6 +143,8 @@ def test_what_one_service_calls_the_other_lets_in() -> None:
                     for port in entry["ports"]
                 }
                 assert {port["port"] for port in rule["ports"]} <= let_in
+                calls.add((name, called))
+    assert {("gateway", "orders"), ("gateway", "ledger"), ("orders", "ledger")} <= calls
 
 
 def test_webhooks_go_out_wherever_the_registry_is() -> None:

@@ -218,6 +218,8 @@ async def keeping_house(
     finally:
         loop.cancel()
         await asyncio.wait({loop})
+    if not loop.cancelled():
+        loop.result()  # it ended by itself: with an error
 
 
 @pytest.mark.parametrize("at", [BEFORE_COMMIT, AFTER_COMMIT, 0, 5])

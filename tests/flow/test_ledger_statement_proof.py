@@ -169,6 +169,7 @@ async def test_each_leg_is_an_own_posting_or_a_bare_hash(book: NotarisedBook) ->
     document = json.loads(await book.statements.make(SELLER, "EUR"))
     ((own_id,),) = book.look("SELECT account_id FROM accounts WHERE code = ?", f"wallet:{SELLER}:EUR".encode())
 
+    assert document["lines"]
     for line in document["lines"]:
         rows = book.look(
             "SELECT account_id, amount, hash FROM postings WHERE sequence = ? ORDER BY leg", line["sequence"]

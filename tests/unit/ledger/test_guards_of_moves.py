@@ -6,8 +6,10 @@ from datetime import timedelta
 import pytest
 
 from services.ledger.commands.command import Command
+from services.ledger.commands.guards import require_effective_by
 from services.ledger.commands.transfer import SystemRef
 from services.ledger.domain.account import AccountType
+from services.ledger.domain.refusals import EffectiveInTheFutureError
 from services.money import AMOUNT_MINOR_MAX, Money
 from services.runtime.errors import InvalidArgumentError
 from tests.support.ledger_book import MemoryBook
@@ -170,6 +172,13 @@ def test_a_guard_refuses_by_its_name_and_before_the_later_ones(
     refusal = build().refuse(command)
 
     assert refusal.reason == reason
+
+
+def test_an_effective_date_of_this_very_moment_does_not_lie_ahead() -> None:
+    require_effective_by(NOW, NOW)
+
+    with pytest.raises(EffectiveInTheFutureError):
+        require_effective_by(NOW + timedelta(microseconds=1), NOW)
 
 
 @pytest.mark.parametrize(("build", "command", "reason"), ALL)

@@ -47,6 +47,8 @@ def test_metadata_may_fill_its_column_to_the_last_byte() -> None:
     assert len(MemoryBook(deposit(metadata=largest)).records[-1].metadata) == METADATA_BYTES_MAX
     with pytest.raises(InvalidArgumentError):
         deposit(metadata=largest, note="n")
+    with pytest.raises(InvalidArgumentError):
+        deposit(metadata={"x": largest["x"] + "a"})
 
 
 def test_metadata_is_kept_with_the_commands_own_record_and_no_other() -> None:
