@@ -4,10 +4,12 @@ import argparse
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import structlog
 
+from tradeflow_operator.errors import OperatorError
 from tradeflow_operator.log import configure_logging
 from tradeflow_operator.planning import plan_file
 from tradeflow_operator.settings import OperatorSettings, load_settings
@@ -40,7 +42,11 @@ def main() -> None:
 
 
 async def _plan(settings: OperatorSettings, file: Path, namespace: str) -> None:
-    planned = await plan_file(settings, file, namespace=namespace)
+    try:
+        planned = await plan_file(settings, file, namespace=namespace)
+    except OperatorError as error:
+        print(f"{error.reason}: {error.message}", file=sys.stderr)
+        raise SystemExit(EXIT_CODE_OF_FAILURE) from error
     for resource in planned:
         print(resource.text())
     if any(resource.problem for resource in planned):

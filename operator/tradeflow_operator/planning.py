@@ -1,6 +1,6 @@
 """`plan -f resource.yaml`: says what the operator would do for resources of a file. The fence stays closed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from kubernetes.aio.client import ApiClient
 from tradeflow_operator.clients.fence import Fence
 from tradeflow_operator.clients.kubernetes import KubernetesClient, resource_path
 from tradeflow_operator.conditions import truth
-from tradeflow_operator.errors import OperatorError
+from tradeflow_operator.errors import OperatorError, RefusedError
 from tradeflow_operator.kinds import Kind, Kinds
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.resources import key_of
@@ -41,11 +41,16 @@ class PlannedResource(msgspec.Struct, frozen=True, kw_only=True):
 async def plan_file(
     settings: OperatorSettings, file: Path, *, namespace: str, make_kinds: MakeKinds = serve_kinds
 ) -> list[PlannedResource]:
-    """Plan the resources of a file, against the cluster and what they refer to."""
+    """Plan the resources of a file, against the cluster and what they refer to.
+
+    Raises:
+        RefusedError: The file has none, or can't be read.
+    """
+    documents = read_documents(file)
     world = await _world(settings)
     try:
         kinds = Kinds(make_kinds(world))
-        bodies = [_placed(body, namespace) for body in _documents(file) if body.get("kind") in kinds]
+        bodies = resources_among(documents, kinds, namespace)
         for body in bodies:
             key = key_of(body["kind"], body)
             world.known.put(key, await _as_applied(world.kubernetes, kinds[key.kind], body))
@@ -90,11 +95,42 @@ async def _as_applied(kubernetes: KubernetesClient, kind: Kind[Any, Any], body: 
     return {**there, "spec": body.get("spec"), "metadata": metadata}
 
 
-def _documents(file: Path) -> Iterator[dict[str, Any]]:
-    for document in yaml.safe_load_all(file.read_text()):
-        items = (document or {}).get("items") if (document or {}).get("kind") == "List" else [document]
-        yield from (item for item in items or () if isinstance(item, dict))
+def read_documents(file: Path) -> list[dict[str, Any]]:
+    """Read the objects of a YAML file, those of lists one by one.
+
+    Raises:
+        RefusedError: `FileUnreadable`.
+    """
+    try:
+        documents = [each for each in yaml.safe_load_all(file.read_text()) if isinstance(each, dict)]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RefusedError(f"{file} can't be read: {error}", reason="FileUnreadable") from error
+    return [item for document in documents for item in _items_of(document) if isinstance(item, dict)]
+
+
+def resources_among(
+    documents: Iterable[dict[str, Any]], kinds: Container[object], namespace: str
+) -> list[dict[str, Any]]:
+    """Pick what is of the operator's kinds, each with a namespace.
+
+    Raises:
+        RefusedError: None is (`NothingToPlan`), or one has no name (`NameMissing`).
+    """
+    bodies = [body for body in documents if isinstance(kind := body.get("kind"), str) and kind in kinds]
+    if not bodies:
+        raise RefusedError("The file has no resource of the operator's kinds.", reason="NothingToPlan")
+    return [_placed(body, namespace) for body in bodies]
+
+
+def _items_of(document: dict[str, Any]) -> Iterable[Any]:
+    if document.get("kind") != "List":
+        return [document]
+    items = document.get("items")
+    return items if isinstance(items, list) else ()
 
 
 def _placed(body: dict[str, Any], namespace: str) -> dict[str, Any]:
-    return {**body, "metadata": {"namespace": namespace, **body["metadata"]}}
+    metadata = body.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise RefusedError(f"A resource of kind {body['kind']} has no metadata.name.", reason="NameMissing")
+    return {**body, "metadata": {"namespace": namespace, **metadata}}
