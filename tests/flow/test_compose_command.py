@@ -35,3 +35,12 @@ def test_keys_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -
     assert {oct(file.stat().st_mode & 0o777) for file in made[0]} == {"0o600"}
     assert read_keys(tmp_path / "gateway").active.status == "active"
     assert read_signing_keys(tmp_path / "ledger").active.is_active
+
+
+def test_a_place_that_cannot_hold_keys_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    ended = CliRunner().invoke(app, ["compose", "keys", str(tmp_path / "file" / "keys")])
+
+    assert ended.exit_code == 2
+    assert "can't hold keys: Not a directory" in ended.output.replace("\n", "")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from services.embedded.commands.common_options import log_to_stderr
+from services.embedded.commands.exit_codes import USAGE, end_with
 from services.embedded.data_folder import SECRET_BYTES
 from services.embedded.service_settings import sha256_of
 from services.gateway.keys import ensure_keys
@@ -50,5 +51,8 @@ def env() -> None:
 def keys(folder: Annotated[Path, typer.Argument(file_okay=False, help="Where the keys are kept.")]) -> None:
     """Make the keys that sign tokens (FOLDER/gateway) and the book's heads (FOLDER/ledger), unless they are there."""
     log_to_stderr("ERROR")
-    ensure_keys(folder / GATEWAY_KEYS)
-    ensure_signing_keys(folder / LEDGER_KEYS)
+    try:
+        ensure_keys(folder / GATEWAY_KEYS)
+        ensure_signing_keys(folder / LEDGER_KEYS)
+    except OSError as error:
+        end_with(f"{folder} can't hold keys: {error.strerror}", USAGE)
