@@ -114,11 +114,15 @@ def test_a_prepared_key_waits_until_every_gateway_shows_it_and_then_as_long_as_v
 def test_a_gateway_that_does_not_answer_holds_the_rotation_up() -> None:
     keys = a_set(a_key("a"), a_key("b", KeyPhase.PREPARED, since=100))
 
-    held = decide(keys, 100_000, gateway("a", "b"), gateway(address="10.0.0.2:8080"))
+    silent = gateway(address="10.0.0.2:8080")
 
-    assert isinstance(held, Wait)
-    assert held.reason == "GatewaysBehind"
-    assert not held.acknowledged
+    # Also where all had shown the key for long enough: who doesn't answer may begin anew with an older mount.
+    for history in ({}, {"b": KeyHistory(published_at=200)}):
+        held = decide(keys, 100_000, gateway("a", "b"), silent, history=history)
+
+        assert isinstance(held, Wait)
+        assert held.reason == "GatewaysBehind"
+        assert not held.acknowledged
 
 
 def test_a_gateway_that_shows_the_key_no_more_lets_the_time_begin_anew() -> None:
@@ -153,6 +157,15 @@ def test_a_gateway_that_signs_with_the_old_key_again_lets_the_time_begin_anew() 
     again = seen_now(keys, (gateway("b", "a"),), seen, 1720)
     assert isinstance(decide(keys, 1720 + 629, gateway("b", "a"), history=again), Wait)
     assert isinstance(decide(keys, 1720 + 630, gateway("b", "a"), history=again), Move)
+
+
+def test_a_key_that_retires_later_than_another_signed_everywhere_stays_a_tokens_life_from_then() -> None:
+    keys = a_set(a_key("a", KeyPhase.RETIRING, since=5000), a_key("b", since=1000))
+    signs = {"b": KeyHistory(published_at=500, signs_everywhere_at=1090)}
+    policy = replace(POLICY, rotate_every_seconds=None)
+
+    assert isinstance(decide(keys, 5629, gateway("b", "a"), history=signs, policy=policy), Wait)
+    assert isinstance(decide(keys, 5630, gateway("b", "a"), history=signs, policy=policy), Move)
 
 
 def test_a_time_that_was_only_assumed_gives_way_to_what_is_seen() -> None:

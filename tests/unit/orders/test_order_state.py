@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from uuid import UUID
@@ -142,6 +143,13 @@ def test_an_order_of_too_many_sellers_is_invalid() -> None:
         an_order(*(a_line(number, seller=number) for number in range(1, 102)))
 
     assert invalid.value.reason == "too_many_sellers"
+
+
+@pytest.mark.parametrize(("lifetime_minutes", "waits_minutes"), [(2, 2), (15, 15), (60, 15)])
+def test_an_order_without_a_hold_waits_no_longer_than_an_order_does(lifetime_minutes: int, waits_minutes: int) -> None:
+    order = replace(an_order(a_line(1)), created_at=NOW, expires_at=NOW + timedelta(minutes=15))
+
+    assert order.unheld_until(timedelta(minutes=lifetime_minutes)) == NOW + timedelta(minutes=waits_minutes)
 
 
 def test_only_counted_products_are_set_aside() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from services.orders.domain.refund import (
     plan_refund,
     quantities_of,
     refundable_minor,
+    spread,
 )
 from services.runtime.errors import InvalidArgumentError
 
@@ -98,7 +100,10 @@ def test_more_than_is_left_is_refused(quantities: dict[int, int]) -> None:
         refunded(a_settled_order((500, 2, 1)), quantities)
 
 
-@pytest.mark.parametrize(("quantities", "reason"), [({2: 1}, "unknown_line"), ({1: 0}, "invalid_quantity")])
+@pytest.mark.parametrize(
+    ("quantities", "reason"),
+    [({2: 1}, "unknown_line"), ({0: 1}, "unknown_line"), ({-1: 1}, "unknown_line"), ({1: 0}, "invalid_quantity")],
+)
 def test_what_makes_no_sense_is_invalid(quantities: dict[int, int], reason: str) -> None:
     with pytest.raises(InvalidArgumentError) as invalid:
         refunded(a_settled_order((500, 2, 1)), quantities)
@@ -111,6 +116,34 @@ def test_a_line_is_named_once() -> None:
         quantities_of([(1, 1), (1, 2)])
 
     assert invalid.value.reason == "duplicate_line"
+
+
+def test_a_line_gives_back_pieces_or_an_amount_and_not_both_at_once() -> None:
+    order = a_settled_order((500, 2, 1))
+
+    with pytest.raises(InvalidArgumentError) as invalid:
+        plan_refund(order, {1: 1}, amounts_minor={1: 1}, refund_id=UUID(int=3), requested_by=BY, now=NOW)
+
+    assert invalid.value.reason == "duplicate_line"
+
+
+def test_pieces_bring_back_no_more_than_an_amount_before_them_left_of_their_line() -> None:
+    order = a_settled_order((100, 2, 1), (100, 1, 1))
+    amount = plan_refund(order, {}, amounts_minor={1: 150}, refund_id=UUID(int=3), requested_by=BY, now=NOW)
+    order = order.begin_refunding(NOW).finish_refunding(amount.quantities, amount.amounts_minor, NOW)
+
+    pieces = plan_refund(order, {1: 2}, refund_id=UUID(int=4), requested_by=BY, now=NOW)
+
+    assert pieces.amounts_minor == {1: 50}
+
+
+def test_what_older_code_gave_back_for_pieces_is_not_given_back_again() -> None:
+    order = a_settled_order((100, 2, 1), (100, 2, 1))
+    of_older_code = replace(order.lines[0], refunded_quantity=1, refunded_minor=0)
+    order = replace(order, lines=(of_older_code, order.lines[1]), refunded=Money(100, "EUR"))
+
+    assert spread(order, Money(250, "EUR")) == {1: 100, 2: 150}
+    assert refundable_minor(order) == {1: 100, 2: 200}
 
 
 lines = st.lists(st.tuples(st.integers(1, 10**9), st.integers(1, 20), st.integers(1, 3)), min_size=1, max_size=5)
