@@ -48,6 +48,7 @@ async def export_to(source: BookSource, file: Path, told: Progress) -> int:
 
     Raises:
         InvalidArgumentError: What is there isn't a file; a device or a pipe would be replaced by one.
+        OSError: The file can't be written.
     """
     _check_may_be_replaced(file)
     # A name of its own: of two exports to one file each is whole, and the one that ends last stays.
@@ -57,6 +58,9 @@ async def export_to(source: BookSource, file: Path, told: Progress) -> int:
             with draft.open("xb") as opened:
                 records = await export_book(book, opened, lambda done, total: told("exporting", done, total))
         draft.replace(file)
+    except OSError as error:
+        # The draft's name says nothing to who asked for the file.
+        raise OSError(error.errno, error.strerror, str(file)) from error
     finally:
         draft.unlink(missing_ok=True)
     return records
