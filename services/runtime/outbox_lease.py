@@ -48,7 +48,7 @@ class RelayLease:
     def __init__(
         self, database: Database, stream: str, clock: Clock, *, lease_seconds: float, cursor_every_seconds: float
     ) -> None:
-        """Hold nothing yet; the cursor is written once in so many seconds while events follow each other."""
+        """Hold nothing yet; the cursor is written once in so many seconds at most."""
         self._database = database
         self._stream = stream.encode()
         self._clock = clock
@@ -111,13 +111,13 @@ class RelayLease:
     async def advance(self, sequence: int) -> bool:
         """Move the cursor, and write it if it is time; False when another relay has taken over."""
         self._cursor_sequence, self._cursor_is_written = sequence, False
-        written_at = self._cursor_written_at
-        if written_at is not None and written_at <= self._clock.now() < written_at + self._cursor_every:
-            return True
         return await self.write_cursor()
 
     async def write_cursor(self) -> bool:
-        """Write the cursor and extend the lease, unless that was done; False when another relay has taken over."""
+        """Write the cursor and extend the lease, if that is left to do and it is time; False when another took over."""
+        written_at = self._cursor_written_at
+        if written_at is not None and written_at <= self._clock.now() < written_at + self._cursor_every:
+            return True
         if self._cursor_is_written:
             return True
         sequence, now = self._cursor_sequence, self._clock.now()

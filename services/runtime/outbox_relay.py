@@ -24,7 +24,7 @@ from services.runtime.clock import Clock, SystemClock
 from services.runtime.database.port import Database
 from services.runtime.errors import UnavailableError
 from services.runtime.outbox_lease import RelayLease
-from services.runtime.outbox_packs import OutboxEvent, Pack, read_packs
+from services.runtime.outbox_packs import PACK_EVENTS_MAX, OutboxEvent, Pack, read_packs
 from services.runtime.outbox_pruning import OutboxPruner, PruningMetrics
 from services.runtime.step_size import StepSize
 from services.runtime.tracing import SpanRecorder, StepKind
@@ -41,7 +41,7 @@ class RelaySettings:
         poll_seconds: How long an event waits when nobody woke the relay: one that another process wrote.
         linger_seconds: How long events wait for company before they are published, unless a whole batch of them waits
             already; a look, a publish and a move of the cursor cost the same for one event as for a hundred.
-        cursor_every_seconds: How often the cursor is written while events follow each other. A relay that dies has its
+        cursor_every_seconds: How often the cursor is written at most. A relay that dies has its
             successor publish again what it published since; each write is a commit that other commits wait for.
         lease_seconds: How long a relay that died keeps others from publishing.
         retry_first_seconds: The longest wait after the first failure.
@@ -143,12 +143,16 @@ class OutboxRelay:
                     await self._after_failure(error, failures)
                     failures += 1
                     continue
-                if not published and pruned_all:
+                if pruned_all and not self._may_have_left_some(published):
                     await self._wait()
                 if published < self._settings.batch_events_max and self._settings.linger_seconds:
                     await self._clock.sleep(self._settings.linger_seconds)
         finally:
             await self._release()
+
+    def _may_have_left_some(self, published: int) -> bool:
+        """Tell whether more may wait than was read; what is committed later wakes the relay."""
+        return published > max(0, self._settings.batch_events_max - PACK_EVENTS_MAX)
 
     async def _after_failure(self, error: UnavailableError, failures: int) -> None:
         self._metrics.failures.labels(self._stream).inc()

@@ -579,3 +579,26 @@ async def test_a_relay_that_stops_lets_the_next_go_on_at_once(database: Database
     await publish_all(OutboxRelay(database, second, STREAM, clock, SETTINGS))
 
     assert payloads(second.log) == ["2", "3"]
+
+
+async def test_events_that_come_one_by_one_move_the_stored_cursor_seldom_and_in_the_end(
+    database: Database, clock: VirtualClock
+) -> None:
+    settings, producer = dataclasses.replace(SETTINGS, cursor_every_seconds=60, poll_seconds=1), FakeProducer()
+    relay = OutboxRelay(database, producer, STREAM, clock, settings)
+    running = asyncio.create_task(relay.run())
+    stored = []
+    for number in range(1, 6):
+        await write(database, an_event())
+        relay.wake()
+        await eventually(lambda number=number: len(producer.log) == number)  # type: ignore[misc]
+        stored.append(await cursor_of(database))
+
+    assert max(stored) <= 1
+
+    async def is_stored_a_minute_later() -> bool:
+        await clock.advance(60)
+        return await has_cursor(database, 5)
+
+    await eventually(is_stored_a_minute_later)
+    await stopped(running)

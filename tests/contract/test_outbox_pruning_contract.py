@@ -20,7 +20,7 @@ from tests.support.faulty_database import FaultyDatabase
 from tests.support.outbox import STREAM, an_event, cursor_of, events_of, publish_all, write, write_one_by_one
 from tests.support.plumbing_tables import create_plumbing_tables
 
-SETTINGS = RelaySettings(batch_events_max=4, lease_seconds=10, retention=None)
+SETTINGS = RelaySettings(batch_events_max=4, lease_seconds=10, cursor_every_seconds=0, retention=None)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ async def test_pruning_takes_no_lock_that_writing_or_publishing_waits_for(
 @pytest.mark.ci
 async def test_writers_and_readers_do_not_notice_that_thousands_of_events_go(database: Database) -> None:
     log: list[Message] = []
-    settings = RelaySettings(poll_seconds=0.005, retention=None)
+    settings = RelaySettings(poll_seconds=0.005, cursor_every_seconds=0, retention=None)
     relay = OutboxRelay(database, FakeProducer(log), STREAM, settings=settings)
     packs = [[an_event("x" * 200) for _ in range(64)] for _ in range(200)]
     for some in packs:
