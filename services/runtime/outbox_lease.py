@@ -115,12 +115,11 @@ class RelayLease:
 
     async def write_cursor(self) -> bool:
         """Write the cursor and extend the lease, if that is left to do and it is time; False when another took over."""
-        written_at = self._cursor_written_at
-        if written_at is not None and written_at <= self._clock.now() < written_at + self._cursor_every:
-            return True
         if self._cursor_is_written:
             return True
-        sequence, now = self._cursor_sequence, self._clock.now()
+        sequence, now, written_at = self._cursor_sequence, self._clock.now(), self._cursor_written_at
+        if written_at is not None and written_at <= now < written_at + self._cursor_every:
+            return True
         expires_at = now + self._span
         async with self._database.transaction() as connection:
             moved = await connection.execute(

@@ -41,8 +41,8 @@ class RelaySettings:
         poll_seconds: How long an event waits when nobody woke the relay: one that another process wrote.
         linger_seconds: How long events wait for company before they are published, unless a whole batch of them waits
             already; a look, a publish and a move of the cursor cost the same for one event as for a hundred.
-        cursor_every_seconds: How often the cursor is written at most. A relay that dies has its
-            successor publish again what it published since; each write is a commit that other commits wait for.
+        cursor_every_seconds: How often the cursor is written at most. A relay that dies has its successor publish again
+            what it published since; each write is a commit that other commits wait for.
         lease_seconds: How long a relay that died keeps others from publishing.
         retry_first_seconds: The longest wait after the first failure.
         retry_longest_seconds: The longest wait after many.

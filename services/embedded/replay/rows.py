@@ -160,9 +160,8 @@ def _decimal(field: str) -> Decimal:
 def _instant(text: str, date_format: str | None) -> datetime:
     """Read a date. One without a zone is taken for UTC: it only has to compare with the others."""
     for form in (date_format,) if date_format else (None, *DATE_FORMATS):
-        with suppress(
-            ValueError, OverflowError
-        ):  # the latter where UTC would be before the first year, or behind the last
+        # An overflow is a time that UTC would have before the first year, or behind the last.
+        with suppress(ValueError, OverflowError):
             instant = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007  see above
             return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
     raise _UnfitError(Reason.BROKEN_ROW, f"date {text[:NUMBER_CHARACTERS_MAX]!r} is in no known form")

@@ -18,7 +18,7 @@ import structlog
 
 from services.ledger.committer.flight import BookWriter, PlanMissedError
 from services.ledger.committer.metrics import CommitterMetrics
-from services.ledger.committer.plan import Assumed, Plan
+from services.ledger.committer.plan import Plan
 from services.ledger.committer.settlement import Settlement
 from services.ledger.committer.waiting_room import Batch, Reply, WaitingRoom
 from services.ledger.outbound.named_rows import NamedRows
@@ -176,8 +176,7 @@ class Pipeline:
                 return None
             if unknown and not await self._prefetch(batch, unknown):
                 return None
-            assumed = Assumed(new_holds=new_holds)
-            return await self._writer.planner.plan(batch.commands, self._writer.clock.now(), assumed)
+            return await self._writer.planner.plan(batch.commands, self._writer.clock.now(), new_holds)
         except UnavailableError as error:
             logger.warning("ledger_prefetch_failed", reason=error.reason)
         except Exception:  # the same commands are tried one by one under the lock: that finds out which it was

@@ -47,13 +47,6 @@ class KeptWrites:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assumed:
-    """What a plan ahead of the lock assumes: that keys are new which the cache doesn't know, and these holds too."""
-
-    new_holds: Collection[UUID] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A decided batch: where the book must stand for it, and where it stands after it.
 
@@ -87,13 +80,16 @@ class Planner:
     cache: BookCache
     random_bytes: Callable[[int], bytes]
 
-    async def plan(self, commands: Sequence[Command], clock_now: datetime, assumed_new: Assumed | None = None) -> Plan:
+    async def plan(
+        self, commands: Sequence[Command], clock_now: datetime, holds_assumed_new: Collection[UUID] | None = None
+    ) -> Plan:
         """Decide commands whose rows are all in the cache. Anything raised leaves the cache in doubt.
 
         Args:
             commands: What to decide.
             clock_now: What the clock says.
-            assumed_new: What is assumed because the book's lock isn't held; None where it is, and all was read.
+            holds_assumed_new: What is assumed because the book's lock isn't held, beside that keys are new which the
+                cache doesn't know; None where it is held, and all was read.
         """
         state, assumed = self.cache.state, self.cache.require_head()
         scopes = {
@@ -109,10 +105,9 @@ class Planner:
         await asyncio.sleep(0)
         recorded = {(key.service, key.idempotency_key) for key in decision.keys if key.sequence}
         keys_unproven = [scope for scope in keys_asked if scope not in recorded]
-        new_holds = () if assumed_new is None else assumed_new.new_holds
-        holds_unproven = [hold_id for hold_id in new_holds if hold_id not in decision.holds]
-        unproven = keys_unproven or holds_unproven
-        guarded = assumed_new is not None and not unproven and not decision.changes_nothing
+        holds_unproven = [hold_id for hold_id in holds_assumed_new or () if hold_id not in decision.holds]
+        proven = not keys_unproven and not holds_unproven
+        guarded = holds_assumed_new is not None and proven and not decision.changes_nothing
         writes, after = await self._seal(assumed, decision, keys_asked if guarded else ())
         self.cache.head = after
         return Plan(

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.ledger.commands.decision import Decision
 from services.ledger.domain.keys import RecordedKey
+from services.ledger.outbound.equal_parts import equal_parts
 from services.ledger.outbound.stored_rows import pruned_row
 from services.runtime.clock import to_micros
 from services.runtime.database.port import CommitWrites
@@ -46,9 +47,5 @@ def in_order(key: RecordedKey) -> tuple[bytes, bytes]:
 
 
 def _ranges(book_id: int, expiries: Sequence[tuple[datetime, UUID]]) -> Iterator[tuple[int | bytes, ...]]:
-    for first in range(0, len(expiries), EXPIRIES_OF_STATEMENT):
-        some = expiries[first : first + EXPIRIES_OF_STATEMENT]
-        hold_ids = [hold_id.bytes for _, hold_id in some]
-        # The last one again and again: one shape of statement, however many there are.
-        hold_ids += hold_ids[-1:] * (EXPIRIES_OF_STATEMENT - len(hold_ids))
-        yield book_id, to_micros(some[0][0]), to_micros(some[-1][0]), *hold_ids
+    for some in equal_parts(expiries, EXPIRIES_OF_STATEMENT):
+        yield book_id, to_micros(some[0][0]), to_micros(some[-1][0]), *[hold_id.bytes for _, hold_id in some]

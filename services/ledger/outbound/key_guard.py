@@ -1,8 +1,9 @@
 """Refuse a batch at the server when one of its keys was answered before, without asking first."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
 from services.ledger.commands.state import KeyScope
+from services.ledger.outbound.equal_parts import equal_parts
 from services.runtime.database.port import CommitWrites
 
 KEYS_OF_STATEMENT = 32
@@ -21,12 +22,9 @@ async def refuse_answered_keys(connection: CommitWrites, book_id: int, scopes: I
     keys: dict[str, list[bytes]] = {}
     for service, key in scopes:
         keys.setdefault(service, []).append(key.encode())
-    rows = [(book_id, service.encode(), *some) for service, all_ in keys.items() for some in _parts(all_)]
+    rows = [
+        (book_id, service.encode(), *some)
+        for service, of_service in keys.items()
+        for some in equal_parts(of_service, KEYS_OF_STATEMENT)
+    ]
     await connection.write_at_commit(_REFUSE_ANSWERED, rows)
-
-
-def _parts(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Cut keys into parts of one length: the last one is filled up with its last key, again and again."""
-    for first in range(0, len(keys), KEYS_OF_STATEMENT):
-        part = list(keys[first : first + KEYS_OF_STATEMENT])
-        yield part + part[-1:] * (KEYS_OF_STATEMENT - len(part))

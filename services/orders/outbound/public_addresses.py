@@ -28,9 +28,9 @@ RESERVED: Final = tuple(
         "fec0::/10",
     )
 )
-"""What Python's own list lets pass, or did in versions that are in use: what clouds offer to machines
-of their own (Azure's wireserver, Oracle's metadata), IPv4 addresses in wrappings that only private networks unpack,
-documentation, segment routing, and what was private before `fc00::/7`."""
+"""What Python's own list lets pass, or did in versions that are in use: what clouds offer to machines of their own
+(Azure's wireserver, Oracle's metadata), IPv4 addresses in wrappings that only private networks unpack, documentation,
+segment routing, and what was private before `fc00::/7`."""
 
 NAT64: Final = IPv6Network("64:ff9b::/96")
 """IPv4 addresses as an IPv6 network sees them: the last four bytes are the address."""

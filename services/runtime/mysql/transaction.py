@@ -210,7 +210,9 @@ class MysqlTransaction(PostgresTransaction):
 
     async def commit(self) -> None:
         """Send what waits, and make everything durable; nothing can follow in this transaction."""
-        loan, opening, waiting = self._usable_loan(), () if self._begun else self._begin, self._taken_from_waiting()
+        loan = self._usable_loan()
+        opening = () if self._begun else self._begin
+        waiting = self._taken_from_waiting()
         if not self._begun and not waiting:
             self._committed = True
             return
