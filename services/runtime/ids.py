@@ -15,7 +15,7 @@ from services.runtime.clock import to_micros
 
 def new_id() -> UUID:
     """Make a new UUIDv7."""
-    return convert(str(uuid7()), UUID)
+    return convert(uuid7().bytes, UUID)
 
 
 def first_id_of(instant: datetime) -> UUID:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,9 @@ MORE_RESULTS = 0x0008
 
 _MATCHED_ROWS = re.compile(rb"\d+")
 """The first number of what the server says about an UPDATE or an INSERT of many rows: matched rows, or records."""
+
+COLUMNS_REMEMBERED = 4096
+"""Definitions that are remembered: all columns of all our queries. A definition comes with every result."""
 
 Convert = Callable[[bytes], Any]
 
@@ -66,6 +70,7 @@ def read_ok(packet: bytes) -> Result:
     )
 
 
+@lru_cache(maxsize=COLUMNS_REMEMBERED)
 def read_column(packet: bytes) -> tuple[str, Convert | None]:
     """Read a column's definition: its name, and how its values are decoded."""
     position = 0

@@ -74,10 +74,13 @@ class Wire(asyncio.Protocol):
             return self._answer
         self._response = Response()
         self._handle = self._first
-        payload = bytes([_COM_QUERY]) + packet
-        for sequence, start in enumerate(range(0, len(payload) + 1, _PAYLOAD_MAX)):
-            part = payload[start : start + _PAYLOAD_MAX]
-            self._transport.write(len(part).to_bytes(3, "little") + bytes([sequence % 256]) + part)
+        # A packet may have megabytes: no copy of it is made.
+        payload, before = memoryview(packet), bytes([_COM_QUERY])
+        for sequence, start in enumerate(range(0, len(packet) + 2, _PAYLOAD_MAX)):
+            part = payload[max(0, start - 1) : start + _PAYLOAD_MAX - 1]
+            header = (len(before) + len(part)).to_bytes(3, "little") + bytes([sequence % 256])
+            self._transport.writelines((header + before, part))
+            before = b""
         return self._answer
 
     def quit(self) -> None:
@@ -185,6 +188,8 @@ class Wire(asyncio.Protocol):
         self._done()
 
     def _done(self) -> None:
+        # Whoever was told may hold all that was written.
+        self._on_result = _nobody
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(self._response)
 

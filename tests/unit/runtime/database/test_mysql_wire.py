@@ -1,4 +1,5 @@
 import asyncio
+import weakref
 
 import pytest
 
@@ -7,6 +8,9 @@ from services.runtime.mysql.wire import Wire
 
 OK = b"\x00\x01\x00\x02\x00\x00\x00"
 """One changed row, and no more results."""
+
+PAYLOAD_MAX = 2**24 - 1
+"""A packet this large is continued by the next one, be that empty. Source: MySQL's protocol, "Packets"."""
 
 KILLED = b"\xff\x87\x07#70100Connection was killed"
 """Error 1927, which a server sends to a connection that it ends."""
@@ -18,6 +22,7 @@ class ServersEnd(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.aborted = False
+        self.written = b""
 
     def is_closing(self) -> bool:
         return self.aborted
@@ -29,7 +34,7 @@ class ServersEnd(asyncio.Transport):
         pass
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        pass
+        self.written += data
 
     def abort(self) -> None:
         self.aborted = True
@@ -73,3 +78,38 @@ async def test_answers_that_come_in_pieces_are_read_one_after_the_other() -> Non
 
         assert len((await answer).results) == 1
     assert not wire.lost
+
+
+@pytest.mark.parametrize("size", [0, 1, PAYLOAD_MAX - 2, PAYLOAD_MAX - 1, PAYLOAD_MAX, 2 * PAYLOAD_MAX - 1])
+async def test_a_large_packet_goes_on_in_the_next_ones_and_the_last_is_shorter_than_full(size: int) -> None:
+    server = ServersEnd()
+    statements = b"7" * size
+
+    Wire(server).send(statements)
+
+    parts, position = [], 0
+    while position < len(server.written):
+        length = int.from_bytes(server.written[position : position + 3], "little")
+        assert server.written[position + 3] == len(parts)
+        parts.append(server.written[position + 4 : position + 4 + length])
+        position += 4 + length
+    assert b"".join(parts) == b"\x03" + statements
+    assert {len(part) for part in parts[:-1]} <= {PAYLOAD_MAX}
+    assert len(parts[-1]) < PAYLOAD_MAX
+
+
+async def test_what_was_told_of_the_results_is_let_go_with_the_last_one() -> None:
+    class Plan:
+        def note(self, results: int) -> None:
+            pass
+
+    plan = Plan()
+    gone = weakref.ref(plan)
+    wire = Wire(ServersEnd())
+    answer = wire.send(b"COMMIT", plan.note)
+    del plan
+
+    wire.data_received(packet(OK))
+
+    await answer
+    assert gone() is None
