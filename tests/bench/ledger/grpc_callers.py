@@ -1,4 +1,4 @@
-"""Callers of the service's gRPC door: one by one, in batches, and by a stream.
+"""Callers of the service's gRPC door: one by one, through the client that orders has, in batches, and by a stream.
 
 What they send is made before the clock starts: in life other machines do that, and here it would take more of the cores
 than the database does. What a call itself costs its caller stays in the figures.
@@ -12,6 +12,7 @@ from itertools import chain, count, islice
 
 import grpc
 
+from services.orders.outbound.ledger_calls import LedgerCalls
 from services.runtime.ids import new_id
 from tests.bench.ledger.in_process import CURRENCY
 from tests.bench.ledger.measuring import Samples
@@ -54,10 +55,11 @@ Requests = Iterator[bytes]
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The service's door, and who calls."""
+    """The service's door, and who calls; `client` gathers what its callers ask at once."""
 
     channel: grpc.aio.Channel
     metadata: Metadata
+    client: LedgerCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,11 @@ def _single_requests(workload: str, seed: int) -> Requests:
         yield messages.TransferRequest(command=transfer).SerializeToString()
 
 
+def _commands(workload: str, seed: int) -> Requests:
+    for transfer in _transfers(workload, seed):
+        yield commands_pb2.Command(transfer=transfer).SerializeToString()
+
+
 def _batch_requests(workload: str, seed: int) -> Requests:
     source = _transfers(workload, seed)
     while True:
@@ -124,6 +131,13 @@ async def _call_one_by_one(door: Door, requests: Requests, samples: Samples, sec
     until = time.perf_counter() + seconds
     while (began_at := time.perf_counter()) < until:
         await transfer(next(requests), metadata=door.metadata)
+        samples.add(time.perf_counter() - began_at)
+
+
+async def _call_through_client(door: Door, requests: Requests, samples: Samples, seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    while (began_at := time.perf_counter()) < until:
+        await door.client.execute(commands_pb2.Command.FromString(next(requests)))
         samples.add(time.perf_counter() - began_at)
 
 
@@ -171,5 +185,6 @@ def _require_receipt(outcome: commands_pb2.Outcome) -> None:
 
 ONE_CALLER = Way("gRPC unary, one caller", 1, 1, _single_requests, _call_one_by_one)
 SINGLE_CALLS = Way("gRPC unary, 64 callers", UNARY_CALLERS, 1, _single_requests, _call_one_by_one)
+THROUGH_CLIENT = Way("gRPC client, 64 callers", UNARY_CALLERS, 1, _commands, _call_through_client)
 STREAM = Way("gRPC stream", STREAMS, STREAM_MESSAGE_COMMANDS, _stream_requests, _stream)
 BATCHES = Way("gRPC batches of 256", BATCH_CALLERS, BATCH_COMMANDS, _batch_requests, _call_in_batches)

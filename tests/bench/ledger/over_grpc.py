@@ -1,4 +1,4 @@
-"""(d) Our service as a process of its own, called over gRPC: one by one, by a stream, and in batches.
+"""(d) Our service as a process of its own, called over gRPC: one by one, by our client, by a stream, and in batches.
 
 The service does all it does in production: it verifies tokens, publishes events to its broker, serves metrics. The
 callers (grpc_callers.py) run in this process, on the same machine, and take their share of it.
@@ -10,13 +10,24 @@ import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
 
+from services.orders.outbound.ledger_calls import LedgerCalls
+from services.runtime.clock import SystemClock
 from services.runtime.grpc_auth import call_metadata
-from tests.bench.ledger.grpc_callers import BATCHES, ONE_CALLER, SINGLE_CALLS, STREAM, Door, Metadata, Way
+from services.runtime.service_tokens import ServiceTokens
+from tests.bench.ledger.grpc_callers import (
+    BATCHES,
+    ONE_CALLER,
+    SINGLE_CALLS,
+    STREAM,
+    THROUGH_CLIENT,
+    Door,
+    Way,
+)
 from tests.bench.ledger.in_process import fill_wallets
 from tests.bench.ledger.measuring import Measurement, Meter, Samples
 from tests.bench.ledger.servers import Server
@@ -41,6 +52,8 @@ DRAIN_SECONDS_MAX = 120.0
 CLIENT = "treasury"
 """The service whose tokens the callers have."""
 
+CALL_SECONDS_MAX = 30.0
+
 
 async def measure_over_grpc(server: Server, meter: Meter, results: list[Measurement], *, seconds: float) -> None:
     """Start the service on a schema of its own and measure each way of calling it."""
@@ -50,12 +63,18 @@ async def measure_over_grpc(server: Server, meter: Meter, results: list[Measurem
         running_issuer() as issuer,
         _service(server, issuer) as (process, target),
         grpc.aio.insecure_channel(target) as channel,
+        aclosing(ServiceTokens(issuer.token_url, CLIENT, "any", SystemClock())) as tokens,
     ):
-        run = _Run(channel, issuer, server, meter, results, process.pid)
+        door = Door(
+            channel,
+            metadata=tuple(call_metadata(issuer.service_token(CLIENT))),
+            client=LedgerCalls(channel, tokens, deadline_seconds=CALL_SECONDS_MAX),
+        )
+        run = _Run(door, server, meter, results, process.pid)
         await run.measure(ONE_CALLER, UNIFORM, seconds=seconds / 2)
         for workload in WORKLOADS:
             await run.warm(BATCHES, workload, seconds=WARM_SECONDS)
-            for way in (SINGLE_CALLS, STREAM, BATCHES):
+            for way in (SINGLE_CALLS, THROUGH_CLIENT, STREAM, BATCHES):
                 await run.measure(way, workload, seconds=seconds)
 
 
@@ -63,8 +82,7 @@ async def measure_over_grpc(server: Server, meter: Meter, results: list[Measurem
 class _Run:
     """Measures calls of one service, each piece once all events of the one before it are published."""
 
-    channel: grpc.aio.Channel
-    issuer: Issuer
+    door: Door
     server: Server
     meter: Meter
     results: list[Measurement]
@@ -75,13 +93,11 @@ class _Run:
         requests = way.prepared(workload, seconds)
         await self._published()
         with self.meter.measure(way.piece, workload, self.results, service_pid=self.service_pid) as samples:
-            door = Door(self.channel, _metadata(self.issuer))
-            await asyncio.gather(*[way.call(door, some, samples, seconds) for some in requests])
+            await asyncio.gather(*[way.call(self.door, some, samples, seconds) for some in requests])
 
     async def warm(self, way: Way, workload: str, *, seconds: float) -> None:
         """Let one caller call, unmeasured."""
-        requests = way.requests(workload, way.callers)
-        await way.call(Door(self.channel, _metadata(self.issuer)), requests, Samples(), seconds)
+        await way.call(self.door, way.requests(workload, way.callers), Samples(), seconds)
 
     async def _published(self) -> None:
         """Wait until the relay has nothing left to do: else a piece would pay for the one before it."""
@@ -92,10 +108,6 @@ class _Run:
                 if unpublished <= 0:
                     return
                 await asyncio.sleep(DRAIN_POLL_SECONDS)
-
-
-def _metadata(issuer: Issuer) -> Metadata:
-    return tuple(call_metadata(issuer.service_token(CLIENT)))
 
 
 @asynccontextmanager
