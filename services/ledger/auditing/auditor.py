@@ -19,7 +19,7 @@ STEP_ROWS_MAX = 500
 """Rows of one step, each with the records that prove it: a few hundred KiB."""
 
 STEP_SECONDS_MAX = 0.02
-"""How long a step should take: its checks are Python's work, for which everything else in the process waits."""
+"""How long a step should take: what it reads is decoded at once, and everything else in the process waits for that."""
 
 NEWEST_RECORDS = 5_000
 """How much of the journal's end each walk checks; `verify` checks all of it."""

@@ -21,6 +21,7 @@ from services.ledger.queries.verification.findings import Findings
 from services.ledger.queries.verification.holds import HOLDS_PAGE, HoldsWalk, check_hold, legs_of
 from services.ledger.queries.verification.journal import RECORD_BEFORE, JournalWalk, begin_journal, check_records
 from services.runtime.database.port import Connection, Row
+from services.runtime.turns import in_turns
 
 FOLLOWED_RECORDS_MAX = 5_000
 """How many new records one step takes into the sums: half a second's worth of a ledger at its limit. The database adds
@@ -112,7 +113,7 @@ class BookWalk:
         adding_up = self.findings[AuditedInvariant.HOLDS_ADD_UP]
         page = await connection.fetch(HOLDS_PAGE, self._book.book_id, self.sums.hold_id, rows_max)
         legs = await legs_of(connection, page, book_id=self._book.book_id)
-        for row in page:
+        async for row in in_turns(page):
             hold = check_hold(adding_up, self._holds, row, legs.get(row[0], []))
             if hold is not None:
                 self.sums.note_hold(hold)
@@ -127,7 +128,7 @@ class BookWalk:
     async def _step_accounts(self, connection: Connection, rows_max: int) -> None:
         before = self.sums.account_id
         page = await connection.fetch(ACCOUNTS_PAGE, self._book.book_id, before, rows_max)
-        for row in page:
+        async for row in in_turns(page):
             self._add_account(row)
         if page:
             span = (self._book.book_id, before, page[-1][0])

@@ -13,6 +13,7 @@ from services.ledger.domain.proof import details_hash, record_hash
 from services.ledger.domain.state_after import decode_state_after
 from services.ledger.queries.verification.findings import Findings
 from services.runtime.database.port import Connection, Row
+from services.runtime.turns import in_turns
 
 PAGE_RECORDS = 500
 """Records read at once: with their postings a few hundred KiB."""
@@ -101,7 +102,7 @@ async def check_records(
     if not records:
         return 0
     postings = _by_record(await connection.fetch(POSTINGS_OF_RECORDS, book_id, first_after, records[-1][0]))
-    for record in records:
+    async for record in in_turns(records):
         _check_record(findings, book_id, walk, record, postings.pop(record[0], []))
     for sequence in postings:
         findings.add("postings", f"sequence {sequence}", "sequence", "belongs to no record.")
