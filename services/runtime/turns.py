@@ -1,7 +1,7 @@
 """Long work on the event loop, cut so that others get their turns in between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 
 ITEMS_OF_TURN = 32
@@ -16,3 +16,11 @@ async def in_turns(items: Iterable[T], *, of_turn: int = ITEMS_OF_TURN) -> Async
         yield item
         if number % of_turn == 0:
             await asyncio.sleep(0)
+
+
+async def pieces_in_turns(items: Sequence[T], *, of_turn: int) -> AsyncIterator[Sequence[T]]:
+    """Cut items into pieces, and let the event loop turn before each; where one piece is all, it comes at once."""
+    for start in range(0, len(items), of_turn):
+        if len(items) > of_turn:
+            await asyncio.sleep(0)
+        yield items[start : start + of_turn]

@@ -19,10 +19,12 @@ from services.ledger.domain.journal import Head
 from services.ledger.domain.proof import SealedRecord, Sealer
 from services.ledger.outbound.book_writing import write_decision
 from services.runtime.database.port import Connection, Database, PreparedWrite
+from services.runtime.turns import pieces_in_turns
 
 PIECE_COMMANDS = 128
-"""How many commands are decided, and records sealed, before the event loop turns: 2 to 3 ms. The batch at the server
-waits for the loop to send the rest of its packet, and calls wait to be read."""
+"""How many commands are decided, records sealed or rows written down before the event loop turns: 2 to 3 ms. A batch
+at the server waits for the loop to send the rest of its packet, and calls wait to be read. Fewer are done at once:
+a turn of the loop takes as long as planning a command."""
 
 
 class KeptWrites:
@@ -34,10 +36,11 @@ class KeptWrites:
         self._prepared: list[PreparedWrite] = []
 
     async def write_at_commit(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Prepare one, and let the event loop turn: a batch's rows take milliseconds."""
+        """Prepare one; many rows take milliseconds, and then the event loop turns."""
         rows = rows if isinstance(rows, list | tuple) else list(rows)
         if rows:
             self._prepared.append(self._database.prepare(sql, rows))
+        if len(rows) > PIECE_COMMANDS:
             await asyncio.sleep(0)
 
     async def write_to(self, connection: Connection) -> None:
@@ -98,11 +101,9 @@ class Planner:
             if isinstance(command, KeyedCommand)
         }
         keys_asked = [scope for scope in scopes if scope not in state.keys]
-        decision = decide(state, commands[:PIECE_COMMANDS], clock_now)
-        for start in range(PIECE_COMMANDS, len(commands), PIECE_COMMANDS):
-            await asyncio.sleep(0)
-            decision = decide(state, commands[start : start + PIECE_COMMANDS], clock_now, decision)
-        await asyncio.sleep(0)
+        decision = decide(state, (), clock_now)
+        async for piece in pieces_in_turns(commands, of_turn=PIECE_COMMANDS):
+            decision = decide(state, piece, clock_now, decision)
         recorded = {(key.service, key.idempotency_key) for key in decision.keys if key.sequence}
         keys_unproven = [scope for scope in keys_asked if scope not in recorded]
         holds_unproven = [hold_id for hold_id in holds_assumed_new or () if hold_id not in decision.holds]
@@ -133,9 +134,8 @@ class Planner:
             random_bytes=self.random_bytes,
         )
         sealed: list[SealedRecord] = []
-        for start in range(0, len(decision.records), PIECE_COMMANDS):
-            sealed += sealer.seal(decision.records[start : start + PIECE_COMMANDS])
-            await asyncio.sleep(0)
+        async for piece in pieces_in_turns(decision.records, of_turn=PIECE_COMMANDS):
+            sealed += sealer.seal(piece)
         after = Head(
             book_id=assumed.book_id,
             revision=assumed.revision + 1,
