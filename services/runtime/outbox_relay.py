@@ -28,8 +28,12 @@ from services.runtime.outbox_packs import PACK_EVENTS_MAX, OutboxEvent, Pack, re
 from services.runtime.outbox_pruning import OutboxPruner, PruningMetrics
 from services.runtime.step_size import StepSize
 from services.runtime.tracing import SpanRecorder, StepKind
+from services.runtime.turns import in_turns
 
 _log = structlog.get_logger(__name__)
+
+PACKS_OF_TURN = 4
+"""How many packs become messages before the event loop turns: a millisecond or two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +198,9 @@ class OutboxRelay:
             )
 
     async def _publish(self, packs: list[Pack]) -> int:
-        messages = [self._message_of(event) for pack in packs for event in pack.events]
+        messages = [
+            self._message_of(event) async for pack in in_turns(packs, of_turn=PACKS_OF_TURN) for event in pack.events
+        ]
         with recorded_messages(self._recorder, StepKind.PRODUCER, messages) as continued:
             await self._producer.publish(continued)
         await self._write_cursor(self._lease.advance(packs[-1].sequence))
