@@ -16,6 +16,9 @@ COMMON_TYPES = ("Ready", "Synced", "Stalled", "Paused", "Drifted")
 RESOURCE_CONFLICT = "ResourceConflict"
 """The reason of what another resource owns."""
 
+REGISTRY_UNIDENTIFIED = "RegistryUnidentified"
+"""The reason of a schema of which it isn't known yet whether another resource owns it."""
+
 MESSAGE_CHARACTERS_MAX = 1024
 """Kubernetes takes 32,768; nobody reads that."""
 

@@ -98,6 +98,7 @@ def subject() -> str:
 
 async def test_a_registry_that_is_there_answers(registry: RegistryClient) -> None:
     await registry.check()
+    assert await registry.identity() is None
 
 
 async def test_an_unknown_subject_is_no_error(registry: RegistryClient, subject: str) -> None:

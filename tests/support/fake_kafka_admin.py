@@ -32,7 +32,8 @@ class FakeTopic:
 class FakeCluster:
     """What all its clients see."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster_id: str = "fake-cluster") -> None:
+        self.id = cluster_id
         self.topics: dict[str, FakeTopic] = {}
         self.users: dict[str, str] = {}
         self.is_away = False
@@ -55,7 +56,7 @@ class FakeKafkaAdmin(KafkaAdmin):
 
     async def cluster(self) -> tuple[str, int]:
         self._look()
-        return "fake-cluster", 1
+        return self.cluster_of_test.id, 1
 
     async def topic(self, name: str) -> TopicSight | None:
         self._look()

@@ -23,6 +23,8 @@ class FakeSubjects:
         self.versions: dict[str, list[str]] = {}
         self.levels: dict[str, str] = {}
         self.ids: dict[str, int] = {}
+        self.id: str | None = None
+        """What the registry says of itself, as Confluent's does; Apicurio says nothing."""
         self.is_away = False
         self.checks_only_when_registering = False
         self.writes: list[str] = []
@@ -44,6 +46,10 @@ class FakeRegistryClient(RegistryClient):
 
     async def check(self) -> None:
         self._look()
+
+    async def identity(self) -> str | None:
+        self._look()
+        return self.subjects.id
 
     async def look_up(self, subject: str, text: SchemaText) -> RegisteredSchema | None:
         self._look()

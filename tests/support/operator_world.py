@@ -35,15 +35,15 @@ class FakeConnections(Connections):
 
     def __init__(self, world: "OperatorWorld", known: KnownResources, fence: Fence, fuse: Fuse) -> None:
         super().__init__(FakeKubernetes(world.cluster, fence), known, fence, OperatorMetrics(), batch_size=200)
-        self._fakes = Clients(
-            kafka=FakeKafkaAdmin(world.kafka, fence, fuse.pass_point),
-            registry=FakeRegistryClient(world.registry, fence, fuse.pass_point),
-            made_from=(),
-        )
+        self._world = world
+        self._fence = fence
+        self._fuse = fuse
 
     async def clients(self, connection: Resource[KafkaConnectionSpec]) -> Clients:
-        del connection
-        return self._fakes
+        kafka = self._world.kafkas[connection.spec.bootstrap_servers[0]]
+        url = connection.spec.registry_url
+        registry = FakeRegistryClient(self._world.registries[url], self._fence, self._fuse.pass_point) if url else None
+        return Clients(kafka=FakeKafkaAdmin(kafka, self._fence, self._fuse.pass_point), registry=registry, made_from=())
 
 
 class OperatorWorld:
@@ -53,6 +53,10 @@ class OperatorWorld:
         self.cluster = FakeCluster()
         self.kafka = FakeKafkaCluster()
         self.registry = FakeSubjects()
+        self.kafkas = {"kafka:9092": self.kafka}
+        """By the server that a connection names first."""
+        self.registries = {"http://registry": self.registry}
+        """By the URL that a connection has."""
         self.cluster.put("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         self.create("KafkaConnection", "kafka", bootstrapServers=["kafka:9092"], registryURL="http://registry")
 

@@ -14,10 +14,11 @@ from tradeflow_operator.clients.fence import Fence
 from tradeflow_operator.clients.kafka import KafkaAdmin
 from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path
 from tradeflow_operator.clients.registry import RegistryClient
+from tradeflow_operator.conditions import REGISTRY_UNIDENTIFIED
 from tradeflow_operator.errors import RefusedError, UnavailableError
 from tradeflow_operator.log import without_secrets
 from tradeflow_operator.metrics import OperatorMetrics
-from tradeflow_operator.reconcile.connection import KIND, ConnectionRef, KafkaConnectionSpec, may_refer
+from tradeflow_operator.reconcile.connection import KIND, ConnectionRef, KafkaConnectionSpec, may_refer, registry_of
 from tradeflow_operator.resources import ObjectKey, Resource, parse_resource
 
 SECRET_SECONDS = 30.0
@@ -84,13 +85,19 @@ class Connections:
         """Find the schema registry that a resource of a namespace refers to.
 
         Raises:
-            UnavailableError: As `kafka`.
+            UnavailableError: As `kafka`, or nobody knows yet whose subjects are there (`RegistryUnidentified`).
             RefusedError: As `kafka`, or the connection has none (`RegistryNotConfigured`).
         """
         connection = self.find(ref, namespace)
         registry = (await self.clients(connection)).registry
         if registry is None:
             raise RefusedError(f"{connection.key} has no spec.registryURL.", reason="RegistryNotConfigured")
+        if registry_of(connection) is None:
+            raise UnavailableError(
+                f"{connection.key} hasn't reached the registry at its spec.registryURL yet; its status says why.",
+                reason=REGISTRY_UNIDENTIFIED,
+                retry_after_seconds=WAIT_SECONDS,
+            )
         return registry
 
     def find(self, ref: ConnectionRef, namespace: str) -> Resource[KafkaConnectionSpec]:
@@ -121,6 +128,21 @@ class Connections:
         key = ref.key(namespace)
         status = (self._known.get(key) or {}).get("status") or {}
         return f"{status.get('clusterID') or key}/{name}"
+
+    def claim_subject(self, ref: ConnectionRef, namespace: str, subject: str) -> str | None:
+        """Claim a subject of a registry, which is the same for all connections to it, whatever their clusters.
+
+        None as in `claim`, and where the connection has no registry. While it isn't known which one it is, the claim is
+        the cluster's, as operators before this one had it: who was turned away stays so.
+        """
+        try:
+            connection = self.find(ref, namespace)
+        except (RefusedError, UnavailableError):
+            return self.claim(ref, namespace, subject)
+        if connection.spec.registry_url is None:
+            return None
+        registry = registry_of(connection)
+        return self.claim(ref, namespace, subject) if registry is None else f"registry {registry}/{subject}"
 
     async def clients(self, connection: Resource[KafkaConnectionSpec]) -> Clients:
         """Make, or find, the clients of a connection."""

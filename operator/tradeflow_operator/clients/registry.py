@@ -50,6 +50,14 @@ class _Verdict(msgspec.Struct, frozen=True):
     messages: list[str] = []
 
 
+class _Scope(msgspec.Struct, frozen=True):
+    clusters: dict[str, str] = {}
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    scope: _Scope = _Scope()
+
+
 class IncompatibleError(RefusedError):
     """The schema breaks what the level promises."""
 
@@ -94,6 +102,19 @@ class RegistryClient:
         answer = await self._ask("GET", "/config", seconds=READ_SECONDS_MAX)
         if answer is not None:
             self._read(answer, dict[str, Any])
+
+    async def identity(self) -> str | None:
+        """Ask which registry it is: the same under all of its addresses; None where it doesn't say.
+
+        Source: Confluent's GET /v1/metadata/id, the group of registries that share one Kafka topic.
+        """
+        try:
+            answer = await self._ask("GET", "/v1/metadata/id", seconds=READ_SECONDS_MAX)
+            clusters = self._read(answer or b"{}", _Metadata).scope.clusters
+        except (RefusedError, UnavailableError):
+            return None
+        registry = clusters.get("schema-registry-cluster")
+        return f"{clusters.get('kafka-cluster', '')}/{registry}" if registry else None
 
     async def look_up(self, subject: str, text: SchemaText) -> RegisteredSchema | None:
         """Find the version of a subject that is this schema."""

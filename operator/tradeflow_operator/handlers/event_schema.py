@@ -100,7 +100,7 @@ class EventSchemaKind(Kind[EventSchemaSpec, EventSchemaSight]):
 
     def claim(self, resource: Resource[EventSchemaSpec]) -> str | None:
         """Own the subject: of two resources the newer would undo what the older asks for."""
-        return self._connections.claim(resource.spec.connection_ref, resource.namespace, resource.spec.subject)
+        return self._connections.claim_subject(resource.spec.connection_ref, resource.namespace, resource.spec.subject)
 
     def shares(self, resource: Resource[EventSchemaSpec]) -> str | None:
         """Stand beside those that say the same, as installations do of a file that all of them import."""

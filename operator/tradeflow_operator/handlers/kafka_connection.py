@@ -26,7 +26,7 @@ class KafkaConnectionKind(Kind[KafkaConnectionSpec, ConnectionSight]):
         if resource.spec.secret_ref and resource.force_requested:
             self._connections.forget_secret(resource.namespace, resource.spec.secret_ref.name)
         clients = await self._connections.clients(resource)
-        cluster_id, brokers, kafka_problem, registry_problem = None, 0, "", ""
+        cluster_id, brokers, kafka_problem, registry_problem, registry_id = None, 0, "", "", None
         try:
             cluster_id, brokers = await clients.kafka.cluster()
         except OperatorError as error:
@@ -34,10 +34,15 @@ class KafkaConnectionKind(Kind[KafkaConnectionSpec, ConnectionSight]):
         if clients.registry is not None:
             try:
                 await clients.registry.check()
+                registry_id = await clients.registry.identity()
             except OperatorError as error:
                 registry_problem = error.message
         return ConnectionSight(
-            cluster_id=cluster_id, brokers=brokers, kafka_problem=kafka_problem, registry_problem=registry_problem
+            cluster_id=cluster_id,
+            brokers=brokers,
+            kafka_problem=kafka_problem,
+            registry_problem=registry_problem,
+            registry_id=registry_id,
         )
 
     def plan(self, resource: Resource[KafkaConnectionSpec], observed: ConnectionSight, now: datetime) -> Plan:

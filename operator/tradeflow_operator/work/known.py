@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tradeflow_operator.conditions import RESOURCE_CONFLICT
+from tradeflow_operator.conditions import REGISTRY_UNIDENTIFIED, RESOURCE_CONFLICT
 from tradeflow_operator.resources import ObjectKey, wishes_of
 
 _HEAVY = ("managedFields", "selfLink")
@@ -12,6 +12,10 @@ _HEAVY = ("managedFields", "selfLink")
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """kubectl's copy of the whole resource."""
+
+
+_OWNS_NOTHING = frozenset({RESOURCE_CONFLICT, REGISTRY_UNIDENTIFIED})
+"""Reasons of what was looked at and wasn't given what it claims."""
 
 
 class KnownResources:
@@ -110,7 +114,7 @@ def _has_its_claim(body: Mapping[str, Any]) -> bool:
     """Tell whether a resource was served before, and not turned away."""
     status = body.get("status") or {}
     reasons = [condition.get("reason") for condition in status.get("conditions") or ()]
-    return status.get("observedGeneration") is not None and RESOURCE_CONFLICT not in reasons
+    return status.get("observedGeneration") is not None and _OWNS_NOTHING.isdisjoint(reasons)
 
 
 def _lightened(body: Mapping[str, Any]) -> Mapping[str, Any]:

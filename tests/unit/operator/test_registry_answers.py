@@ -35,3 +35,27 @@ async def test_an_answer_that_is_not_a_registrys_is_no_success_and_no_crash(call
         await client.close()
 
     assert refused.value.reason == "RegistryUnreachable"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "identity"),
+    [
+        (200, b'{"scope":{"path":[],"clusters":{"kafka-cluster":"k","schema-registry-cluster":"s"}},"id":""}', "k/s"),
+        (200, b'{"scope":{"path":[],"clusters":{"kafka-cluster":"k"}}}', None),
+        (200, b"<html>Sign in</html>", None),
+        (404, b'{"error_code":404,"message":"HTTP 404 Not Found"}', None),
+        (403, b"", None),
+        (500, b'{"error_code":50001}', None),
+    ],
+)
+async def test_a_registry_is_known_by_its_id_only_where_it_tells_one(
+    status: int, body: bytes, identity: str | None
+) -> None:
+    async with serving_upstream() as upstream:
+        upstream.answer = answering(status, body)
+        client = RegistryClient(upstream.url, {}, open_fence(), OperatorMetrics())
+
+        assert await client.identity() == identity
+        await client.close()
+
+    assert upstream.last.target == "/v1/metadata/id"
