@@ -61,7 +61,7 @@ class Resource(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     @property
     def paused(self) -> bool:
         """Whether a person asked the operator to leave it alone."""
-        return self.annotations.get(PAUSED_ANNOTATION, "").lower() == "true"
+        return is_paused(self.annotations)
 
     @property
     def force_requested(self) -> str | None:
@@ -73,6 +73,11 @@ class Resource(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     def has_finalizer(self) -> bool:
         """Whether Kubernetes waits for us before it removes the resource."""
         return FINALIZER in self.finalizers
+
+
+def is_paused(annotations: Mapping[str, str]) -> bool:
+    """Tell whether a person asked the operator to leave a resource alone."""
+    return annotations.get(PAUSED_ANNOTATION, "").lower() == "true"
 
 
 def key_of(kind: str, body: Mapping[str, Any]) -> ObjectKey:

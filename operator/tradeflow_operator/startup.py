@@ -15,6 +15,7 @@ from tradeflow_operator.clients.fence import Fence, open_fence
 from tradeflow_operator.clients.helm import Helm
 from tradeflow_operator.clients.kubernetes import KubernetesClient
 from tradeflow_operator.clients.owned_objects import OwnedObjects
+from tradeflow_operator.clients.released_objects import ReleasedObjects
 from tradeflow_operator.clients.service_addresses import ServiceAddresses
 from tradeflow_operator.handlers.database_migration import DatabaseMigrationKind
 from tradeflow_operator.handlers.event_access import EventAccessKind
@@ -79,7 +80,7 @@ def serve_kinds(world: World) -> Sequence[Kind[Any, Any]]:
         JWTKeySetKind(world.kubernetes, addresses, world.metrics),
         RateLimitPolicyKind(objects, addresses),
         DatabaseMigrationKind(world.kubernetes),
-        TradeFlowKind(world.kubernetes, addresses, _helm(world)),
+        TradeFlowKind(world.kubernetes, addresses, ReleasedObjects(world.kubernetes), _helm(world)),
     )
 
 

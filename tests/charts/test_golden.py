@@ -1,6 +1,7 @@
 """Each chart's rendering, as it was last looked at: `python -m tests.charts.test_golden` writes it anew."""
 
 import re
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ def text_of(chart: str) -> str:
     manifests = render(chart, NEEDED[chart])
     for manifest in manifests:
         if manifest["kind"] == "Secret":
-            values = manifest.get("stringData", {})
+            plain = {key: b64decode(value).decode() for key, value in manifest.pop("data", {}).items()}
+            values = {**plain, **manifest.get("stringData", {})}
             manifest["stringData"] = {key: _DRAWN.sub("drawn", value) for key, value in values.items()}
     ordered = sorted(manifests, key=lambda manifest: (manifest["kind"], manifest["metadata"]["name"]))
     return yaml.safe_dump_all(ordered, width=160, allow_unicode=True)

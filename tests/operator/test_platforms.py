@@ -83,6 +83,24 @@ def test_an_image_that_somebody_else_set_is_set_back(operator_namespace: Operato
     wait_until_it_runs(shop, "shop", version="1")
 
 
+def test_what_somebody_changes_or_deletes_of_a_platforms_own_objects_is_set_back(
+    operator_namespace: OperatorNamespace, start: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start()
+    values = {**VALUES, "clients": {"create": True}, "dashboards": {"enabled": True}}
+    shop.apply(PLATFORM, "shop", version="1", values=values)
+    wait_until_it_runs(shop, "shop", version="1")
+    asked_for = what_is_asked_for(namespace)
+
+    for words in DONE_BY_HAND:
+        namespace.kubectl(*words)
+    assert all(what_is_asked_for(namespace)[name] != asked for name, asked in asked_for.items())
+
+    wait_until(lambda: what_is_asked_for(namespace) == asked_for, "it isn't set back", seconds_max=ROLL_OUT_SECONDS_MAX)
+    wait_until_it_runs(shop, "shop", version="1")
+
+
 def test_a_change_rolls_out_whatever_somebody_changed_by_hand_before(
     operator_namespace: OperatorNamespace, start: Start
 ) -> None:
@@ -174,6 +192,44 @@ def test_a_platform_stays_where_its_resource_says_so(operator_namespace: Operato
     namespace.kubectl("delete", KIND, "shop", "--timeout=60s")
 
     assert image_of(namespace) == "tradeflow:1"
+
+
+DONE_BY_HAND = (
+    ("scale", "deployment/shop-ledger", "--replicas=0"),
+    ("set", "resources", "deployment/shop-ledger", "--requests=memory=1Mi"),
+    (
+        "patch",
+        "service",
+        "shop-ledger",
+        "--type=json",
+        "-p",
+        '[{"op":"replace","path":"/spec/ports/0/port","value":1}]',
+    ),
+    ("patch", "networkpolicy", "shop-ledger", "--type=merge", "-p", '{"spec":{"ingress":[{}]}}'),
+    ("patch", "configmap", "shop-dashboard-ledger", "--type=merge", "-p", '{"data":{"tradeflow-ledger.json":"{}"}}'),
+    ("patch", "secret", "shop-clients", "--type=merge", "-p", '{"data":{"clients":"e30="}}'),
+    ("delete", "poddisruptionbudget", "shop-ledger"),
+)
+"""What makes a platform fail sooner or later, by whoever has kubectl."""
+
+
+def what_is_asked_for(namespace: KubernetesNamespace) -> dict[str, Any]:
+    """Read what the objects above are asked to be."""
+    found = {
+        f"{plural}/{body['metadata']['name']}": body
+        for plural in ("deployments", "services", "networkpolicies", "configmaps", "secrets", "poddisruptionbudgets")
+        for body in namespace.all_of(plural)
+    }
+    deployment = found["deployments/shop-ledger"]["spec"]
+    return {
+        "replicas": deployment["replicas"],
+        "resources": deployment["template"]["spec"]["containers"][0]["resources"],
+        "ports": found["services/shop-ledger"]["spec"]["ports"],
+        "ingress": found["networkpolicies/shop-ledger"]["spec"]["ingress"],
+        "dashboard": found["configmaps/shop-dashboard-ledger"]["data"],
+        "clients": found["secrets/shop-clients"]["data"],
+        "budget": (found.get("poddisruptionbudgets/shop-ledger") or {}).get("spec"),
+    }
 
 
 def wait_until_it_runs(shop: OperatorNamespace, name: str, *, version: str, reason: str = "Deployed") -> None:

@@ -12,6 +12,7 @@ from tests.support.kind_bench import NAMESPACE, KindBench
 from tradeflow_operator.clients.fence import open_fence
 from tradeflow_operator.clients.helm import Helm
 from tradeflow_operator.clients.kubernetes import KubernetesClient
+from tradeflow_operator.clients.released_objects import ReleasedObjects
 from tradeflow_operator.clients.service_addresses import Address, Answer, ServiceAddresses
 from tradeflow_operator.handlers.tradeflow import TradeFlowKind
 from tradeflow_operator.work.visit import Outcome
@@ -22,6 +23,10 @@ LONG_AGO = "2020-01-01T00:00:00Z"
 
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 SECRETS = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+HELMS_PORT = 'k:{"port":8080,"protocol":"TCP"}'
+"""As the API server writes it where it says who owns what."""
+
+SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
 MIGRATIONS = f"/apis/tradeflow.dev/v1alpha1/namespaces/{NAMESPACE}/databasemigrations"
 
 
@@ -55,12 +60,13 @@ class HelmInMemory(Helm):
             if values.get("install", {}).get(name, True):
                 image = {**for_all, **{key: value for key, value in _image_of(values, name).items() if value}}
                 self._world.deploy(name, image.get("digest") or image["tag"])
+                self._world.apply_service(name)
 
     async def uninstall(self, namespace: str, release: str) -> None:
         assert (namespace, release) == (NAMESPACE, "shop")
         self._world.uninstalls += 1
         objects = self._world.bench.cluster.objects
-        for path in [path for path in objects if path.startswith((f"{SECRETS}/sh.helm.", DEPLOYMENTS))]:
+        for path in [path for path in objects if path.startswith((f"{SECRETS}/sh.helm.", DEPLOYMENTS, SERVICES))]:
             del objects[path]
         self._world.revision = 0
 
@@ -74,7 +80,9 @@ class PlatformWorld:
         self.uninstalls = 0
         self.revision = 0
         self.bench = KindBench(
-            lambda kubernetes: TradeFlowKind(kubernetes, Ledgers(kubernetes, self), HelmInMemory(kubernetes, self))
+            lambda kubernetes: TradeFlowKind(
+                kubernetes, Ledgers(kubernetes, self), ReleasedObjects(kubernetes), HelmInMemory(kubernetes, self)
+            )
         )
         self.bench.cluster.put("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
 
@@ -103,6 +111,27 @@ class PlatformWorld:
             self.bench.cluster.put(DEPLOYMENTS, {**body, "spec": {"replicas": 2, "template": template}, "status": {}})
         elif found["spec"]["template"] != template:
             self.bench.cluster.request("PATCH", f"{DEPLOYMENTS}/shop-{name}", {"spec": {"template": template}})
+
+    def apply_service(self, name: str) -> None:
+        """Write a Service as helm does, which owns all that it sets."""
+        self.bench.cluster.objects.pop(f"{SERVICES}/shop-{name}", None)
+        owned = {"manager": "helm", "operation": "Apply", "fieldsV1": {"f:spec": {"f:ports": {HELMS_PORT: {}}}}}
+        labels = {"app.kubernetes.io/instance": "shop"}
+        metadata = {"name": f"shop-{name}", "labels": labels, "managedFields": [owned]}
+        self.bench.cluster.put(SERVICES, {"metadata": metadata, "spec": {"ports": [{"port": 8080}]}})
+
+    def change_service_by_hand(self, name: str) -> None:
+        """Change what helm had set, which the API server notes."""
+        body = self.bench.cluster.objects[f"{SERVICES}/shop-{name}"]
+        body["spec"] = {"ports": [{"port": 1}]}
+        body["metadata"]["managedFields"] = [
+            {"manager": "helm", "operation": "Apply", "fieldsV1": {}},
+            {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {}},
+        ]
+
+    def port_of(self, name: str) -> int | None:
+        body = self.bench.cluster.objects.get(f"{SERVICES}/shop-{name}")
+        return body["spec"]["ports"][0]["port"] if body else None
 
     def roll_out(self, name: str, *, given_up: str = "", available: int = 2) -> None:
         found = self.deployment(name)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from tradeflow_operator.clients.helm import Helm
 from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path, resource_path
+from tradeflow_operator.clients.released_objects import ReleasedObjects
 from tradeflow_operator.clients.service_addresses import ServiceAddresses, samples_of
-from tradeflow_operator.conditions import condition_of, ready_of
 from tradeflow_operator.kinds import Kind
 from tradeflow_operator.reconcile.plan import Plan, Step
 from tradeflow_operator.reconcile.platform_health import (
@@ -18,6 +18,7 @@ from tradeflow_operator.reconcile.platform_health import (
     Health,
     OwnResource,
     component_of,
+    own_resource_of,
 )
 from tradeflow_operator.reconcile.platform_release import (
     ForgetPending,
@@ -50,10 +51,13 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
     spec_type = TradeFlowSpec
     rounds_max = 3  # a step of helm takes seconds; the queue gives others their turn
 
-    def __init__(self, kubernetes: KubernetesClient, addresses: ServiceAddresses, helm: Helm) -> None:
+    def __init__(
+        self, kubernetes: KubernetesClient, addresses: ServiceAddresses, objects: ReleasedObjects, helm: Helm
+    ) -> None:
         """Take what it reads and writes with."""
         self._kubernetes = kubernetes
         self._addresses = addresses
+        self._objects = objects
         self._helm = helm
 
     def claim(self, resource: Resource[TradeFlowSpec]) -> str | None:
@@ -63,11 +67,12 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
         return f"release {resource.namespace}/{release_name_of(resource)}"
 
     async def observe(self, resource: Resource[TradeFlowSpec]) -> PlatformSeen:
-        """Look at helm's record, the Deployments, the resources of our kinds, and what the ledger says of its money."""
+        """Look at helm's record, what it made, the resources of our kinds, and what the ledger says of its money."""
         namespace, release = resource.namespace, release_name_of(resource)
         wanted = steps_of(resource.spec)
-        newest, components, resources, (invariants, answers) = await asyncio.gather(
+        newest, owned_fields, components, resources, (invariants, answers) = await asyncio.gather(
             self._release(resource),
+            self._owned_fields(resource),
             self._components(namespace, release, wanted),
             self._resources(namespace, release),
             self._invariants(namespace, release),
@@ -80,7 +85,7 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
             wanted=wanted,
         )
         terminating = resource.deleting and await self._kubernetes.is_terminating(namespace)
-        return PlatformSeen(release=newest, health=health, namespace_terminating=terminating)
+        return PlatformSeen(release=newest, health=health, owned_fields=owned_fields, namespace_terminating=terminating)
 
     def plan(self, resource: Resource[TradeFlowSpec], observed: PlatformSeen, now: datetime) -> Plan:
         """Decide."""
@@ -89,6 +94,7 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
     async def apply(self, resource: Resource[TradeFlowSpec], step: Step) -> None:
         """Take one step."""
         if isinstance(step, UpgradeRelease):
+            await self._objects.make_way(resource.namespace, step.sets_back)
             await self._helm.upgrade(resource.namespace, step.release, step.values, step.labels)
         elif isinstance(step, ForgetPending):
             await self._helm.forget(resource.namespace, step.release, step.revision)
@@ -110,6 +116,12 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
             values=record.values,
         )
 
+    async def _owned_fields(self, resource: Resource[TradeFlowSpec]) -> Mapping[str, str] | None:
+        """Look at what helm owns of its objects; where nothing is set back, nobody has to know."""
+        if resource.deleting or not resource.spec.manages:
+            return None
+        return await self._objects.owned_fields(resource.namespace, release_name_of(resource))
+
     async def _components(self, namespace: str, release: str, wanted: Sequence[str]) -> tuple[Component, ...]:
         paths = [object_path("apis/apps/v1", "deployments", namespace, f"{release}-{name}") for name in wanted]
         found = await asyncio.gather(*(self._kubernetes.read(path) for path in paths))
@@ -122,7 +134,7 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
             *(self._kubernetes.read(resource_path(_PLURALS[kind], namespace), query) for kind in kinds)
         )
         return tuple(
-            _own_resource(kind, body) for kind, found in zip(kinds, lists, strict=True) for body in _items(found)
+            own_resource_of(kind, body) for kind, found in zip(kinds, lists, strict=True) for body in _items(found)
         )
 
     async def _invariants(self, namespace: str, release: str) -> tuple[Mapping[str, bool], bool]:
@@ -140,18 +152,3 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
 def _items(found: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
     items: Sequence[Mapping[str, Any]] = (found or {}).get("items") or ()
     return items
-
-
-def _own_resource(kind: str, body: Mapping[str, Any]) -> OwnResource:
-    status = body.get("status") or {}
-    ready, stalled = ready_of(status) or {}, condition_of(status, "Stalled") or {}
-    current = ready.get("observedGeneration", 0) >= body["metadata"].get("generation", 1)
-    truths = {"True": True, "False": False}
-    return OwnResource(
-        kind=kind,
-        name=body["metadata"]["name"],
-        ready=truths.get(str(ready.get("status"))) if current else None,
-        reason=str(ready.get("reason") or ""),
-        message=str(ready.get("message") or "The operator hasn't seen it yet."),
-        stalled=current and stalled.get("status") == "True",
-    )

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from tradeflow_operator.conditions import Condition, Truth, condition_of, truth
+from tradeflow_operator.conditions import Condition, Truth, condition_of, ready_of, truth
+from tradeflow_operator.resources import PAUSED_ANNOTATION, is_paused
 
 COMPONENTS = ("ledger", "orders", "gateway")
 """In the order of a roll-out: nobody calls what isn't there yet."""
@@ -21,6 +22,11 @@ SUMMED_UP: Mapping[str, tuple[str, ...]] = {
 FAR_TOO_LATE = "ProgressDeadlineExceeded"
 """The reason of a Deployment that its controller gave up."""
 
+_HOW_IT_COMES = "A roll-out brings it; where there is none, install it or leave it out by spec.values.install."
+
+NAMED_MAX = 4
+"""How many resources a message names; of others it tells the number."""
+
 
 class Component(msgspec.Struct, frozen=True, kw_only=True):
     """One Deployment."""
@@ -30,6 +36,8 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     """As its Pods have it now."""
     rolled_out: bool
     """Whether all of its Pods are of the newest template, and available."""
+    has_pods: bool = True
+    """Whether any is asked for; False where it was scaled to 0."""
     given_up: str = ""
     """What its controller says after it has waited too long."""
     release: str | None = None
@@ -52,6 +60,11 @@ class OwnResource(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     stalled: bool = False
     """Whether nothing will change before a person acts."""
+    paused: bool = False
+    deleting: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,9 +93,35 @@ def component_of(name: str, deployment: Mapping[str, Any]) -> Component:
     return Component(
         name=name,
         image=spec["template"]["spec"]["containers"][0]["image"],
+        has_pods=wanted > 0,
         rolled_out=current and all(count == wanted for count in counts),
         given_up=str(progress.get("message", "")) if progress.get("reason") == FAR_TOO_LATE and current else "",
         release=(metadata.get("annotations") or {}).get("meta.helm.sh/release-name"),
+    )
+
+
+def own_resource_of(kind: str, body: Mapping[str, Any]) -> OwnResource:
+    """Read a resource of ours; what was said of a spec that it has no more is not said again."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    ready, stalled = ready_of(status) or {}, condition_of(status, "Stalled") or {}
+    current = ready.get("observedGeneration", 0) >= metadata.get("generation", 1)
+    truths = {"True": True, "False": False}
+    paused = is_paused(metadata.get("annotations") or {})
+    if current:
+        message = str(ready.get("message") or "")
+    elif paused:
+        message = f"It was changed while it is paused; remove the annotation {PAUSED_ANNOTATION}, and it is looked at."
+    else:
+        message = "The operator hasn't looked at its newest spec yet."
+    return OwnResource(
+        kind=kind,
+        name=metadata["name"],
+        ready=truths.get(str(ready.get("status"))) if current else None,
+        reason=str(ready.get("reason") or ""),
+        message=message,
+        stalled=current and stalled.get("status") == "True",
+        paused=paused,
+        deleting=bool(metadata.get("deletionTimestamp")),
     )
 
 
@@ -102,29 +141,49 @@ def components_told(health: Health) -> str:
 
 def _components_ready(health: Health) -> Condition:
     missing = [name for name in health.wanted if health.component(name) is None]
-    behind = [component.name for component in health.components if not component.rolled_out]
+    behind = [component for component in health.components if not component.rolled_out]
     if missing:
-        message = f"Not there: {', '.join(missing)}."
-    elif behind:
-        message = f"Not rolled out: {', '.join(behind)}."
-    else:
-        return Condition(type="ComponentsReady", status="True", reason="RolledOut", message="All are rolled out.")
-    return Condition(
-        type="ComponentsReady", status="False", reason="Missing" if missing else "RollingOut", message=message
-    )
+        message = f"Not there: {', '.join(missing)}. {_HOW_IT_COMES}"
+        return Condition(type="ComponentsReady", status="False", reason="Missing", message=message)
+    if behind:
+        given_up = "".join(f" {component.name}: {component.given_up}" for component in behind if component.given_up)
+        names = ", ".join(component.name for component in behind)
+        message = f"Not rolled out: {names}; events of the Pods say why.{given_up}"
+        return Condition(type="ComponentsReady", status="False", reason="RollingOut", message=message)
+    empty = ", ".join(component.name for component in health.components if not component.has_pods)
+    message = f"All are rolled out. Without any Pod, since scaled to 0: {empty}." if empty else "All are rolled out."
+    return Condition(type="ComponentsReady", status="True", reason="RolledOut", message=message)
 
 
 def _resources_ready(of_type: str, kinds: tuple[str, ...], resources: Sequence[OwnResource]) -> Condition:
+    """Count those that are to stay; of what isn't ready, what a person has to put right is said first."""
     mine = [resource for resource in resources if resource.kind in kinds]
-    if not mine:
-        return Condition(type=of_type, status="Unknown", reason="None", message=f"There is no {' or '.join(kinds)}.")
-    bad = [resource for resource in mine if resource.ready is False]
-    unknown = [resource for resource in mine if resource.ready is None]
-    first = next(iter(bad or unknown), None)
-    if first is None:
-        return Condition(type=of_type, status="True", reason="Ready", message=f"{len(mine)} of {len(mine)} are ready.")
-    message = f"{first.kind} {first.name}: {first.message}"
-    return Condition(type=of_type, status=truth(False if bad else None), reason="NotReady", message=message)
+    going = [resource for resource in mine if resource.deleting and resource.ready is not False]
+    counted = [resource for resource in mine if resource not in going]
+    notes = f" Being deleted: {_named(going)}." if going else ""
+    if not counted:
+        message = f"There is no {' or '.join(kinds)}.{notes}"
+        return Condition(type=of_type, status="Unknown", reason="None", message=message)
+    left_alone = [resource for resource in counted if resource.paused and resource.ready]
+    if left_alone:
+        notes = f" Left alone while annotated with {PAUSED_ANNOTATION}: {_named(left_alone)}.{notes}"
+    unready = sorted(
+        (each for each in counted if not each.ready), key=lambda each: (not each.stalled, each.ready is None)
+    )
+    count = f"{len(counted) - len(unready)} of {len(counted)} are ready."
+    if not unready:
+        return Condition(type=of_type, status="True", reason="Ready", message=f"{count}{notes}")
+    first, *others = unready
+    either = f" Not ready either: {_named(others)}." if others else ""
+    message = f"{count} {first}: {first.message}{either}{notes}"
+    is_bad = any(resource.ready is False for resource in unready)
+    return Condition(type=of_type, status=truth(False if is_bad else None), reason="NotReady", message=message)
+
+
+def _named(resources: Sequence[OwnResource]) -> str:
+    names = ", ".join(map(str, resources[:NAMED_MAX]))
+    more = len(resources) - NAMED_MAX
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def _invariant_holds(health: Health) -> Condition:

@@ -77,10 +77,13 @@ class UpgradeRelease(Step, frozen=True, kw_only=True):
     step: str
     values: Mapping[str, Any]
     labels: Mapping[str, str]
+    sets_back: tuple[str, ...] = ()
+    """Objects that somebody changed by hand."""
 
     def sentence(self) -> str:
         """Say it."""
-        return f"Upgrade the release {self.release}: {self.step}"
+        why = f", to set back {', '.join(self.sets_back)}" if self.sets_back else ""
+        return f"Upgrade the release {self.release}: {self.step}{why}"
 
 
 class ForgetPending(Step, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ process that dies goes on where helm is, and a step that fails leaves the old ve
 serve until new ones are ready. Once all is rolled out, Pods that come and go are health, and no step that fails.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 
 from tradeflow_operator.reconcile.durations import seconds_of
 from tradeflow_operator.reconcile.plan import Plan, Verdict, refused, waiting
+from tradeflow_operator.reconcile.platform_drift import may_be_set_back, noted_fields, objects_changed_by_hand
 from tradeflow_operator.reconcile.platform_health import Health, components_told, health_conditions
 from tradeflow_operator.reconcile.platform_release import (
     DIGEST_LABEL,
@@ -45,6 +47,8 @@ class PlatformSeen(msgspec.Struct, frozen=True, kw_only=True):
 
     release: Release | None
     health: Health
+    owned_fields: Mapping[str, str] | None = None
+    """By object of the release, a digest of what helm owns of it; None where nobody looked."""
     namespace_terminating: bool = False
     """Only looked at before a deletion."""
 
@@ -100,7 +104,7 @@ def _plan_release(resource: Resource[TradeFlowSpec], seen: PlatformSeen, now: da
     if release is None or release.labels.get(DIGEST_LABEL) != digest_of(resource) or release.status == "failed":
         return _upgrade(resource, seen, steps_of(resource.spec)[0])
     if _is_rolled_out(resource):
-        return _stay(resource, seen)
+        return _stay(resource, seen, release, now)
     return _go_on(resource, seen, release, now)
 
 
@@ -109,14 +113,35 @@ def _is_rolled_out(resource: Resource[TradeFlowSpec]) -> bool:
     return bool(resource.status.get("rolledOut") == digest_of(resource))
 
 
-def _stay(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> Plan:
-    """Sum up what was rolled out; what somebody deleted is made again, and an image that somebody set is set back."""
+def _stay(resource: Resource[TradeFlowSpec], seen: PlatformSeen, release: Release, now: datetime) -> Plan:
+    """Sum up what was rolled out; what somebody deleted is made again, and what somebody changed is set back."""
     steps = steps_of(resource.spec)
     there = {component.name: component.tag for component in seen.health.components}
     if any(there.get(name) != wanted_tag(resource.spec, name) for name in steps):
         return _upgrade(resource, seen, steps[-1])
+    changed = _changed_by_hand(resource, seen)
+    if changed and may_be_set_back(release, now):
+        return _upgrade(resource, seen, steps[-1])
     message = f"Version {resource.spec.version} runs."
-    return Plan(verdict=_summary(resource, seen, reason="Deployed", message=message, rolledOut=digest_of(resource)))
+    verdict = _summary(resource, seen, reason="Deployed", message=message, rolledOut=digest_of(resource))
+    return Plan(verdict=_with_changes(verdict, changed) if changed else verdict)
+
+
+def _changed_by_hand(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> tuple[str, ...]:
+    if seen.release is None or seen.owned_fields is None:
+        return ()
+    return objects_changed_by_hand(resource, seen.release, seen.owned_fields)
+
+
+def _with_changes(verdict: Verdict, changed: Sequence[str]) -> Verdict:
+    """Say what is set back soon."""
+    drift = (
+        f"Changed or deleted by hand, and set back within a minute: {', '.join(changed)}. "
+        "Whoever wants it so puts it into spec.values, or sets spec.suspend meanwhile."
+    )
+    return msgspec.structs.replace(
+        verdict, synced=False, drifted=True, drift=drift, check_again_seconds=2 * LOOK_AGAIN_SECONDS
+    )
 
 
 def _go_on(resource: Resource[TradeFlowSpec], seen: PlatformSeen, release: Release, now: datetime) -> Plan:
@@ -126,7 +151,7 @@ def _go_on(resource: Resource[TradeFlowSpec], seen: PlatformSeen, release: Relea
     hindrance = _hindrance(resource, seen.health, step)
     if hindrance is None:
         following = steps[steps.index(step) + 1 :] if step in steps else steps
-        return _upgrade(resource, seen, following[0]) if following else _stay(resource, seen)
+        return _upgrade(resource, seen, following[0]) if following else _stay(resource, seen, release, now)
     began_at = instant_of(release.since) or now
     is_late = now - began_at > timedelta(seconds=seconds_of(resource.spec.step_timeout))
     if hindrance.is_final or (is_late and not hindrance.is_patient):
@@ -160,6 +185,7 @@ def _upgrade(resource: Resource[TradeFlowSpec], seen: PlatformSeen, step: str) -
         step=step,
         values=values_of(resource.spec, seen.health, step, before=before),
         labels=labels_of(resource, step),
+        sets_back=_changed_by_hand(resource, seen),
     )
     return Plan(steps=(upgrade,), verdict=_under_way(resource, seen, f"The step {step} begins.", step=step))
 
@@ -230,6 +256,7 @@ def _told(resource: Resource[TradeFlowSpec], seen: PlatformSeen, verdict: Verdic
         and {"name": release_name_of(resource), "revision": release.revision, "status": release.status},
         "failedStep": resource.status.get("failedStep") if _failed_before(resource, seen.health) else None,
         "rolledOut": resource.status.get("rolledOut") if _is_rolled_out(resource) else None,
+        "ownedFields": noted_fields(resource, release, seen.owned_fields),
         **more,
     }
     return msgspec.structs.replace(verdict, conditions=health_conditions(seen.health), status=status)
