@@ -68,6 +68,18 @@ class OperatorMetrics:
             ("kind",),
             registry=registry,
         )
+        self.conflicts = Gauge(
+            "tradeflow_operator_conflicts",
+            "Resources that name what another resource has",
+            ("kind",),
+            registry=registry,
+        )
+        self.corrections = Counter(
+            "tradeflow_operator_corrections",
+            "Visits that changed what was in sync before, without a new wish: drift that is mended, keys that are due",
+            ("kind",),
+            registry=registry,
+        )
         self.key_age_seconds = Gauge(
             "tradeflow_operator_key_age_seconds",
             "Age of the active signing key",

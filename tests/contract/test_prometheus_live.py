@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from services.embedded.redis_server import serving_redis
-from tests.house.dashboards import FOLDER
+from tests.house.dashboards import CHARTS
 from tests.parts.server import Server
 from tests.support.ledger_tampering import tamper
 from tests.support.public_shop import PublicShop, public_shop, until, until_state
@@ -21,7 +21,10 @@ from tests.support.service_processes import SERVICES, ServiceProcesses, service_
 
 pytestmark = pytest.mark.part("prometheus")
 
-ALERTS = Path(__file__).parents[2] / "charts" / "tradeflow" / "alerts"
+ALERTS = CHARTS / "tradeflow" / "alerts"
+
+DASHBOARDS = CHARTS / "tradeflow" / "dashboards"
+"""Those of the processes that run here; the operator's needs a cluster."""
 
 SECONDS_MAX = 60.0
 """Prometheus looks every other second; the machine may be busy."""
@@ -150,6 +153,6 @@ async def _buy(shop: PublicShop) -> None:
 
 
 def _dashboard_queries() -> list[str]:
-    panels = [panel for file in sorted(FOLDER.glob("*.json")) for panel in json.loads(file.read_text())["panels"]]
+    panels = [panel for file in sorted(DASHBOARDS.glob("*.json")) for panel in json.loads(file.read_text())["panels"]]
     queries = {target["expr"] for panel in panels for target in panel.get("targets", [])}
     return sorted(query.replace("$__rate_interval", RATE_INTERVAL) for query in queries)

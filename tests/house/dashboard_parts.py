@@ -53,6 +53,8 @@ class Dashboard:
     name: str
     title: str
     rows: tuple[Row, ...]
+    chart: str = "tradeflow"
+    """Which chart brings it."""
 
     def to_json(self) -> dict[str, Any]:
         """Write it as Grafana reads it."""

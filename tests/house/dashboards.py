@@ -1,6 +1,6 @@
-"""Grafana's dashboards: `python -m tests.house.dashboards` writes charts/tradeflow/dashboards/*.json anew.
+"""Grafana's dashboards: `python -m tests.house.dashboards` writes dashboards/*.json of both charts anew.
 
-Scrape jobs are told apart by the end of their names: `…gateway`, `…orders`, `…ledger`.
+Scrape jobs are told apart by the end of their names: `…gateway`, `…orders`, `…ledger`, `…tradeflow-operator`.
 """
 
 import json
@@ -18,9 +18,10 @@ from tests.house.dashboard_rows import (
     http_row,
     saturation_row,
 )
+from tests.house.operator_dashboard import OPERATOR
 
-FOLDER = Path(__file__).parents[2] / "charts" / "tradeflow" / "dashboards"
-"""Where they are committed."""
+CHARTS = Path(__file__).parents[2] / "charts"
+"""Where they are committed, each in its chart's folder `dashboards`."""
 
 
 PLATFORM = Dashboard(
@@ -290,8 +291,13 @@ GATEWAY = Dashboard(
     ),
 )
 
-DASHBOARDS = (PLATFORM, LEDGER, ORDERS, GATEWAY)
+DASHBOARDS = (PLATFORM, LEDGER, ORDERS, GATEWAY, OPERATOR)
 """All of them."""
+
+
+def file_of(dashboard: Dashboard) -> Path:
+    """Say where a dashboard is committed."""
+    return CHARTS / dashboard.chart / "dashboards" / f"{dashboard.name}.json"
 
 
 def text_of(dashboard: Dashboard) -> str:
@@ -301,9 +307,9 @@ def text_of(dashboard: Dashboard) -> str:
 
 def main() -> None:
     """Write all files."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for dashboard in DASHBOARDS:
-        (FOLDER / f"{dashboard.name}.json").write_text(text_of(dashboard))
+        file_of(dashboard).parent.mkdir(exist_ok=True)
+        file_of(dashboard).write_text(text_of(dashboard))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.house.dashboards import DASHBOARDS, FOLDER, text_of
+from tests.house.dashboard_parts import Dashboard
+from tests.house.dashboards import CHARTS, DASHBOARDS, file_of, text_of
 from tests.house.metric_list import DOCUMENT, document_of, listed_metrics, registered_metrics
+from tests.house.operator_dashboard import OPERATOR
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "docs" / "runbooks"
@@ -40,10 +42,17 @@ def _test_of(rule_file: Path) -> Path:
     return rule_file.parent / "tests" / rule_file.name
 
 
+def dashboard_files() -> list[Path]:
+    return sorted(CHARTS.glob("*/dashboards/*.json"))
+
+
 def dashboard_queries() -> list[str]:
-    files = sorted(FOLDER.glob("*.json"))
-    panels = [panel for file in files for panel in json.loads(file.read_text())["panels"]]
+    panels = [panel for file in dashboard_files() for panel in json.loads(file.read_text())["panels"]]
     return [target["expr"] for panel in panels for target in panel.get("targets", [])]
+
+
+def queries_of(dashboard: Dashboard) -> list[str]:
+    return [query.expr for row in dashboard.rows for panel in row.panels for query in panel.queries]
 
 
 def metric_names(expr: str) -> set[str]:
@@ -71,11 +80,18 @@ def test_metrics_are_named_as_prometheus_asks() -> None:
 
 
 def test_dashboards_are_what_the_generator_writes() -> None:
-    written = {file.name: file.read_text() for file in FOLDER.glob("*.json")}
+    written = {file: file.read_text() for file in dashboard_files()}
 
-    assert written == {f"{dashboard.name}.json": text_of(dashboard) for dashboard in DASHBOARDS}, (
-        "run `make dashboards`"
-    )
+    assert written == {file_of(dashboard): text_of(dashboard) for dashboard in DASHBOARDS}, "run `make dashboards`"
+
+
+def test_the_operators_dashboard_shows_all_that_the_operator_measures() -> None:
+    shown = {name for query in queries_of(OPERATOR) for name in metric_names(query)}
+    measured = [metric for metric in listed_metrics() if metric.name.startswith("tradeflow_operator_")]
+
+    assert [metric.name for metric in measured if shown.isdisjoint(metric.series)] == [
+        "tradeflow_operator_build_info",
+    ]
 
 
 def test_every_metric_of_a_dashboard_or_an_alert_is_listed() -> None:
@@ -124,6 +140,22 @@ def test_every_alert_is_tested_to_fire_and_to_be_quiet() -> None:
     assert test_files == {_test_of(file) for file in RULE_FILES}
     assert cases[True] == names
     assert cases[False] == names
+
+
+@pytest.mark.part("prometheus")
+def test_prometheus_can_read_every_query_of_a_dashboard(promtool: Path, tmp_path: Path) -> None:
+    queries = [query.replace("$__rate_interval", "5m") for query in dashboard_queries()]
+    rules = [{"record": f"query_{number}", "expr": query} for number, query in enumerate(queries)]
+    (tmp_path / "queries.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
+
+    checked = subprocess.run(
+        [promtool, "check", "rules", "--lint=none", tmp_path / "queries.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.mark.part("prometheus")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -37,15 +37,20 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a visit ended."""
 
     word: str
-    """For the metrics: in_sync, waiting, refused, unavailable, failed, gone."""
+    """For the metrics: in_sync, waiting, refused, conflict, paused, unavailable, failed, gone."""
     failed: bool = False
     """Whether to come back after a back-off."""
     again_seconds: float | None = None
     """When to come back, if that is known."""
     drifted: bool | None = False
+    corrected: bool = False
+    """Whether what was in sync before had to be changed, though nobody asked for anything new."""
 
 
 GONE = Outcome(word="gone")
+
+CONFLICT = "conflict"
+"""The word of who gives way to another resource."""
 
 
 class Visitor:
@@ -83,8 +88,9 @@ class Visitor:
     async def _work(
         self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], failures_before: int
     ) -> Outcome:
+        at_rest = _was_ready(resource) and not resource.force_requested
         try:
-            resource, body, plan = await self._carry_out(kind, resource, body)
+            done = await self._carry_out(kind, resource, body)
         except _GoneError:
             return GONE
         except NotLeaderError:
@@ -94,32 +100,31 @@ class Visitor:
             failed = not verdict.stalled
             if resource.deleting:
                 return await self._fail_to_delete(kind, resource, body, verdict, failures_before)
-            if failed and failures_before < FAILURES_UNTOLD and _was_ready(resource) and not resource.force_requested:
+            if failed and failures_before < FAILURES_UNTOLD and at_rest:
                 again_seconds = verdict.check_again_seconds
                 soon = None if again_seconds is None else min(again_seconds, UNTOLD_SECONDS_MAX)
                 return Outcome(word="unavailable", failed=True, again_seconds=soon)
-            plan = Plan(verdict=verdict, keep_finalizer=resource.has_finalizer)
+            done = _Done(resource, body, Plan(verdict=verdict, keep_finalizer=resource.has_finalizer))
         else:
             failed = False
-        await self._tell(kind, resource, body, plan, failed=failed)
-        verdict = plan.verdict
+        await self._tell(kind, done.resource, done.body, done.plan, failed=failed)
+        verdict = done.plan.verdict
         return Outcome(
             word="unavailable" if failed else _word_of(verdict),
             failed=failed,
             again_seconds=verdict.check_again_seconds,
             drifted=verdict.drifted,
+            corrected=done.changed and at_rest and not resource.deleting,
         )
 
-    async def _carry_out(
-        self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any]
-    ) -> tuple[Resource[Any], Mapping[str, Any], Plan]:
-        confirmed = False
+    async def _carry_out(self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any]) -> "_Done":
+        confirmed = changed = False
         plan = Plan(verdict=unknown("Progressing", "It is under way."))
         for _ in range(kind.rounds_max):
             observed = await kind.observe(resource)
             plan = kind.plan(resource, observed, datetime.now(UTC))
             if not plan.steps and not (plan.keep_finalizer and not resource.has_finalizer):
-                return resource, body, plan
+                return _Done(resource, body, plan, changed)
             if not confirmed:
                 resource, body, same = await self._confirmed(kind, resource)
                 confirmed = True
@@ -137,12 +142,13 @@ class Visitor:
                     resource, body = await self._note(kind, resource, step)
                 else:
                     await kind.apply(resource, step)
+                    changed = True
         if plan.verdict.synced:
             # It holds only once no step is left; what servers show late is seen at the next visit.
             steps = ", and to ".join(step.sentence() for step in plan.steps)
             message = f"Each time it was done it was to be done again: to {steps}."
             raise UnavailableError(message, reason="StepsWithoutEffect")
-        return resource, body, msgspec.structs.replace(plan, steps=())
+        return _Done(resource, body, msgspec.structs.replace(plan, steps=()), changed)
 
     async def _confirmed(
         self, kind: Kind[Any, Any], resource: Resource[Any]
@@ -241,7 +247,7 @@ class Visitor:
         # Without its finalizer: what it doesn't own it must not delete.
         plan = Plan(verdict=refused(RESOURCE_CONFLICT, message, drifted=None))
         await self._tell(kind, resource, body, plan)
-        return Outcome(word="refused", drifted=None)
+        return Outcome(word=CONFLICT, drifted=None)
 
     async def _refuse_unreadable(self, kind: Kind[Any, Any], body: Mapping[str, Any], error: RefusedError) -> Outcome:
         """Say what is wrong with a spec; a resource that is being deleted is let go, since nobody knows its wishes."""
@@ -251,6 +257,16 @@ class Visitor:
         verdict = refused(error.reason, error.message, status=_own(resource), drifted=None)
         await self._tell(kind, resource, body, Plan(verdict=verdict, keep_finalizer=keep))
         return Outcome(word="refused", drifted=None)
+
+
+class _Done(NamedTuple):
+    """What a visit came to: the resource as it was read last, and the plan that holds for it."""
+
+    resource: Resource[Any]
+    body: Mapping[str, Any]
+    plan: Plan
+    changed: bool = False
+    """Whether anything outside was."""
 
 
 class _GoneError(Exception):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from tradeflow_operator.work.backoff import backoff_seconds, jittered_seconds
 from tradeflow_operator.work.known import KnownResources
 from tradeflow_operator.work.lease import Leadership
 from tradeflow_operator.work.queue import Priority, WorkQueue
-from tradeflow_operator.work.visit import GONE, Outcome, Visitor
+from tradeflow_operator.work.visit import CONFLICT, GONE, Outcome, Visitor
 
 _log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ VISIT_SECONDS_MAX = 120.0
 """How long a visit may take before it is cut off: a hanging call must not take a worker for good."""
 
 MEASURED_EVERY_SECONDS = 5.0
-"""How often it is measured how long differences have stood: more often than anybody asks."""
+"""How often conflicts are counted, and how long differences have stood: more often than anybody asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,7 @@ class Workers:
         self._failures: dict[ObjectKey, int] = {}
         self._started: dict[ObjectKey, float] = {}
         self._drifted_since: dict[ObjectKey, float] = {}
+        self._in_conflict: set[ObjectKey] = set()
         metrics.started_at.set_function(lambda: min(self._started.values(), default=0.0))
         for priority in Priority:
             metrics.queue_depth.labels(priority.name.lower()).set_function(
@@ -75,7 +76,7 @@ class Workers:
         async with asyncio.TaskGroup() as group:
             for number in range(self._limits.workers):
                 group.create_task(self._work(), name=f"worker-{number}")
-            group.create_task(self._measure_drift(), name="drift")
+            group.create_task(self._measure_what_stands(), name="standing")
 
     async def _work(self) -> None:
         while True:
@@ -114,7 +115,7 @@ class Workers:
             self._schedule(key, outcome)
 
     def _schedule(self, key: ObjectKey, outcome: Outcome) -> None:
-        self._note_drift(key, outcome)
+        self._note_what_stands(key, outcome)
         if outcome is GONE:
             self._failures.pop(key, None)
             return
@@ -132,15 +133,25 @@ class Workers:
         else:
             self._queue.add_later(key, resync_seconds)
 
-    def _note_drift(self, key: ObjectKey, outcome: Outcome) -> None:
+    def _note_what_stands(self, key: ObjectKey, outcome: Outcome) -> None:
+        """Note what doesn't end by itself: differences and conflicts."""
+        if outcome.corrected:
+            self._metrics.corrections.labels(key.kind).inc()
+        if outcome.word == CONFLICT:
+            self._in_conflict.add(key)
+        else:
+            self._in_conflict.discard(key)
         if outcome.drifted:
             self._drifted_since.setdefault(key, time.monotonic())
         elif outcome.drifted is False:
             self._drifted_since.pop(key, None)
 
-    async def _measure_drift(self) -> None:
+    async def _measure_what_stands(self) -> None:
         while True:
             self._forget_the_gone()
+            conflicts = Counter(key.kind for key in self._in_conflict if self._leadership.leads)
+            for each in self._kinds:
+                self._metrics.conflicts.labels(each.name).set(conflicts[each.name])
             for kind, seconds in self._oldest_drifts().items():
                 self._metrics.drift_seconds.labels(kind).set(seconds)
             await asyncio.sleep(MEASURED_EVERY_SECONDS)
@@ -151,6 +162,7 @@ class Workers:
         for memory in memories:
             for key in [key for key in memory if self._known.get(key) is None]:
                 del memory[key]
+        self._in_conflict = {key for key in self._in_conflict if self._known.get(key) is not None}
 
     def _oldest_drifts(self) -> Mapping[str, float]:
         """Tell how long the oldest difference of each kind has stood; who doesn't lead sees none."""

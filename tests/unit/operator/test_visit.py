@@ -348,3 +348,16 @@ async def test_when_the_older_goes_the_newer_takes_over() -> None:
     await bench.visit("eight")
 
     assert bench.kind.outside == {"eight": 8}
+
+
+async def test_what_was_set_back_without_a_new_wish_is_told_as_a_correction() -> None:
+    bench = Bench()
+    bench.create(number=7)
+    made = await bench.visit()
+    at_rest = await bench.visit()
+    bench.kind.outside["seven"] = 8
+    set_back = await bench.visit()
+    bench.change(spec={"number": 9})
+    changed = await bench.visit()
+
+    assert [outcome.corrected for outcome in (made, at_rest, set_back, changed)] == [False, False, True, False]

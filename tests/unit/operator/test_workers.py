@@ -64,6 +64,9 @@ class Bench:
     def drift_seconds(self) -> float:
         return self.metrics.registry.get_sample_value("tradeflow_operator_drift_seconds", {"kind": "Number"}) or 0.0
 
+    def conflicts(self) -> float | None:
+        return self.metrics.registry.get_sample_value("tradeflow_operator_conflicts", {"kind": "Number"})
+
 
 def _leading(kubernetes: FakeKubernetes, fence: Fence) -> Leadership:
     return Leadership(
@@ -95,3 +98,17 @@ async def test_who_leads_no_more_tells_of_no_drift() -> None:
         bench.fence.close()
 
         await eventually(lambda: bench.drift_seconds() == 0.0)
+
+
+async def test_conflicts_are_counted_until_they_end() -> None:
+    bench = Bench()
+    for name in ("seven", "eight"):
+        spec = {"number": 7, "owned": "the seven"}
+        body = bench.cluster.put(resource_path("numbers", "shop"), {"metadata": {"name": name}, "spec": spec})
+        bench.intake.note("Number", None, body)
+    async with bench.working():
+        await eventually(lambda: bench.conflicts() == 1.0)
+
+        bench.intake.note("Number", GONE, bench.cluster.objects.pop(PATH))
+
+        await eventually(lambda: bench.conflicts() == 0.0)
