@@ -8,11 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from tests.parts.home import HOST, free_port
 from tests.support.operator_process import Operator
 from tests.support.operator_shop import OperatorShop
 from tests.support.waiting import wait_until
 
-SCHEMA = "EventSchema"
+CONNECTION, SCHEMA = "KafkaConnection", "EventSchema"
 
 FIRST = 'syntax = "proto3";\npackage shop;\nmessage Order { string id = 1; int64 amount = 2; }\n'
 SECOND = 'syntax = "proto3";\npackage shop;\nmessage Order { string id = 1; int64 amount = 2; string note = 3; }\n'
@@ -110,6 +111,26 @@ def test_of_two_resources_for_one_subject_the_older_has_it(shop: OperatorShop, s
     shop.namespace.kubectl("delete", "eventschema", "orders", "--timeout=60s")
     shop.wait_for(SCHEMA, "second", "True", "InSync")
     assert len(shop.versions()) == 2
+
+
+def test_two_connections_to_one_registry_do_not_make_two_owners_of_a_subject(
+    shop: OperatorShop, start_operator: Start
+) -> None:
+    start_operator()
+    # Beside another cluster, which happens to be away.
+    elsewhere = {"bootstrapServers": [f"{HOST}:{free_port()}"], "registryURL": f"{shop.registry_url}/"}
+    shop.apply(CONNECTION, "elsewhere", **elsewhere)
+    shop.wait_for(CONNECTION, "elsewhere", "False", "KafkaUnreachable")
+    shop.wait_for(CONNECTION, "kafka", "True", "Reachable")
+    seen = [shop.status(CONNECTION, name)["registry"] for name in ("kafka", "elsewhere")]
+    shop.schema(FIRST, compatibility="BACKWARD")
+    shop.wait_for(SCHEMA, "orders", "True", "InSync")
+
+    shop.schema(SECOND, "second", subject=shop.topic_name(), connectionRef={"name": "elsewhere"})
+
+    shop.wait_for(SCHEMA, "second", "False", "ResourceConflict")
+    assert seen[0] == seen[1]
+    assert shop.versions() == [1]
 
 
 def test_two_resources_that_say_the_same_of_a_subject_share_it(shop: OperatorShop, start_operator: Start) -> None:

@@ -102,13 +102,13 @@ class OperatorShop(OperatorNamespace):
         """Take what is there."""
         super().__init__(namespace)
         self.servers = list(servers)
-        self._registry_url = registry_url
+        self.registry_url = registry_url
         self.admin = AdminClient({"bootstrap.servers": ",".join(servers), "log_level": 0})
         self._prefix = namespace.name
 
     def connect(self, **spec: Any) -> None:
         """Apply the connection."""
-        spec = {"bootstrapServers": self.servers, "registryURL": self._registry_url, **spec}
+        spec = {"bootstrapServers": self.servers, "registryURL": self.registry_url, **spec}
         self.apply("KafkaConnection", "kafka", **spec)
 
     def topic_name(self, name: str = "orders") -> str:
@@ -175,27 +175,27 @@ class OperatorShop(OperatorNamespace):
     def versions(self, name: str = "orders") -> list[int]:
         """List the versions of a subject."""
         answer = httpx.get(
-            f"{self._registry_url}/subjects/{self.topic_name(name)}/versions", timeout=30, trust_env=False
+            f"{self.registry_url}/subjects/{self.topic_name(name)}/versions", timeout=30, trust_env=False
         )
         return list(answer.json()) if answer.is_success else []
 
     def level(self, name: str = "orders") -> str | None:
         """Read a subject's own level."""
-        answer = httpx.get(f"{self._registry_url}/config/{self.topic_name(name)}", timeout=30, trust_env=False)
+        answer = httpx.get(f"{self.registry_url}/config/{self.topic_name(name)}", timeout=30, trust_env=False)
         return answer.json().get("compatibilityLevel") if answer.is_success else None
 
     def set_level(self, level: str, name: str = "orders") -> None:
         """Set a subject's own level as somebody else would."""
-        url = f"{self._registry_url}/config/{self.topic_name(name)}"
+        url = f"{self.registry_url}/config/{self.topic_name(name)}"
         httpx.put(url, json={"compatibility": level}, timeout=30, trust_env=False).raise_for_status()
 
     def register(self, text: str, name: str = "orders") -> None:
         """Register a schema as somebody else would."""
-        url = f"{self._registry_url}/subjects/{self.topic_name(name)}/versions"
+        url = f"{self.registry_url}/subjects/{self.topic_name(name)}/versions"
         wish = {"schemaType": "PROTOBUF", "schema": text}
         httpx.post(url, json=wish, timeout=30, trust_env=False).raise_for_status()
 
     def delete_subject(self, name: str = "orders") -> None:
         """Soft-delete a subject as somebody else would."""
-        url = f"{self._registry_url}/subjects/{self.topic_name(name)}"
+        url = f"{self.registry_url}/subjects/{self.topic_name(name)}"
         httpx.delete(url, timeout=30, trust_env=False).raise_for_status()
