@@ -91,7 +91,8 @@ class Connections:
         connection = self.find(ref, namespace)
         registry = (await self.clients(connection)).registry
         if registry is None:
-            raise RefusedError(f"{connection.key} has no spec.registryURL.", reason="RegistryNotConfigured")
+            message = f"{connection.key} has no spec.registryURL; set it, or name another connection."
+            raise RefusedError(message, reason="RegistryNotConfigured")
         if registry_of(connection) is None:
             raise UnavailableError(
                 f"{connection.key} hasn't reached the registry at its spec.registryURL yet; its status says why.",
@@ -110,7 +111,7 @@ class Connections:
             )
         connection = parse_resource(KIND, body, KafkaConnectionSpec)
         if not may_refer(connection, namespace):
-            message = f"{key} doesn't name the namespace {namespace} in spec.allowedNamespaces."
+            message = f"{key} doesn't name the namespace {namespace} in spec.allowedNamespaces; let its owner add it."
             raise RefusedError(message, reason="ConnectionForbidden")
         return connection
 

@@ -83,7 +83,8 @@ class Helm:
             UnavailableError: It took longer than this process may write.
         """
         if not (self._chart / "Chart.yaml").is_file():
-            raise RefusedError(f"There is no chart in {self._chart}.", reason="NoChart")
+            message = f"There is no chart in {self._chart}; TRADEFLOW_OPERATOR_PLATFORM_CHART says where it is."
+            raise RefusedError(message, reason="NoChart")
         words = [
             *("upgrade", release, str(self._chart)),
             "--install",
@@ -121,7 +122,8 @@ class Helm:
                 env=environment,
             )
         except OSError as error:
-            raise RefusedError(f"helm can't be run: {error.strerror}", reason="NoHelm") from error
+            message = f"helm can't be run: {error.strerror}; TRADEFLOW_OPERATOR_HELM_PROGRAM says where it is."
+            raise RefusedError(message, reason="NoHelm") from error
         talk = asyncio.ensure_future(process.communicate(stdin))
         try:
             _, said = await self._while_leading(talk)
@@ -132,8 +134,7 @@ class Helm:
                 process.kill()
             await process.wait()
         if process.returncode != 0:
-            message = " ".join(said.decode(errors="replace").split())[-SAID_CHARACTERS_MAX:]
-            raise RefusedError(f"helm refuses it: {message}", reason="HelmRefused")
+            raise RefusedError(f"helm refuses it: {_refusal_in(said)}", reason="HelmRefused")
 
     async def _while_leading(self, talk: "asyncio.Future[tuple[bytes, bytes]]") -> tuple[bytes, bytes]:
         """Wait for what helm says, for as long as the lease is renewed: one renewal is too short for a roll-out.
@@ -149,6 +150,13 @@ class Helm:
                 raise UnavailableError("helm took longer than this process may write.", reason="HelmTooSlow")
             await asyncio.wait([talk], timeout=seconds)
         return talk.result()
+
+
+def _refusal_in(said: bytes) -> str:
+    """Cut out the error, which comes after what helm logs; where there is none, all of it."""
+    text = said.decode(errors="replace")
+    _, error, words = f"\n{text}".partition("\nError: ")
+    return " ".join(f"{error}{words}".split() if error else text.split())[-SAID_CHARACTERS_MAX:]
 
 
 def _record_of(metadata: Mapping[str, Any]) -> HelmRecord:

@@ -202,7 +202,10 @@ class RegistryClient:
             case HTTPStatus.UNPROCESSABLE_ENTITY:
                 raise RefusedError(f"The registry can't read the schema: {told.message}", reason="SchemaInvalid")
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-                message = f"The schema registry {self.url} doesn't let this user in ({response.status_code})."
+                message = (
+                    f"The schema registry {self.url} doesn't let this user in ({response.status_code}): look at "
+                    "registry-username and registry-password in the connection's Secret, and at the user's rights."
+                )
                 raise RefusedError(message, reason="RegistryForbidden")
         raise self._unreachable(f"it answers {response.status_code} {told.message}".rstrip())
 

@@ -147,7 +147,8 @@ class EventSchemaKind(Kind[EventSchemaSpec, EventSchemaSight]):
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         if sha256 != source.sha256:
             raise UnavailableError(
-                f"The SHA-256 of {place} is {sha256}, not spec.schemaFrom.sha256: it holds another schema.",
+                f"The SHA-256 of {place} is {sha256}, not spec.schemaFrom.sha256: it holds another schema. "
+                "Change one of the two.",
                 reason=SCHEMA_HASH_DIFFERS,
                 retry_after_seconds=CONFIG_MAP_SECONDS,
             )

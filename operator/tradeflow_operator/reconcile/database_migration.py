@@ -134,7 +134,10 @@ def _without_report(resource: Resource[DatabaseMigrationSpec], job: JobSeen) -> 
 def _after_planning(resource: Resource[DatabaseMigrationSpec], seen: MigrationSeen, report: Report) -> Plan:
     spec = resource.spec
     if spec.target_revision is not None and report.target != spec.target_revision:
-        message = f"The image leads to {report.target}, and spec.targetRevision asks for {spec.target_revision}."
+        message = (
+            f"The image leads to {report.target}, and spec.targetRevision asks for {spec.target_revision}. "
+            "Change spec.image or spec.targetRevision."
+        )
         return Plan(verdict=refused("OtherTarget", message, status=_status(resource, report, "Failed")))
     if not report.pending:
         return Plan(verdict=_applied(resource, report, "The tables are as the image asks for."))

@@ -167,7 +167,8 @@ def _promises(level: str) -> set[str]:
 
 
 def _plan_incompatible(resource: Resource[EventSchemaSpec], observed: EventSchemaSight) -> Plan:
-    message = f"It isn't compatible with {' | '.join(observed.incompatibilities)}"[:MESSAGE_CHARACTERS_MAX]
+    said = f"It isn't compatible with {' | '.join(observed.incompatibilities)}"[:MESSAGE_CHARACTERS_MAX]
+    message = f"{said.rstrip('. ')}. Change the schema, or spec.compatibility."
     former = resource.status.get("levelBefore")
     level = None if former == FOLLOWS_REGISTRY else former
     if former is None:

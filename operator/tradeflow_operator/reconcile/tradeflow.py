@@ -74,7 +74,7 @@ def plan_platform(resource: Resource[TradeFlowSpec], seen: PlatformSeen, now: da
     if spec.version is None:
         return Plan(verdict=_told(resource, seen, refused("InvalidSpec", "management: Operator needs spec.version.")))
     if not steps_of(spec):
-        nothing = "spec.values.install leaves none of ledger, orders and gateway."
+        nothing = "spec.values.install leaves none of ledger, orders and gateway; leave one of them in."
         return Plan(verdict=_told(resource, seen, refused("InvalidSpec", nothing)))
     if foreign := _foreign(resource, seen):
         return Plan(verdict=_told(resource, seen, refused("ForeignRelease", foreign)))
@@ -201,7 +201,8 @@ def _foreign(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> str | Non
     for component in seen.health.components:
         if component.release != name or release is None:
             owner = f"the helm release {component.release}" if component.release else "no helm release"
-            return f"{name}-{component.name} is there already and belongs to {owner}; nothing may have two owners."
+            there = f"{name}-{component.name} is there already and belongs to {owner}; nothing may have two owners."
+            return f"{there} Remove it first, or use another releaseName."
     return None
 
 

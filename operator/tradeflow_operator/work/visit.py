@@ -247,7 +247,7 @@ class Visitor:
         # Without its finalizer: what it doesn't own it must not delete.
         plan = Plan(verdict=refused(RESOURCE_CONFLICT, message, drifted=None))
         await self._tell(kind, resource, body, plan)
-        return Outcome(word=CONFLICT, drifted=None)
+        return Outcome(word=_word_of(plan.verdict), drifted=None)
 
     async def _refuse_unreadable(self, kind: Kind[Any, Any], body: Mapping[str, Any], error: RefusedError) -> Outcome:
         """Say what is wrong with a spec; a resource that is being deleted is let go, since nobody knows its wishes."""
@@ -302,6 +302,8 @@ def _was_ready(resource: Resource[Any]) -> bool:
 
 
 def _word_of(verdict: Verdict) -> str:
+    if verdict.reason == RESOURCE_CONFLICT:
+        return CONFLICT
     if verdict.stalled:
         return "refused"
     return "in_sync" if verdict.ready and verdict.synced else "waiting"

@@ -64,6 +64,18 @@ async def test_what_helm_says_is_the_refusal(tmp_path: Path) -> None:
         await helm.uninstall(NAMESPACE, "shop")
 
 
+async def test_of_what_helm_says_its_error_is_the_refusal_and_not_its_log(tmp_path: Path) -> None:
+    log = 'level=INFO msg="found symbolic link in path"'
+    helm = a_helm(
+        tmp_path, f"echo '{log}' >&2; echo 'Error: UPGRADE FAILED:' >&2; echo '- port is no number' >&2; exit 1"
+    )
+
+    with pytest.raises(RefusedError) as refused:
+        await helm.upgrade(NAMESPACE, "shop", {}, {})
+
+    assert refused.value.message == "helm refuses it: Error: UPGRADE FAILED: - port is no number"
+
+
 async def test_the_newest_record_tells_its_step_and_its_values(tmp_path: Path) -> None:
     world = PlatformWorld()
     for number in range(11):

@@ -8,7 +8,7 @@ from tests.support.fake_kubernetes import FakeCluster, FakeKubernetes, condition
 from tradeflow_operator.clients.fence import Fence
 from tradeflow_operator.clients.kubernetes import resource_path
 from tradeflow_operator.conditions import COMMON_TYPES
-from tradeflow_operator.errors import NotLeaderError, UnavailableError
+from tradeflow_operator.errors import NotLeaderError, RefusedError, UnavailableError
 from tradeflow_operator.kinds import Kinds
 from tradeflow_operator.resources import FINALIZER, FORCE_ANNOTATION, PAUSED_ANNOTATION, ObjectKey
 from tradeflow_operator.work.intake import Intake
@@ -348,6 +348,14 @@ async def test_when_the_older_goes_the_newer_takes_over() -> None:
     await bench.visit("eight")
 
     assert bench.kind.outside == {"eight": 8}
+
+
+async def test_who_names_what_another_resource_has_is_told_as_a_conflict() -> None:
+    bench = Bench()
+    bench.create(number=7)
+    bench.kind.trouble = RefusedError("The ConfigMap belongs to Number/eight.", reason="ResourceConflict")
+
+    assert (await bench.visit()).word == "conflict"
 
 
 async def test_what_was_set_back_without_a_new_wish_is_told_as_a_correction() -> None:
