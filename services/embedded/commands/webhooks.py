@@ -24,10 +24,11 @@ from services.embedded.data_folder import DataFolder
 from services.embedded.sqlite_url import sqlite_url
 from services.embedded.story.stage import new_console
 from services.orders.domain.webhook import DeliveryState
-from services.orders.outbound.webhook_overview import Undelivered, redrive_all, undelivered
+from services.orders.outbound.webhook_overview import Undelivered, endpoint_is_there, redrive_all, undelivered
 from services.runtime.clock import SystemClock
 from services.runtime.database.port import Database
 from services.runtime.database_opening import open_database
+from services.runtime.errors import InvalidArgumentError
 
 app = typer.Typer(no_args_is_help=True, help="Webhooks: what merchants' endpoints haven't taken.")
 
@@ -48,7 +49,10 @@ def list_(
     limit: LimitOption = 50,
     json: JsonOption = False,
 ) -> None:
-    """List deliveries that were given up, the oldest first. Exit code 1 when there are any. Changes nothing.
+    """List deliveries that were given up, the oldest first. Changes nothing.
+
+    Exit code 0 when there are none, 1 when there are any, 2 when there is no such endpoint. With --pending it is 0
+    however many are still tried.
 
     [bold]Examples[/bold]
 
@@ -60,7 +64,7 @@ def list_(
     state = DeliveryState.PENDING if pending else DeliveryState.DEAD
     with telling_what_is_in_the_way():
         url = _database(data, database_url, database_url_file)
-        found = _run(url, lambda database: undelivered(database, state, endpoint_id=endpoint, rows_max=limit))
+        found = _run(url, endpoint, lambda database: undelivered(database, state, endpoint_id=endpoint, rows_max=limit))
     told = [_as_data(one) for one in found]
     if json:
         sys.stdout.write(msgspec.json.encode({"deliveries": told}).decode() + "\n")
@@ -86,6 +90,8 @@ def redrive_(
 ) -> None:
     """Make dead deliveries due again, the oldest first; a running orders service sends them, under the same ids.
 
+    It tells how many. Exit code 2 when there is no such endpoint.
+
     [bold]Examples[/bold]
 
     tradeflow webhooks redrive
@@ -96,7 +102,9 @@ def redrive_(
     with telling_what_is_in_the_way():
         url = _database(data, database_url, database_url_file)
         now = SystemClock().now()
-        redriven = _run(url, lambda database: redrive_all(database, endpoint_id=endpoint, now=now, rows_max=limit))
+        redriven = _run(
+            url, endpoint, lambda database: redrive_all(database, endpoint_id=endpoint, now=now, rows_max=limit)
+        )
     told = msgspec.json.encode({"redriven": redriven}).decode() if json else f"redriven: {redriven}"
     sys.stdout.write(told + "\n")
 
@@ -109,10 +117,22 @@ def _database(data: Path, url: str | None, url_file: Path | None) -> str:
     return chosen
 
 
-def _run(url: str, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
+def _run(url: str, endpoint: UUID | None, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
+    """Do the work on a database that has the endpoint, where one is named.
+
+    Raises:
+        InvalidArgumentError: It doesn't have it.
+    """
+
     async def run() -> T:
         database = open_database(url)
         try:
+            if endpoint is not None and not await endpoint_is_there(database, endpoint):
+                raise InvalidArgumentError(
+                    f"there is no endpoint {endpoint}, or its merchant removed it; "
+                    "`tradeflow webhooks list` names those with dead deliveries",
+                    reason="endpoint_unknown",
+                )
             return await work(database)
         finally:
             await database.close()

@@ -18,6 +18,9 @@ _UNDELIVERED: Final = """
     ORDER BY d.updated_at LIMIT $4
 """
 
+# Whether an endpoint is there, and not removed.
+_COUNT_ENDPOINT: Final = "SELECT COUNT(*) FROM webhook_endpoints WHERE endpoint_id = $1 AND removed_at IS NULL"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undelivered:
@@ -54,6 +57,13 @@ async def undelivered(
         )
         for row in rows
     ]
+
+
+async def endpoint_is_there(database: Database, endpoint_id: UUID) -> bool:
+    """Tell whether a merchant has such an endpoint: deliveries of one that was removed are never sent."""
+    async with database.snapshot() as connection:
+        ((endpoints,),) = await connection.fetch(_COUNT_ENDPOINT, endpoint_id)
+    return bool(endpoints)
 
 
 async def redrive_all(database: Database, *, endpoint_id: UUID | None, now: datetime, rows_max: int) -> int:
