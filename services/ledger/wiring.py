@@ -24,7 +24,7 @@ from services.ledger.inbound.authorisation import AUDIENCE
 from services.ledger.inbound.doorway import Doorway
 from services.ledger.inbound.grpc_service import LedgerGrpcService
 from services.ledger.inbound.http_routes import ledger_routes
-from services.ledger.inbound.order_events import GROUP, ORDER_EVENTS, OrderEventsHandler
+from services.ledger.inbound.order_events import CONSUMER_NAME, GROUP, ORDER_EVENTS, OrderEventsHandler
 from services.ledger.inbound.proof_api import proof_routes
 from services.ledger.inbound.proof_service import SERVICE_NAME as PROOF_SERVICE_NAME
 from services.ledger.inbound.proof_service import ProofGrpcService
@@ -240,7 +240,7 @@ def _order_events_loop(parts: _Parts, committer: Committer) -> ConsumerLoop:
     return ConsumerLoop(
         parts.broker.group_consumer(group=GROUP, topics=[ORDER_EVENTS]),
         OrderEventsHandler(committer).handle,
-        Parking(parts.broker.producer(), letters, consumer_name=f"{GROUP}:{ORDER_EVENTS}"),
+        Parking(parts.broker.producer(), letters, consumer_name=CONSUMER_NAME),
         clock=parts.clock,
         metrics=ConsumerMetrics(parts.registry),
         recorder=parts.recorder,

@@ -8,8 +8,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.embedded.cli import app
+from services.embedded.commands.dlq import CONSUMERS
 from services.embedded.data_folder import DataFolder
+from services.runtime.broker.port import ReceivedMessage
 from services.runtime.broker.sqlite import SqliteBroker
+from services.runtime.dead_letters import letter_for, published
 from tests.support.ledger_proof import NotarisedBook, some_trade
 
 TOPICS = ("order-events", "wallet-events")
@@ -91,12 +94,55 @@ def test_a_letter_that_does_not_wait_is_told(folder: Path, command: str) -> None
     assert f"no letter {LETTER} waits; `tradeflow dlq list` names those that do" in told.output
 
 
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_a_letter_is_found_by_the_name_that_the_list_gives_it(folder: Path, consumer: str) -> None:
+    asyncio.run(put_aside(folder, consumer))
+    (name,) = [one["letter"] for one in json.loads(call("dlq", "list", "--data", folder, "--json").stdout)["letters"]]
+
+    shown = call("dlq", "show", name, "--data", folder)
+    found = call("dlq", "list", "--consumer", consumer, "--data", folder)
+    discarded = call("dlq", "discard", "--letter", name, "--data", folder, "--yes", "--json")
+
+    assert json.loads(shown.stdout)["consumer"] == consumer
+    assert found.exit_code == 1
+    assert json.loads(discarded.stdout)["discarded"] == [name]
+
+
+async def put_aside(folder: Path, consumer: str) -> None:
+    broker = SqliteBroker(DataFolder(folder).broker_file)
+    message = ReceivedMessage(topic="order-events", key=b"k", value=b"v", headers={}, partition=0, offset=17)
+    await broker.producer().publish([published(letter_for(message, consumer=consumer, reason="malformed_event"))])
+    await broker.close()
+
+
 @pytest.mark.parametrize("command", ["list", "redrive", "discard"])
 def test_a_topic_that_has_no_letters_ever_is_told(folder: Path, command: str) -> None:
     told = call("dlq", command, "--topic", "wallet-event", "--data", folder)
 
     assert told.exit_code == 2
     assert "order-events and wallet-events" in told.output
+
+
+@pytest.mark.parametrize("command", ["list", "redrive", "discard --yes"])
+def test_a_consumer_that_there_is_not_is_told_with_those_that_there_are(folder: Path, command: str) -> None:
+    told = call("dlq", *command.split(), "--consumer", "order", "--data", folder)
+
+    assert told.exit_code == 2
+    assert "no letters are kept for a consumer order; they are for ledger:order-events and orders" in told.output
+
+
+@pytest.mark.parametrize("command", ["redrive", "redrive --dry-run --json", "discard --yes"])
+def test_a_key_of_which_no_letter_waits_is_told(folder: Path, command: str) -> None:
+    told = call("dlq", *command.split(), "--key", "nobody", "--data", folder)
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "no letter of key nobody waits; `tradeflow dlq list` names those that do" in told.stderr
+
+
+def test_listing_the_letters_of_a_key_that_has_none_is_an_answer(folder: Path) -> None:
+    told = call("dlq", "list", "--key", "nobody", "--data", folder)
+
+    assert (told.exit_code, told.stdout) == (0, "no letter waits\n")
 
 
 def test_without_a_letters_name_no_letter_at_all_is_no_failure(folder: Path) -> None:

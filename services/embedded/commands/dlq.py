@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -20,6 +20,8 @@ from services.embedded.commands.service_database import telling_what_is_in_the_w
 from services.embedded.data_folder import DataFolder
 from services.embedded.sqlite_url import sqlite_url
 from services.embedded.story.stage import new_console
+from services.ledger.inbound.order_events import CONSUMER_NAME as LEDGER_CONSUMER
+from services.orders.inbound.wallet_events import CONSUMER_GROUP as ORDERS_CONSUMER
 from services.orders.inbound.wallet_events import WALLET_EVENTS_TOPIC
 from services.orders.outbound.order_events import ORDER_EVENTS_TOPIC
 from services.runtime.broker.opening import open_broker
@@ -29,6 +31,9 @@ from services.runtime.redriving import LetterFilter, discard, redrive, to_redriv
 
 TOPICS = (ORDER_EVENTS_TOPIC, WALLET_EVENTS_TOPIC)
 """All that have dead letters."""
+
+CONSUMERS = (LEDGER_CONSUMER, ORDERS_CONSUMER)
+"""All that put letters aside."""
 
 LOOK_AGAIN_SECONDS = 0.5
 """Between two looks at what consumers make of redriven letters."""
@@ -47,7 +52,9 @@ BrokerUrlOption = Annotated[
     ),
 ]
 TopicOption = Annotated[str | None, typer.Option("--topic", help="Only letters of this topic, such as wallet-events.")]
-ConsumerOption = Annotated[str | None, typer.Option("--consumer", help="Only letters of this consumer group.")]
+ConsumerOption = Annotated[
+    str | None, typer.Option("--consumer", help=f"Only letters for this consumer: {' or '.join(CONSUMERS)}.")
+]
 ReasonOption = Annotated[
     str | None, typer.Option("--reason", help="Only letters with this reason; `parked` are those that wait for others.")
 ]
@@ -110,7 +117,7 @@ def show(
     with telling_what_is_in_the_way():
         found = [one for one in _on_broker(data, broker, _waiting) if wanted.matches(one)]
     if not found:
-        _end_without(letter)
+        _refuse_what_does_not_wait(letter, None)
     content = msgspec.json.encode(letter_as_data(found[0], with_value=True))
     sys.stdout.write(msgspec.json.format(content, indent=2).decode() + "\n")
 
@@ -156,8 +163,8 @@ def redrive_(
 
     with telling_what_is_in_the_way():
         chosen, left = _on_broker(data, broker, work)
-    if letter is not None and not chosen:
-        _end_without(letter)
+    if not chosen:
+        _refuse_what_does_not_wait(letter, key)
     _report("would_redrive" if dry_run else "redriven", chosen, left, json=json)
     raise typer.Exit(VIOLATED if left else OK)
 
@@ -195,8 +202,8 @@ def discard_(
 
     with telling_what_is_in_the_way():
         chosen = _on_broker(data, broker, work)
-    if letter is not None and not chosen:
-        _end_without(letter)
+    if not chosen:
+        _refuse_what_does_not_wait(letter, key)
     _report("discarded" if yes else "would_discard", chosen, [], json=json)
 
 
@@ -205,6 +212,8 @@ def _filter(
 ) -> LetterFilter:
     if topic is not None and topic not in TOPICS:
         end_with(f"no letters are kept of a topic {topic}; they are of {' and '.join(TOPICS)}", USAGE)
+    if consumer is not None and consumer not in CONSUMERS:
+        end_with(f"no letters are kept for a consumer {consumer}; they are for {' and '.join(CONSUMERS)}", USAGE)
     origin = None
     if letter is not None:
         origin = origin_of(letter)
@@ -215,8 +224,11 @@ def _filter(
     )
 
 
-def _end_without(letter: str) -> NoReturn:
-    end_with(f"no letter {letter} waits; `tradeflow dlq list` names those that do", USAGE)
+def _refuse_what_does_not_wait(letter: str | None, key: str | None) -> None:
+    """End where a letter or a key was named of which none waits: most likely it is mistyped."""
+    named = letter if letter is not None else f"of key {key}"
+    if letter is not None or key is not None:
+        end_with(f"no letter {named} waits; `tradeflow dlq list` names those that do", USAGE)
 
 
 def _on_broker(data: Path, url: str | None, work: Callable[[Broker], Coroutine[Any, Any, T]]) -> T:

@@ -16,7 +16,8 @@ from tradeflow.events.v1.wallet_event_pb2 import WalletEvent
 _EVENTS: dict[str, type[Message]] = {ORDER_EVENTS_TOPIC: OrderEvent, WALLET_EVENTS_TOPIC: WalletEvent}
 """What the topics carry."""
 
-_NAME = re.compile(r"(?P<consumer>[^:]+):(?P<topic>[^/]+)/(?P<partition>\d+)/(?P<offset>\d+)")
+_NAME = re.compile(r"(?P<consumer>.+):(?P<topic>[^:/]+)/(?P<partition>\d+)/(?P<offset>\d+)")
+"""The consumer of a topic may have the topic in its own name: ledger:order-events:order-events/0/17."""
 
 
 def letter_name(letter: DeadLetter) -> str:

@@ -30,6 +30,9 @@ ORDER_EVENTS = "order-events"
 GROUP = "ledger"
 """Whose offsets they are."""
 
+CONSUMER_NAME = f"{GROUP}:{ORDER_EVENTS}"
+"""Whose dead letters they are."""
+
 UNREADABLE = "order_event_unreadable"
 """The reason of bytes that are no OrderEvent."""
 
