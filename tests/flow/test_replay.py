@@ -197,6 +197,20 @@ def test_an_option_out_of_range_ends_with_a_sentence(tmp_path: Path, option: str
     assert option in ended.stderr or value in ended.stderr
 
 
+@pytest.mark.parametrize("date_format", ["%", "DD/MM/YYYY"])
+def test_a_date_format_that_reads_no_date_is_refused_once_and_before_anything_happens(
+    tmp_path: Path, date_format: str
+) -> None:
+    file = a_file(tmp_path, generated_history(seed=28, steps=4, customers=1))
+
+    ended = run_replay(str(file), "--data", str(tmp_path / "data"), "--date-format", date_format)
+
+    assert ended.exit_code == 2
+    assert f"--date-format: {date_format!r}" in ended.stderr
+    assert "'%d/%m/%Y %H:%M'" in ended.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_the_rejects_never_replace_the_history(tmp_path: Path) -> None:
     file = a_file(tmp_path, generated_history(seed=28, steps=1, customers=1))
     before = file.read_bytes()

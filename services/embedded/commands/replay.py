@@ -49,6 +49,7 @@ from services.embedded.replay.access import (
     remote_access,
 )
 from services.embedded.replay.columns import ColumnNames
+from services.embedded.replay.dates import check_date_format
 from services.embedded.replay.plan import FileForm
 from services.embedded.replay.progress import showing_progress
 from services.embedded.replay.rejects import Reason
@@ -93,7 +94,12 @@ def replay(
     """Replay an order history; the help is below, since it lists the reasons from their one home."""
     log_to_stderr(log_level)
     rejects_file = rejects or data / f"rejects-{file.stem}.csv"
-    _check_options(delimiter=delimiter, run_id=run_id, overwrites_its_file=rejects_file.resolve() == file.resolve())
+    _check_options(
+        delimiter=delimiter,
+        run_id=run_id,
+        date_format=date_format,
+        overwrites_its_file=rejects_file.resolve() == file.resolve(),
+    )
     columns = ColumnNames(
         invoice=column_invoice,
         stock_code=column_stock_code,
@@ -149,13 +155,18 @@ tradeflow replay sales.csv --currency EUR --column-invoice order --column-custom
 """
 
 
-def _check_options(*, delimiter: str, run_id: str | None, overwrites_its_file: bool) -> None:
+def _check_options(*, delimiter: str, run_id: str | None, date_format: str | None, overwrites_its_file: bool) -> None:
     if overwrites_its_file:
         end_with("--rejects would overwrite the file itself.", USAGE)
     if len(delimiter) != 1 or delimiter in '"\r\n':
         end_with(f"--delimiter is one character, not {delimiter!r}.", USAGE)
     if run_id is not None and not RUN_ID.fullmatch(run_id):
         end_with(f"--run-id has 1 to 40 of A-Z a-z 0-9 . _ -, unlike {run_id!r}.", USAGE)
+    try:
+        if date_format:
+            check_date_format(date_format)
+    except InvalidArgumentError as error:
+        end_with(f"--date-format: {error.message}.", USAGE)
 
 
 def _read(file: Path, form: FileForm, run_id: str | None) -> Reading:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from services.embedded.replay.columns import option_of
+from services.embedded.replay.dates import EXAMPLE_FORMAT
 
 CONCURRENCY = 8
 """More keeps two cores no busier."""
@@ -62,7 +63,10 @@ EncodingOption = Annotated[
 ]
 
 DateFormatOption = Annotated[
-    str | None, typer.Option(help="As strptime has it; by default ISO 8601 or month/day/year.")
+    str | None,
+    typer.Option(
+        metavar="FORMAT", help=f"As strptime has it, such as {EXAMPLE_FORMAT!r}; by default ISO 8601 or month/day/year."
+    ),
 ]
 
 ReturnPrefixOption = Annotated[str, typer.Option(help="Invoices whose number begins so are returns.")]

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from sys import intern
 
 from services.embedded.replay.columns import ColumnPlaces
+from services.embedded.replay.dates import instant_of
 from services.embedded.replay.reading import Record
 from services.embedded.replay.rejects import Reason, Reject
 from services.money import AMOUNT_MINOR_MAX, Money, exponent_of, parse_decimal
@@ -33,9 +33,6 @@ WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
 DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 """A plain decimal: no exponent, no grouping, a point."""
 
-DATE_FORMATS = ("%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y")
-"""Tried after ISO 8601: the original Online Retail file writes 12/1/2010 8:26."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -48,7 +45,7 @@ class Reading:
     customers_missing: frozenset[str]
     """What stands in the customer's column where nobody is named."""
     date_format: str | None
-    """As strptime has it; None tries ISO 8601 and then DATE_FORMATS."""
+    """As strptime has it; None tries ISO 8601 and then `dates.DATE_FORMATS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,13 +155,10 @@ def _decimal(field: str) -> Decimal:
 
 
 def _instant(text: str, date_format: str | None) -> datetime:
-    """Read a date. One without a zone is taken for UTC: it only has to compare with the others."""
-    for form in (date_format,) if date_format else (None, *DATE_FORMATS):
-        # An overflow is a time that UTC would have before the first year, or behind the last.
-        with suppress(ValueError, OverflowError):
-            instant = datetime.strptime(text, form) if form else datetime.fromisoformat(text)  # noqa: DTZ007  see above
-            return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
-    raise _UnfitError(Reason.BROKEN_ROW, f"date {text[:NUMBER_CHARACTERS_MAX]!r} is in no known form")
+    instant = instant_of(text, date_format)
+    if instant is None:
+        raise _UnfitError(Reason.BROKEN_ROW, f"date {text[:NUMBER_CHARACTERS_MAX]!r} is in no known form")
+    return instant
 
 
 def _known_customer(customer: str, reading: Reading) -> str:
