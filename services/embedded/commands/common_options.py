@@ -1,5 +1,6 @@
 """Options that several commands have."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,6 +37,9 @@ DEFAULT_HOST = LOOPBACK
 DEFAULT_DATA = DEFAULT_DATA_FOLDER
 """See DataOption."""
 
+KAFKA_LIBRARY = "librdkafka"
+"""The name of its logger; loading the adapter for it takes longer than most commands."""
+
 DEFAULT_LOG_LEVEL: LogLevel = "WARNING"
 """Services tell each step at INFO, which would bury what a person wants to read."""
 
@@ -43,6 +47,16 @@ DEFAULT_LOG_LEVEL: LogLevel = "WARNING"
 def log_to_stderr(level: LogLevel) -> None:
     """Log for people on a terminal."""
     configure_logging(level=level, log_format="console")
+
+
+def log_errors_but_kafkas() -> None:
+    """Log errors for people, and let the command alone tell that a Kafka doesn't answer.
+
+    Its library says so many times a second, as errors.
+    """
+    log_to_stderr("ERROR")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: record.name != KAFKA_LIBRARY)
 
 
 def refuse_alone(context: typer.Context, needed: str, *options: str) -> None:

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from services.embedded.book_source import check_file_exists
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_errors_but_kafkas
 from services.embedded.commands.exit_codes import OK, USAGE, VIOLATED, end_with
 from services.embedded.commands.letter_report import letter_as_data, letter_name, origin_of
 from services.embedded.commands.service_database import telling_what_is_in_the_way
@@ -27,7 +27,9 @@ from services.orders.outbound.order_events import ORDER_EVENTS_TOPIC
 from services.runtime.broker.opening import open_broker
 from services.runtime.broker.port import Broker
 from services.runtime.dead_letters import DeadLetter
+from services.runtime.errors import UnavailableError
 from services.runtime.redriving import LetterFilter, discard, redrive, to_redrive, waiting_letters
+from services.runtime.url_parts import url_parts
 
 TOPICS = (ORDER_EVENTS_TOPIC, WALLET_EVENTS_TOPIC)
 """All that have dead letters."""
@@ -87,7 +89,7 @@ def list_(
 
     tradeflow dlq list --broker kafka://kafka:9092 --reason malformed_event --json
     """
-    log_to_stderr("ERROR")
+    log_errors_but_kafkas()
     wanted = _filter(topic, consumer, reason, key, None)
     with telling_what_is_in_the_way():
         letters = [one for one in _on_broker(data, broker, _waiting) if wanted.matches(one)][:limit]
@@ -112,7 +114,7 @@ def show(
 
     tradeflow dlq show orders:wallet-events/0/17
     """
-    log_to_stderr("ERROR")
+    log_errors_but_kafkas()
     wanted = _filter(None, None, None, None, letter)
     with telling_what_is_in_the_way():
         found = [one for one in _on_broker(data, broker, _waiting) if wanted.matches(one)]
@@ -151,7 +153,7 @@ def redrive_(
 
     tradeflow dlq redrive --consumer orders --key 0198c0de-0000-7000-8000-000000000001
     """
-    log_to_stderr("ERROR")
+    log_errors_but_kafkas()
     wanted = _filter(topic, consumer, reason, key, letter)
 
     async def work(opened: Broker) -> tuple[list[DeadLetter], list[DeadLetter]]:
@@ -191,7 +193,7 @@ def discard_(
 
     tradeflow dlq discard --letter orders:wallet-events/0/17 --yes
     """
-    log_to_stderr("ERROR")
+    log_errors_but_kafkas()
     wanted = _filter(topic, consumer, reason, key, letter)
 
     async def work(opened: Broker) -> list[DeadLetter]:
@@ -240,7 +242,13 @@ def _on_broker(data: Path, url: str | None, work: Callable[[Broker], Coroutine[A
         async with _opened(url) as broker:
             return await work(broker)
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except UnavailableError as error:
+        servers = url_parts(url, "broker").netloc.rpartition("@")[2]
+        if not servers:
+            raise
+        raise UnavailableError(f"Kafka at {servers} can't be asked: {error.message}", reason=error.reason) from error
 
 
 @asynccontextmanager

@@ -17,7 +17,13 @@ from services.embedded.book_source import (
     book_source,
     check_file_exists,
 )
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr, refuse_alone
+from services.embedded.commands.common_options import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    log_errors_but_kafkas,
+    refuse_alone,
+)
 from services.embedded.commands.exit_codes import INTERRUPTED, OK, USAGE, VIOLATED, end_with
 from services.embedded.commands.progress_bar import progress_bar
 from services.embedded.commands.report import print_report, report_as_data
@@ -107,7 +113,7 @@ def verify(
 
     tradeflow verify --head /mnt/elsewhere/head.json    [dim]# any later day[/dim]
     """
-    log_to_stderr("ERROR")
+    log_errors_but_kafkas()
     with _telling_what_is_in_the_way():
         kept = decode_head_file(head.read_bytes()) if head is not None else None
         if database is None:

@@ -20,6 +20,7 @@ from services.ledger.proof.head_file import HeadFile
 from services.orders.outbound.order_events import ORDER_EVENTS_TOPIC, ORDERS_STREAM
 from services.runtime.broker.kafka_url import SCHEME
 from services.runtime.database_opening import sqlite_path
+from services.runtime.errors import TradeFlowError
 from services.runtime.url_parts import url_parts
 
 PLUMBING_TABLES = frozenset(
@@ -153,5 +154,7 @@ async def _unless_damaged(check: Awaitable[Finding]) -> Finding:
     """Turn what a damaged file makes of a check into a finding."""
     try:
         return await check
+    except TradeFlowError as error:
+        return "could not be read", [f"the check failed: {error.message}"]
     except Exception as error:  # noqa: BLE001 - whatever damage makes of the reading, it is a finding and no crash
         return "could not be read", [f"the check failed: {error!r}"]

@@ -37,26 +37,27 @@ class KafkaEventLog:
     def __init__(self, url: str) -> None:
         """Prepare; the first question connects."""
         self._cluster = cluster_of(url)
-        self._consumer = Consumer({**self._cluster.config, **_READER}, logger=LIBRARY_LOGGER)
-        self._administrator = AdminClient({**self._cluster.config}, logger=LIBRARY_LOGGER)
+        self._place = self._cluster.config["bootstrap.servers"]
+        self._consumer = Consumer({**self._cluster.client_config(), **_READER}, logger=LIBRARY_LOGGER)
+        self._administrator = AdminClient(self._cluster.client_config(), logger=LIBRARY_LOGGER)
 
     async def topics(self) -> Sequence[str]:
         """List all topics."""
-        return sorted(await _asked(lambda: list(self._partitions())))
+        return sorted(await self._asked(lambda: list(self._partitions())))
 
     async def forgetful_partitions(self, topic: str) -> frozenset[int]:
         """List the partitions whose first messages are not kept any more."""
-        firsts, _ = await _asked(lambda: self._bounds(topic))
+        firsts, _ = await self._asked(lambda: self._bounds(topic))
         return frozenset(partition for (_, partition), offset in firsts.items() if offset > 0)
 
     async def messages(self, topic: str) -> AsyncIterator[ReceivedMessage]:
         """Read what each partition holds now, in its order."""
-        firsts, ends = await _asked(lambda: self._bounds(topic))
+        firsts, ends = await self._asked(lambda: self._bounds(topic))
         unread = {partition for (_, partition), end in ends.items() if firsts[topic, partition] < end}
         name = self._cluster.full(topic)
         self._consumer.assign([TopicPartition(name, partition, firsts[topic, partition]) for partition in unread])
         while unread:
-            for message in await _asked(self._page):
+            for message in await self._asked(self._page):
                 end_offset = ends[topic, message.partition]
                 if message.offset < end_offset:
                     yield message
@@ -65,11 +66,20 @@ class KafkaEventLog:
 
     async def backlog(self) -> int:
         """Count what was published and not handled yet, over all groups."""
-        return await _asked(self._backlog)
+        return await self._asked(self._backlog)
 
     async def close(self) -> None:
         """Close the connections."""
-        await _asked(self._consumer.close)
+        await self._asked(self._consumer.close)
+
+    async def _asked(self, question: Callable[[], T]) -> T:
+        """Ask the blocking client.
+
+        Raises:
+            UnavailableError: It doesn't answer, or not to us.
+        """
+        with translated_errors(f"Kafka at {self._place} can't be asked", self._cluster.troubles):
+            return await asyncio.to_thread(question)
 
     def _partitions(self) -> dict[str, list[int]]:
         """Read the partitions of each topic of this installation."""
@@ -97,11 +107,10 @@ class KafkaEventLog:
         Raises:
             UnavailableError: Nothing comes, though there is more.
         """
-        with translated_errors("reading"):
-            first = self._consumer.poll(ANSWER_SECONDS_MAX)
-            if first is None:
-                raise UnavailableError("Kafka has more messages and doesn't give them.", reason="broker_unreachable")
-            more = self._consumer.consume(MESSAGES_A_PAGE - 1, timeout=0)
+        first = self._consumer.poll(ANSWER_SECONDS_MAX)
+        if first is None:
+            raise UnavailableError("Kafka has more messages and doesn't give them.", reason="broker_unreachable")
+        more = self._consumer.consume(MESSAGES_A_PAGE - 1, timeout=0)
         return [self._received(message) for message in (first, *more)]
 
     def _received(self, message: KafkaMessage) -> ReceivedMessage:
@@ -137,8 +146,3 @@ class KafkaEventLog:
 
 def _text(value: str | bytes | None) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
-
-
-async def _asked(question: Callable[[], T]) -> T:
-    """Ask the blocking client."""
-    return await asyncio.to_thread(question)
