@@ -140,6 +140,17 @@ async def test_a_database_that_is_too_new_is_refused_and_one_with_additions_is_n
     assert said_to_be_compatible.exit_code == OK
 
 
+@pytest.mark.parametrize("command", ["status", "status --json", "plan", "apply", "apply --approved m0002_proof"])
+def test_another_services_database_is_named_as_that(tmp_path: Path, command: str) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+    assert call("migrate", "apply", "--service", "orders", "--phase", "pre", "--database-url", url).exit_code == OK
+
+    told = migrate(*command.split(), url=url)
+
+    assert (told.exit_code, told.stdout) == (USAGE, "")
+    assert f"{url} is the database of orders, not of ledger; --service orders, or another URL" in told.stderr
+
+
 def test_a_url_comes_from_a_file_and_its_password_is_never_shown(tmp_path: Path) -> None:
     file = tmp_path / "url"
     file.write_text("mysql://ann:s3cret@127.0.0.1:1/ledger?connect_timeout_seconds=2\n")

@@ -20,6 +20,7 @@ from services.embedded.commands.migration_report import (
     status_as_data,
 )
 from services.embedded.commands.service_database import (
+    PACKAGES,
     DatabaseUrlFileOption,
     DatabaseUrlOption,
     ServiceDatabase,
@@ -176,8 +177,9 @@ def apply(
     log_to_stderr("WARNING")
     with telling_what_is_in_the_way():
         target = service_database(service, database_url, database_url_file)
+        state = asyncio.run(_state_of(target))
         if approved is not None:
-            _refuse_others(asyncio.run(_state_of(target)), _phases(phase), frozenset(approved))
+            _refuse_others(state, _phases(phase), frozenset(approved))
         applied = asyncio.run(_apply(target, _phases(phase)))
     for name in applied:
         sys.stdout.write(f"applied {name}\n")
@@ -201,14 +203,33 @@ def _refuse_others(state: SchemaState, phases: tuple[str, ...], approved: frozen
 
 
 async def _state_of(target: ServiceDatabase) -> SchemaState:
+    """Compare a database with the service's migrations.
+
+    Raises:
+        InvalidArgumentError: It is another service's.
+    """
     migrations = migrations_of(target.package)
     if target.is_missing_file:
         return schema_state_of(migrations, (), {})
     database = open_database(target.url)
     try:
-        return await read_schema_state(database, migrations)
+        state = await read_schema_state(database, migrations)
     finally:
         await database.close()
+    _refuse_another_services(target, state)
+    return state
+
+
+def _refuse_another_services(target: ServiceDatabase, state: SchemaState) -> None:
+    """Tell whose database it is: all services' first migration has one name, and looks like a changed one here."""
+    changed = {each.checksum for each in state.applied if each.name in state.changed}
+    for service, package in PACKAGES.items():
+        if any(migration.checksum in changed for migration in migrations_of(package)):
+            raise InvalidArgumentError(
+                f"{target.shown_url} is the database of {service}, not of {target.service}; "
+                f"--service {service}, or another URL",
+                reason="database_of_another_service",
+            )
 
 
 async def _plan_of(target: ServiceDatabase, phases: tuple[str, ...]) -> tuple[SchemaState, dict[str, list[str]]]:

@@ -122,7 +122,8 @@ def refuse_unusable(state: SchemaState) -> None:
     """
     if state.changed:
         raise RefusedError(
-            f"migration {state.changed[0]} was applied and has changed since; put it back and write the next one",
+            f"migration {state.changed[0]} was applied and has changed since; put it back and write the next one, "
+            "unless this is another service's database",
             reason="migration_changed",
         )
     if state.too_new:
