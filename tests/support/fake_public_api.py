@@ -36,6 +36,8 @@ class Faults:
     """Reasons for which the next orders are refused for good."""
     next_deposits_refused: list[str] = field(default_factory=list)
     """The same of deposits."""
+    prices_at_placing: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """By the number of a placing, from 1: a sku and the price that it has just got."""
 
 
 @dataclass
@@ -51,6 +53,7 @@ class FakePublicApi:
     faults: Faults = field(default_factory=Faults)
     reads_to_settle: int = 1
     calls: int = 0
+    placings: int = 0
     users: dict[str, Json] = field(default_factory=dict)
     tokens: dict[str, Json] = field(default_factory=dict)
     products: dict[str, Json] = field(default_factory=dict)
@@ -186,10 +189,15 @@ class FakePublicApi:
         return lambda: {**receipt, "replayed": False}
 
     def _place(self, user: Json, body: Json) -> Callable[[], Json]:
+        self.placings += 1
+        if change := self.faults.prices_at_placing.get(self.placings):
+            self.products[change[0]]["price"] = money(change[1])
         if self.faults.next_orders_refused:
             return refused(self.faults.next_orders_refused.pop())
         lines = [self._line(number, wish) for number, wish in enumerate(body["lines"], start=1)]
         total = sum(line["total"]["amount_minor"] for line in lines)
+        if body.get("expected_total") not in (None, money(total)):
+            return refused("total_changed")
         if self.balances[user["user_id"]] < total:
             return refused("insufficient_funds")
         self.balances[user["user_id"]] -= total

@@ -86,7 +86,10 @@ async def _place(
         return refused
     quantities = {line.sku: line.quantity for line in order.lines}
     for placing in range(1, PLACINGS_MAX + 1):
-        placed = await _answer(buyer.place_order(quantities, idempotency_key=f"{key}:{placing}"))
+        # The wallet may hold more than this order's money: a price that has changed meanwhile would be paid.
+        placed = await _answer(
+            buyer.place_order(quantities, expected_total=order.total, idempotency_key=f"{key}:{placing}")
+        )
         if isinstance(placed, Rejection):
             return placed
         if placed.state == "EXPIRING":

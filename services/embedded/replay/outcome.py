@@ -145,7 +145,8 @@ def _check_rows(plan: Plan, outcome: Outcome) -> None:
 
 def _reject(row: int, rejection: Rejection) -> Reject:
     message = f"{rejection.reason}: {rejection.message}"
-    return Reject(row=row, reason=Reason.REFUSED_BY_PLATFORM, message=message)
+    changed = rejection.reason == Reason.TOTAL_CHANGED
+    return Reject(row=row, reason=Reason.TOTAL_CHANGED if changed else Reason.REFUSED_BY_PLATFORM, message=message)
 
 
 def _refund_key(one: ReturnedRow, order: OrderKey) -> RefundKey:

@@ -29,6 +29,10 @@ class Reason(StrEnum):
         "return_without_purchase",
         "the customer had bought none of it before, or had given all of it back",
     )
+    TOTAL_CHANGED = (
+        "total_changed",
+        "a price changed on the platform meanwhile, so the order, or that of a return, wasn't placed",
+    )
     REFUSED_BY_PLATFORM = "refused_by_platform", "the platform refused the order, or the order that a return is for"
 
 

@@ -257,6 +257,23 @@ async def test_what_the_platform_refuses_for_good_goes_to_the_rejects_with_its_r
     assert report.outcome.money_out.amount_minor == 0
 
 
+@pytest.mark.parametrize("price_minor", [256, 254])
+async def test_a_price_that_changes_meanwhile_makes_rejects_of_its_own_kind_and_is_never_paid(
+    tmp_path: Path, price_minor: int
+) -> None:
+    # What comes back of the first order would pay for the second one at any price.
+    content = a_file(a_row("1", 5, 1), a_row("C2", -4, 2), a_row("3", 1, 3), a_row("C4", -1, 4))
+    api = a_platform(Faults(prices_at_placing={2: ("71053@255:GBP", price_minor)}))
+
+    report = await replayed(api, tmp_path, content)
+
+    rejected = [(reject.row, reject.reason.value) for reject in report.outcome.rejects]
+    assert rejected == [(4, "total_changed"), (5, "total_changed")]
+    assert report.outcome.rows_settled == {2}
+    assert report.outcome.money_in.amount_minor == 5 * 255
+    assert len(api.orders) == 1
+
+
 async def test_a_settlement_that_fails_makes_its_rows_rejects(tmp_path: Path) -> None:
     content = a_file(a_row("1", 5, 1), a_row("C2", -5, 2))
     api = a_platform()
