@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import getdoc
 from typing import ClassVar
 
 import typer
@@ -44,10 +45,19 @@ class LazyGroup(TyperGroup):
         # With a callback, Typer makes a group even of one command, which then keeps its name.
         holder.callback()(_nothing)
         if isinstance(found, typer.Typer):
+            for command in found.registered_commands:
+                command.help = _flowing(getdoc(command.callback))
+            found.info.help = _flowing(found.info.help)
             holder.add_typer(found, name=name, context_settings=CONTEXT_SETTINGS)
         else:
-            holder.command(name, context_settings=CONTEXT_SETTINGS)(found)
+            holder.command(name, help=_flowing(getdoc(found)), context_settings=CONTEXT_SETTINGS)(found)
         return get_group(holder).commands[name]  # type: ignore[return-value]  # Typer makes them all
+
+
+def _flowing(text: str | None) -> str:
+    """Put each paragraph of a help into one line: where it breaks is for the terminal to say."""
+    paragraphs = (text or "").strip().split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
 
 
 def _nothing() -> None:

@@ -48,8 +48,15 @@ def env() -> None:
 
 
 @app.command()
-def keys(folder: Annotated[Path, typer.Argument(file_okay=False, help="Where the keys are kept.")]) -> None:
-    """Make the keys that sign tokens (FOLDER/gateway) and the book's heads (FOLDER/ledger), unless they are there."""
+def keys(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", file_okay=False, help="Where the keys are kept.")],
+) -> None:
+    """Make the keys that sign tokens (FOLDER/gateway) and the book's heads (FOLDER/ledger), unless they are there.
+
+    [bold]Example[/bold]
+
+    tradeflow compose keys keys
+    """
     log_to_stderr("ERROR")
     try:
         ensure_keys(folder / GATEWAY_KEYS)

@@ -64,7 +64,7 @@ KeyOption = Annotated[str | None, typer.Option("--key", help="Only letters of th
 LetterOption = Annotated[
     str | None, typer.Option("--letter", metavar="NAME", help="Only this letter, as `list` names it.")
 ]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="How many letters at most.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="How many letters at most; without it, all.")]
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ def redrive_(
 
     Older letters of the same keys go first, since nothing may overtake them. A consumer that handles a letter says so
     in the dead-letter topic, so that none takes effect twice, however often it is redriven. Exit code 1 when some of
-    them still wait in the end.
+    them still wait in the end, 2 when the letter or the key that was asked for has none.
 
     [bold]Examples[/bold]
 
@@ -189,7 +189,11 @@ def discard_(
 ) -> None:
     """Give letters up for good: they never take effect, and what waits behind them can be redriven.
 
+    Without --yes nothing changes. Exit code 2 when the letter or the key that was asked for has none.
+
     [bold]Examples[/bold]
+
+    tradeflow dlq discard --letter orders:wallet-events/0/17    [dim]# which would go[/dim]
 
     tradeflow dlq discard --letter orders:wallet-events/0/17 --yes
     """

@@ -10,7 +10,7 @@ from services.runtime.database.grants import Role, grant_statements
 
 
 def grants(
-    service: Annotated[ServiceName, typer.Argument(help="Whose tables.")],
+    service: Annotated[ServiceName, typer.Argument(metavar="SERVICE", help="Whose tables.")],
     *,
     user: Annotated[str, typer.Option("--user", help="The user's name on the server.")],
     host: Annotated[str, typer.Option("--host", help="Where the user connects from, as MySQL writes it.")] = "%",

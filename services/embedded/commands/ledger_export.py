@@ -18,7 +18,9 @@ from services.runtime.errors import InvalidArgumentError
 
 
 def export(
-    file: Annotated[Path, typer.Argument(dir_okay=False, help="The file to be made.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", dir_okay=False, help="The file to be made; one that is there is replaced.")
+    ],
     *,
     data: DataOption = DEFAULT_DATA,
     database: DatabaseOption = None,

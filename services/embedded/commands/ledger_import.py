@@ -24,7 +24,9 @@ from services.runtime.database_opening import open_database
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `tradeflow ledger export` wrote.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="What `tradeflow ledger export` wrote.")
+    ],
     *,
     data: DataOption = DEFAULT_DATA,
     database: DatabaseOption = None,
@@ -39,7 +41,7 @@ def import_(
 
     tradeflow ledger import book.jsonl --data /tmp/copy
 
-    tradeflow ledger import book.jsonl --database mysql://ledger:secret@127.0.0.1/ledger
+    TRADEFLOW_LEDGER_DATABASE_URL=mysql://… tradeflow ledger import book.jsonl
     """
     log_to_stderr("ERROR")
     with telling_what_troubles_the_book():

@@ -32,9 +32,18 @@ from services.runtime.outbox_status import StreamStatus, events_after, outbox_st
 
 app = typer.Typer(no_args_is_help=True, help="Events on their way from a service's database to the broker.")
 
-AnyServiceOption = Annotated[
+StatusServiceOption = Annotated[
     ServiceName | None,
-    typer.Option("--service", help="Whose outbox; without it both of the data folder's, or the ledger's to show."),
+    typer.Option("--service", help="Whose outbox; without it, both of the data folder. A database's URL needs it."),
+]
+
+ShowServiceOption = Annotated[
+    ServiceName | None,
+    typer.Option(
+        "--service",
+        help="Whose outbox; without it, that of orders for the stream `orders`, else the ledger's. "
+        "A database's URL needs it.",
+    ),
 ]
 
 T = TypeVar("T")
@@ -44,7 +53,7 @@ T = TypeVar("T")
 def status(
     *,
     data: DataOption = DEFAULT_DATA,
-    service: AnyServiceOption = None,
+    service: StatusServiceOption = None,
     database_url: DatabaseUrlOption = None,
     database_url_file: DatabaseUrlFileOption = None,
     json: JsonOption = False,
@@ -80,10 +89,12 @@ def status(
 
 @app.command()
 def show(
-    stream: Annotated[str, typer.Argument(help="The stream's name, as `status` tells it.")],
+    stream: Annotated[
+        str, typer.Argument(metavar="STREAM", help="The stream's name, as `status` tells it: orders, or book:1.")
+    ],
     *,
     data: DataOption = DEFAULT_DATA,
-    service: AnyServiceOption = None,
+    service: ShowServiceOption = None,
     database_url: DatabaseUrlOption = None,
     database_url_file: DatabaseUrlFileOption = None,
     after: Annotated[
@@ -104,6 +115,8 @@ def show(
     tradeflow outbox show orders    [dim]# what waits[/dim]
 
     tradeflow outbox show orders --after 0 --limit 10    [dim]# the oldest that are kept[/dim]
+
+    tradeflow outbox show book:1 --after 0 --key 0198c0de-0000-7000-8000-000000000001    [dim]# a wallet's[/dim]
     """
     log_to_stderr("ERROR")
     with telling_what_is_in_the_way():

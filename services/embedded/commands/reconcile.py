@@ -72,7 +72,7 @@ def reconcile(
 
     tradeflow reconcile --heal --json
 
-    tradeflow reconcile --orders-database mysql://orders:secret@db/orders --ledger ledger:9090
+    TRADEFLOW_ORDERS_DATABASE_URL=mysql://… tradeflow reconcile --ledger ledger:9090
     """
     log_to_stderr("ERROR")
     with telling_what_is_in_the_way():

@@ -20,13 +20,15 @@ def _column(part: str, what: str) -> typer.models.OptionInfo:
     return option
 
 
-FileArgument = Annotated[Path, typer.Argument(help="The order history: a CSV file with a header.", show_default=False)]
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The order history: a CSV file with a header.", show_default=False)
+]
 
 UrlOption = Annotated[
     str | None, typer.Option(help="Replay into this running platform instead of one on the data folder.")
 ]
 
-CurrencyOption = Annotated[str, typer.Option(help="The ISO 4217 code of all prices.")]
+CurrencyOption = Annotated[str, typer.Option(help="The ISO 4217 code of all prices, in capitals.")]
 
 ConcurrencyOption = Annotated[
     int, typer.Option(min=1, max=CONCURRENCY_MAX, help="How many customers are served at once.")

@@ -39,7 +39,7 @@ app = typer.Typer(no_args_is_help=True, help="Statements that prove themselves."
 def export(
     *,
     wallet: Annotated[UUID, typer.Option("--wallet", help="The wallet: its owner's user id.")],
-    currency: Annotated[str, typer.Option("--currency", help="An asset code, such as EUR.")],
+    currency: Annotated[str, typer.Option("--currency", help="An asset code in capitals, such as EUR.")],
     from_row: Annotated[int, typer.Option("--from", min=1, help="The first row of the account.")] = 1,
     to_row: Annotated[int, typer.Option("--to", min=0, help="The last row; 0 is the newest one.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", dir_okay=False, help="The file; else stdout.")] = None,
@@ -81,7 +81,7 @@ async def _export(source: BookSource, wallet: UUID, currency: str, from_row: int
 
 @app.command("check")
 def check(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The statement.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The statement.")],
     *,
     keys: Annotated[
         Path | None,
