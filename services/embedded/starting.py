@@ -28,7 +28,7 @@ async def started_platform(options: PlatformOptions) -> AsyncIterator[Platform]:
             raise CannotStartError(error.message) from error
         except OSError as error:
             raise CannotStartError(
-                f"{error}. Choose other ports (0 = any free one) or another --data folder."
+                f"{error}. Choose another --host, other ports (0 = any free one) or another --data folder."
             ) from error
         except ValidationError as error:
             raise CannotStartError(f"a setting in the environment is wrong: {error}") from error

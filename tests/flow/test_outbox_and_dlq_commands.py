@@ -78,7 +78,7 @@ def test_the_events_of_a_key_are_those_of_the_stream_that_have_it(folder: Path) 
 
 
 def test_a_databases_url_without_its_service_is_not_passed_over(folder: Path) -> None:
-    told = call("outbox", "status", "--data", folder, "--database-url", f"sqlite:///{folder}/ledger.db")
+    told = call("outbox", "status", "--database-url", f"sqlite:///{folder}/ledger.db")
 
     assert told.exit_code == 2
     assert "--service" in told.output

@@ -7,7 +7,7 @@ from sqlite3 import Error as SqliteError
 import typer
 from pymysql import MySQLError
 
-from services.embedded.commands.exit_codes import INTERRUPTED, USAGE, VIOLATED, end_with
+from services.embedded.commands.exit_codes import INTERRUPTED, USAGE, VIOLATED, end_with, told_of_file
 from services.ledger.proof.notary import JournalChangedError
 from services.runtime.database.port import TableMissingError
 from services.runtime.errors import TradeFlowError
@@ -29,6 +29,6 @@ def telling_what_troubles_the_book() -> Iterator[None]:
     except (MySQLError, SqliteError, TableMissingError) as error:
         end_with(f"the database refuses: {error}", VIOLATED)
     except OSError as error:
-        end_with(str(error), USAGE)
+        end_with(told_of_file(error), USAGE)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

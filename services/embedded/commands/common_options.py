@@ -59,6 +59,30 @@ def log_errors_but_kafkas() -> None:
         handler.addFilter(lambda record: record.name != KAFKA_LIBRARY)
 
 
+def place_beside(context: typer.Context, option: str, place: str | None) -> str | None:
+    """Choose between a data folder and a place that is named instead of one: what is typed goes before the environment.
+
+    Returns:
+        The place; None where it is the data folder's.
+
+    Raises:
+        InvalidArgumentError: Both are typed.
+    """
+    refuse_together(context, "--data", option)
+    return None if _is_typed(context, "--data") else place
+
+
+def refuse_together(context: typer.Context, option: str, *others: str) -> None:
+    """Refuse an option beside others that say the same in another way.
+
+    Raises:
+        InvalidArgumentError: It is typed, and so is one of them.
+    """
+    for other in others:
+        if _is_typed(context, option) and _is_typed(context, other):
+            raise InvalidArgumentError(f"{option} and {other}: one of them", reason="options_exclude_each_other")
+
+
 def refuse_alone(context: typer.Context, needed: str, *options: str) -> None:
     """Refuse options that mean nothing without another one, instead of passing them over.
 
@@ -68,7 +92,11 @@ def refuse_alone(context: typer.Context, needed: str, *options: str) -> None:
         InvalidArgumentError: One of them stands on the command line.
     """
     for option in options:
-        name = option.removeprefix("--").replace("-", "_")
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if _is_typed(context, option):
             raise InvalidArgumentError(f"{option} needs {needed}", reason="option_alone")
+
+
+def _is_typed(context: typer.Context, option: str) -> bool:
+    """Tell whether an option stands on the command line."""
+    source = context.get_parameter_source(option.removeprefix("--").replace("-", "_"))
+    return source is not None and source.name == "COMMANDLINE"

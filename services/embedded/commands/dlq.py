@@ -13,7 +13,13 @@ import typer
 from rich.table import Table
 
 from services.embedded.book_source import check_file_exists
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_errors_but_kafkas
+from services.embedded.commands.common_options import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    log_errors_but_kafkas,
+    place_beside,
+)
 from services.embedded.commands.exit_codes import OK, USAGE, VIOLATED, end_with
 from services.embedded.commands.letter_report import letter_as_data, letter_name, origin_of
 from services.embedded.commands.service_database import telling_what_is_in_the_way
@@ -71,6 +77,7 @@ T = TypeVar("T")
 
 @app.command("list")
 def list_(
+    context: typer.Context,
     *,
     data: DataOption = DEFAULT_DATA,
     broker: BrokerUrlOption = None,
@@ -92,7 +99,7 @@ def list_(
     log_errors_but_kafkas()
     wanted = _filter(topic, consumer, reason, key, None)
     with telling_what_is_in_the_way():
-        letters = [one for one in _on_broker(data, broker, _waiting) if wanted.matches(one)][:limit]
+        letters = [one for one in _on_broker(context, data, broker, _waiting) if wanted.matches(one)][:limit]
     if json:
         told = [letter_as_data(letter, with_value=False) for letter in letters]
         sys.stdout.write(msgspec.json.encode({"letters": told}).decode() + "\n")
@@ -103,6 +110,7 @@ def list_(
 
 @app.command()
 def show(
+    context: typer.Context,
     letter: Annotated[str, typer.Argument(metavar="NAME", help="The letter, as `list` names it.")],
     *,
     data: DataOption = DEFAULT_DATA,
@@ -117,7 +125,7 @@ def show(
     log_errors_but_kafkas()
     wanted = _filter(None, None, None, None, letter)
     with telling_what_is_in_the_way():
-        found = [one for one in _on_broker(data, broker, _waiting) if wanted.matches(one)]
+        found = [one for one in _on_broker(context, data, broker, _waiting) if wanted.matches(one)]
     if not found:
         _refuse_what_does_not_wait(letter, None)
     content = msgspec.json.encode(letter_as_data(found[0], with_value=True))
@@ -126,6 +134,7 @@ def show(
 
 @app.command("redrive")
 def redrive_(
+    context: typer.Context,
     *,
     data: DataOption = DEFAULT_DATA,
     broker: BrokerUrlOption = None,
@@ -164,7 +173,7 @@ def redrive_(
         return chosen, await _still_waiting(opened, chosen, wait_seconds)
 
     with telling_what_is_in_the_way():
-        chosen, left = _on_broker(data, broker, work)
+        chosen, left = _on_broker(context, data, broker, work)
     if not chosen:
         _refuse_what_does_not_wait(letter, key)
     _report("would_redrive" if dry_run else "redriven", chosen, left, json=json)
@@ -173,6 +182,7 @@ def redrive_(
 
 @app.command("discard")
 def discard_(
+    context: typer.Context,
     *,
     data: DataOption = DEFAULT_DATA,
     broker: BrokerUrlOption = None,
@@ -207,7 +217,7 @@ def discard_(
         return chosen
 
     with telling_what_is_in_the_way():
-        chosen = _on_broker(data, broker, work)
+        chosen = _on_broker(context, data, broker, work)
     if not chosen:
         _refuse_what_does_not_wait(letter, key)
     _report("discarded" if yes else "would_discard", chosen, [], json=json)
@@ -237,7 +247,10 @@ def _refuse_what_does_not_wait(letter: str | None, key: str | None) -> None:
         end_with(f"no letter {named} waits; `tradeflow dlq list` names those that do", USAGE)
 
 
-def _on_broker(data: Path, url: str | None, work: Callable[[Broker], Coroutine[Any, Any, T]]) -> T:
+def _on_broker(
+    context: typer.Context, data: Path, url: str | None, work: Callable[[Broker], Coroutine[Any, Any, T]]
+) -> T:
+    url = place_beside(context, "--broker", url)
     if url is None:
         url = sqlite_url(DataFolder(data).broker_file)
     check_file_exists(url)

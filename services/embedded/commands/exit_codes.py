@@ -22,6 +22,11 @@ INTERRUPTED = 130
 """Ctrl-C, as shells count it: 128 + SIGINT."""
 
 
+def told_of_file(error: OSError) -> str:
+    """Tell what is the matter with a file, without the number of the error."""
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+
+
 def end_with(message: str, exit_code: int) -> NoReturn:
     """Say on stderr what is wrong, and end.
 

@@ -10,7 +10,7 @@ import typer
 
 from services.embedded.book_source import DEFAULT_BOOK, BookOption, BookSource, DatabaseOption, book_source
 from services.embedded.commands.book_trouble import telling_what_troubles_the_book
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr, place_beside
 from services.embedded.commands.progress_bar import progress_bar
 from services.embedded.verification.progress import Progress
 from services.ledger.proof.book_export import export_book
@@ -18,6 +18,7 @@ from services.runtime.errors import InvalidArgumentError
 
 
 def export(
+    context: typer.Context,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", dir_okay=False, help="The file to be made; one that is there is replaced.")
     ],
@@ -39,6 +40,7 @@ def export(
     """
     log_to_stderr("ERROR")
     with telling_what_troubles_the_book():
+        database = place_beside(context, "--database", database)
         source = book_source(data, database, None, book)
         with progress_bar("exporting") as told:
             records = asyncio.run(export_to(source, file, told))

@@ -3,6 +3,8 @@
 import asyncio
 import sys
 
+import typer
+
 from services.embedded.book_source import (
     DEFAULT_BOOK,
     BookOption,
@@ -12,7 +14,7 @@ from services.embedded.book_source import (
     book_source,
 )
 from services.embedded.commands.book_trouble import telling_what_troubles_the_book
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr, place_beside
 from services.ledger.proof.head_file import encode_head_file
 from services.ledger.proof.head_rows import newest_head, public_keys
 from services.ledger.proof.notary import Notary
@@ -21,6 +23,7 @@ from services.runtime.errors import UnavailableError
 
 
 def head(
+    context: typer.Context,
     *,
     data: DataOption = DEFAULT_DATA,
     database: DatabaseOption = None,
@@ -40,6 +43,7 @@ def head(
     """
     log_to_stderr("ERROR")
     with telling_what_troubles_the_book():
+        database = place_beside(context, "--database", database)
         content = asyncio.run(_head_of(book_source(data, database, signing_keys, book)))
     sys.stdout.buffer.write(content)
 

@@ -11,7 +11,7 @@ import typer
 
 from services.embedded.book_source import DatabaseOption
 from services.embedded.commands.book_trouble import telling_what_troubles_the_book
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr, place_beside
 from services.embedded.commands.exit_codes import VIOLATED, end_with
 from services.embedded.commands.progress_bar import progress_bar
 from services.embedded.data_folder import DataFolder
@@ -24,6 +24,7 @@ from services.runtime.database_opening import open_database
 
 
 def import_(
+    context: typer.Context,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="What `tradeflow ledger export` wrote.")
     ],
@@ -45,6 +46,7 @@ def import_(
     """
     log_to_stderr("ERROR")
     with telling_what_troubles_the_book():
+        database = place_beside(context, "--database", database)
         try:
             with _place(data, database) as url, progress_bar("reading") as told:
                 header = asyncio.run(_import(file, url, told))

@@ -12,7 +12,13 @@ import typer
 from rich.table import Table
 
 from services.embedded.book_source import check_file_exists
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
+from services.embedded.commands.common_options import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    log_to_stderr,
+    refuse_together,
+)
 from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
     DatabaseUrlOption,
@@ -51,6 +57,7 @@ T = TypeVar("T")
 
 @app.command()
 def status(
+    context: typer.Context,
     *,
     data: DataOption = DEFAULT_DATA,
     service: StatusServiceOption = None,
@@ -72,7 +79,7 @@ def status(
     log_to_stderr("ERROR")
     now = SystemClock().now()
     with telling_what_is_in_the_way():
-        databases = _databases(data, service, database_url, database_url_file)
+        databases = _databases(context, data, service, database_url, database_url_file)
         streams = {name: _run(url, outbox_status) for name, url in databases.items()}
     if json:
         told = [_as_data(name, one, now) for name, some in streams.items() for one in some]
@@ -89,6 +96,7 @@ def status(
 
 @app.command()
 def show(
+    context: typer.Context,
     stream: Annotated[
         str, typer.Argument(metavar="STREAM", help="The stream's name, as `status` tells it: orders, or book:1.")
     ],
@@ -121,7 +129,7 @@ def show(
     log_to_stderr("ERROR")
     with telling_what_is_in_the_way():
         chosen = service or ("orders" if stream == "orders" else "ledger")
-        (url,) = _databases(data, chosen, database_url, database_url_file).values()
+        (url,) = _databases(context, data, chosen, database_url, database_url_file).values()
         events = _run(url, lambda database: _events(database, chosen, stream, after=after, key=key, limit=limit))
         if key is not None and not events:
             raise _key_not_found(stream, key, after)
@@ -138,13 +146,14 @@ def show(
 
 
 def _databases(
-    data: Path, service: ServiceName | None, url: str | None, url_file: Path | None
+    context: typer.Context, data: Path, service: ServiceName | None, url: str | None, url_file: Path | None
 ) -> dict[ServiceName, str]:
     """Choose one service's database by its URL, or those of the data folder.
 
     Raises:
-        InvalidArgumentError: There is a URL and no service, or no database.
+        InvalidArgumentError: There is a URL and no service, or a data folder too, or no database.
     """
+    refuse_together(context, "--data", "--database-url", "--database-url-file")
     if url is not None or url_file is not None:
         if service is None:
             raise InvalidArgumentError("whose database is it? Give --service too", reason="service_missing")

@@ -11,7 +11,14 @@ from pydantic import SecretStr, ValidationError
 
 from services.embedded.addresses import Addresses
 from services.embedded.book_source import check_file_exists
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr, refuse_alone
+from services.embedded.commands.common_options import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    log_to_stderr,
+    place_beside,
+    refuse_alone,
+)
 from services.embedded.commands.exit_codes import OK, VIOLATED
 from services.embedded.commands.progress_bar import progress_bar
 from services.embedded.commands.service_database import telling_what_is_in_the_way
@@ -76,6 +83,7 @@ def reconcile(
     """
     log_to_stderr("ERROR")
     with telling_what_is_in_the_way():
+        orders_database = place_beside(context, "--orders-database", orders_database)
         if orders_database is None:
             refuse_alone(context, "--orders-database", "--ledger")
         settings = _of_folder(data) if orders_database is None else _of_service(orders_database, ledger)

@@ -4,6 +4,8 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -57,6 +59,7 @@ from services.embedded.replay.replaying import OpenPlatform, Reading, carry_out,
 from services.embedded.replay.report import Report, as_data, show_table, write_rejects
 from services.embedded.starting import CannotStartError
 from services.embedded.story.stage import new_console
+from services.money import exponent_of
 from services.runtime.errors import InvalidArgumentError, TradeFlowError
 
 RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,40}")
@@ -97,6 +100,7 @@ def replay(
     _check_options(
         delimiter=delimiter,
         run_id=run_id,
+        currency=currency,
         date_format=date_format,
         overwrites_its_file=rejects_file.resolve() == file.resolve(),
     )
@@ -155,18 +159,28 @@ tradeflow replay sales.csv --currency EUR --column-invoice order --column-custom
 """
 
 
-def _check_options(*, delimiter: str, run_id: str | None, date_format: str | None, overwrites_its_file: bool) -> None:
+def _check_options(
+    *, delimiter: str, run_id: str | None, currency: str, date_format: str | None, overwrites_its_file: bool
+) -> None:
     if overwrites_its_file:
         end_with("--rejects would overwrite the file itself.", USAGE)
     if len(delimiter) != 1 or delimiter in '"\r\n':
         end_with(f"--delimiter is one character, not {delimiter!r}.", USAGE)
     if run_id is not None and not RUN_ID.fullmatch(run_id):
         end_with(f"--run-id has 1 to 40 of A-Z a-z 0-9 . _ -, unlike {run_id!r}.", USAGE)
-    try:
-        if date_format:
+    with _telling_of("--currency"):
+        exponent_of(currency)
+    if date_format:
+        with _telling_of("--date-format"):
             check_date_format(date_format)
+
+
+@contextmanager
+def _telling_of(option: str) -> Iterator[None]:
+    try:
+        yield
     except InvalidArgumentError as error:
-        end_with(f"--date-format: {error.message}.", USAGE)
+        end_with(f"{option}: {error.message.removesuffix('.')}.", USAGE)
 
 
 def _read(file: Path, form: FileForm, run_id: str | None) -> Reading:
@@ -176,7 +190,7 @@ def _read(file: Path, form: FileForm, run_id: str | None) -> Reading:
     except OSError as error:
         end_with(f"{file}: {error.strerror}.", USAGE)
     except InvalidArgumentError as error:
-        end_with(f"{file}: {error.message}.", USAGE)
+        end_with(f"{file}: {error.message.removesuffix('.')}.", USAGE)
 
 
 def _carry_out(reading: Reading, data: Path, url: str | None, *, concurrency: int) -> Report:

@@ -13,7 +13,7 @@ import typer
 from pymysql import MySQLError
 
 from services.embedded.book_source import check_file_exists
-from services.embedded.commands.exit_codes import INTERRUPTED, TOO_NEW, USAGE, VIOLATED, end_with
+from services.embedded.commands.exit_codes import INTERRUPTED, TOO_NEW, USAGE, VIOLATED, end_with, told_of_file
 from services.ledger.wiring import MIGRATIONS as LEDGER_MIGRATIONS
 from services.orders.wiring import MIGRATIONS as ORDERS_MIGRATIONS
 from services.runtime.database.port import NotGrantedError, TableMissingError
@@ -134,6 +134,6 @@ def telling_what_is_in_the_way() -> Iterator[None]:
     except (MySQLError, SqliteError) as error:
         end_with(f"the database refuses: {error}", VIOLATED)
     except OSError as error:
-        end_with(str(error), VIOLATED)
+        end_with(told_of_file(error), VIOLATED)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

@@ -18,7 +18,7 @@ from services.embedded.book_source import (
     book_source,
 )
 from services.embedded.commands.book_trouble import telling_what_troubles_the_book
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr, place_beside
 from services.embedded.commands.exit_codes import OK, USAGE, VIOLATED, end_with
 from services.embedded.story.stage import new_console
 from services.ledger.proof.head_file import decode_key_file
@@ -37,6 +37,7 @@ app = typer.Typer(no_args_is_help=True, help="Statements that prove themselves."
 
 @app.command("export")
 def export(
+    context: typer.Context,
     *,
     wallet: Annotated[UUID, typer.Option("--wallet", help="The wallet: its owner's user id.")],
     currency: Annotated[str, typer.Option("--currency", help="An asset code in capitals, such as EUR.")],
@@ -60,7 +61,10 @@ def export(
     tradeflow statement check statement.json
     """
     log_to_stderr("ERROR")
+    if 0 < to_row < from_row:
+        end_with(f"--from {from_row} is behind --to {to_row}; --to 0 is the newest row", USAGE)
     with telling_what_troubles_the_book():
+        database = place_beside(context, "--database", database)
         source = book_source(data, database, signing_keys, book)
         content = asyncio.run(_export(source, wallet, currency, from_row, to_row))
         if out is not None:

@@ -8,7 +8,13 @@ import msgspec
 import typer
 
 from services.embedded.book_source import check_file_exists
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
+from services.embedded.commands.common_options import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    log_to_stderr,
+    refuse_together,
+)
 from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
     DatabaseUrlOption,
@@ -33,6 +39,7 @@ def _group() -> None:
 
 @app.command("reset-password")
 def reset_password(
+    context: typer.Context,
     email: Annotated[str, typer.Argument(metavar="EMAIL", help="The address that the user signs in with.")],
     *,
     data: DataOption = DEFAULT_DATA,
@@ -54,6 +61,7 @@ def reset_password(
     """
     log_to_stderr("ERROR")
     with telling_what_is_in_the_way():
+        refuse_together(context, "--data", "--database-url", "--database-url-file")
         if database_url is None and database_url_file is None:
             url = sqlite_url(DataFolder(data).orders_database)
             check_file_exists(url)

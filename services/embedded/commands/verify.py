@@ -22,6 +22,7 @@ from services.embedded.commands.common_options import (
     DataOption,
     JsonOption,
     log_errors_but_kafkas,
+    place_beside,
     refuse_alone,
 )
 from services.embedded.commands.exit_codes import INTERRUPTED, OK, USAGE, VIOLATED, end_with
@@ -116,6 +117,7 @@ def verify(
     log_errors_but_kafkas()
     with _telling_what_is_in_the_way():
         kept = decode_head_file(head.read_bytes()) if head is not None else None
+        database = place_beside(context, "--database", database)
         if database is None:
             refuse_alone(context, "--database", "--orders-database", "--broker", "--book")
             checked = _run(_on_folder(data, from_sequence, kept))

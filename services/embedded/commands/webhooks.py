@@ -12,7 +12,13 @@ import typer
 from rich.table import Table
 
 from services.embedded.book_source import check_file_exists
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
+from services.embedded.commands.common_options import (
+    DEFAULT_DATA,
+    DataOption,
+    JsonOption,
+    log_to_stderr,
+    refuse_together,
+)
 from services.embedded.commands.exit_codes import OK, VIOLATED
 from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
@@ -40,6 +46,7 @@ T = TypeVar("T")
 
 @app.command("list")
 def list_(
+    context: typer.Context,
     *,
     data: DataOption = DEFAULT_DATA,
     database_url: DatabaseUrlOption = None,
@@ -63,7 +70,7 @@ def list_(
     log_to_stderr("ERROR")
     state = DeliveryState.PENDING if pending else DeliveryState.DEAD
     with telling_what_is_in_the_way():
-        url = _database(data, database_url, database_url_file)
+        url = _database(context, data, database_url, database_url_file)
         found = _run(url, endpoint, lambda database: undelivered(database, state, endpoint_id=endpoint, rows_max=limit))
     told = [_as_data(one) for one in found]
     if json:
@@ -80,6 +87,7 @@ def list_(
 
 @app.command("redrive")
 def redrive_(
+    context: typer.Context,
     *,
     data: DataOption = DEFAULT_DATA,
     database_url: DatabaseUrlOption = None,
@@ -100,7 +108,7 @@ def redrive_(
     """
     log_to_stderr("ERROR")
     with telling_what_is_in_the_way():
-        url = _database(data, database_url, database_url_file)
+        url = _database(context, data, database_url, database_url_file)
         now = SystemClock().now()
         redriven = _run(
             url, endpoint, lambda database: redrive_all(database, endpoint_id=endpoint, now=now, rows_max=limit)
@@ -109,7 +117,8 @@ def redrive_(
     sys.stdout.write(told + "\n")
 
 
-def _database(data: Path, url: str | None, url_file: Path | None) -> str:
+def _database(context: typer.Context, data: Path, url: str | None, url_file: Path | None) -> str:
+    refuse_together(context, "--data", "--database-url", "--database-url-file")
     if url is not None or url_file is not None:
         return existing_database("orders", url, url_file)
     chosen = sqlite_url(DataFolder(data).orders_database)
