@@ -48,7 +48,8 @@ keys/, and secrets.json with the passwords of treasury@tradeflow.example and ope
 owner may read them. `demo` uses a temporary folder unless told otherwise.
 
 [bold]Exit codes[/bold] 0 done, every invariant holds · 1 an invariant is violated, or the command failed on the way · \
-2 it could not begin: wrong options or settings, a port or a data folder that is taken · 130 Ctrl-C"""
+2 it could not begin: wrong options or settings, a name of nothing, a port or a data folder that is taken · \
+130 Ctrl-C"""
 
 app = typer.Typer(
     name="tradeflow",

@@ -148,7 +148,7 @@ def test_another_services_database_is_named_as_that(tmp_path: Path, command: str
     told = migrate(*command.split(), url=url)
 
     assert (told.exit_code, told.stdout) == (USAGE, "")
-    assert f"{url} is the database of orders, not of ledger; --service orders, or another URL" in told.stderr
+    assert f"{url} is the database of orders, not of ledger; name the one of ledger" in told.stderr
 
 
 def test_a_url_comes_from_a_file_and_its_password_is_never_shown(tmp_path: Path) -> None:

@@ -79,6 +79,27 @@ def test_a_file_with_the_url_that_is_no_text_is_told(tmp_path: Path) -> None:
     assert f"{tmp_path}/url can't be read" in told.output.replace("\n", "")
 
 
+@pytest.mark.parametrize(
+    ("command", "service", "other"),
+    [
+        ("outbox status --service ledger", "ledger", "orders"),
+        ("outbox show orders --service ledger", "ledger", "orders"),
+        ("webhooks list", "orders", "ledger"),
+        ("webhooks redrive", "orders", "ledger"),
+        ("user reset-password ann@example.org", "orders", "ledger"),
+    ],
+)
+def test_another_services_database_is_named_as_that(tmp_path: Path, command: str, service: str, other: str) -> None:
+    url = f"sqlite:///{tmp_path}/some.db"
+    applied = CliRunner().invoke(app, ["migrate", "apply", "--service", other, "--database-url", url])
+    assert applied.exit_code == 0
+
+    told = CliRunner().invoke(app, [*command.split(), "--database-url", url])
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"{url} is the database of {other}, not of {service}" in told.stderr
+
+
 @pytest.mark.parametrize("command", ["outbox status --service ledger", "webhooks list"])
 def test_a_database_without_the_services_tables_is_told(tmp_path: Path, command: str) -> None:
     (tmp_path / "empty.db").touch()

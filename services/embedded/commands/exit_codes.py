@@ -10,7 +10,7 @@ VIOLATED = 1
 """An invariant is violated, or the command failed on the way."""
 
 USAGE = 2
-"""It could not begin: wrong options or settings, a port or a data folder that is taken, no data to look at."""
+"""It could not begin: wrong options or settings, a name of nothing, a port or a data folder that is taken, no data."""
 
 PENDING = 3
 """Migrations are pending: `tradeflow migrate status` and `plan`, which did what they were asked."""

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from services.embedded.commands.common_options import JsonOption, log_to_stderr
+from services.embedded.commands.database_work import refuse_another_services
 from services.embedded.commands.exit_codes import OK, PENDING, TOO_NEW
 from services.embedded.commands.migration_progress import migration_progress
 from services.embedded.commands.migration_report import (
@@ -20,7 +21,6 @@ from services.embedded.commands.migration_report import (
     status_as_data,
 )
 from services.embedded.commands.service_database import (
-    PACKAGES,
     DatabaseUrlFileOption,
     DatabaseUrlOption,
     ServiceDatabase,
@@ -216,20 +216,8 @@ async def _state_of(target: ServiceDatabase) -> SchemaState:
         state = await read_schema_state(database, migrations)
     finally:
         await database.close()
-    _refuse_another_services(target, state)
+    refuse_another_services(target, state)
     return state
-
-
-def _refuse_another_services(target: ServiceDatabase, state: SchemaState) -> None:
-    """Tell whose database it is: all services' first migration has one name, and looks like a changed one here."""
-    changed = {each.checksum for each in state.applied if each.name in state.changed}
-    for service, package in PACKAGES.items():
-        if any(migration.checksum in changed for migration in migrations_of(package)):
-            raise InvalidArgumentError(
-                f"{target.shown_url} is the database of {service}, not of {target.service}; "
-                f"--service {service}, or another URL",
-                reason="database_of_another_service",
-            )
 
 
 async def _plan_of(target: ServiceDatabase, phases: tuple[str, ...]) -> tuple[SchemaState, dict[str, list[str]]]:

@@ -1,11 +1,9 @@
 """`tradeflow outbox`: what waits to be published, for how long, and who publishes it."""
 
-import asyncio
 import sys
-from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
@@ -19,9 +17,11 @@ from services.embedded.commands.common_options import (
     log_to_stderr,
     refuse_together,
 )
+from services.embedded.commands.database_work import on_database
 from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
     DatabaseUrlOption,
+    ServiceDatabase,
     ServiceName,
     existing_database,
     telling_what_is_in_the_way,
@@ -31,7 +31,6 @@ from services.embedded.sqlite_url import sqlite_url
 from services.embedded.story.stage import new_console
 from services.runtime.clock import SystemClock
 from services.runtime.database.port import Database
-from services.runtime.database_opening import open_database
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.outbox_packs import OutboxEvent
 from services.runtime.outbox_status import StreamStatus, events_after, outbox_status
@@ -80,7 +79,7 @@ def status(
     now = SystemClock().now()
     with telling_what_is_in_the_way():
         databases = _databases(context, data, service, database_url, database_url_file)
-        streams = {name: _run(url, outbox_status) for name, url in databases.items()}
+        streams = {name: on_database(ServiceDatabase(name, url), outbox_status) for name, url in databases.items()}
     if json:
         told = [_as_data(name, one, now) for name, some in streams.items() for one in some]
         sys.stdout.write(msgspec.json.encode({"streams": told}).decode() + "\n")
@@ -130,7 +129,10 @@ def show(
     with telling_what_is_in_the_way():
         chosen = service or ("orders" if stream == "orders" else "ledger")
         (url,) = _databases(context, data, chosen, database_url, database_url_file).values()
-        events = _run(url, lambda database: _events(database, chosen, stream, after=after, key=key, limit=limit))
+        events = on_database(
+            ServiceDatabase(chosen, url),
+            lambda database: _events(database, chosen, stream, after=after, key=key, limit=limit),
+        )
         if key is not None and not events:
             raise _key_not_found(stream, key, after)
     told = [_event_as_data(sequence, event) for sequence, event in events]
@@ -164,17 +166,6 @@ def _databases(
     for one in chosen.values():
         check_file_exists(one)
     return chosen
-
-
-def _run(url: str, look: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
-    async def run() -> T:
-        database = open_database(url)
-        try:
-            return await look(database)
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
 
 
 async def _events(

@@ -1,6 +1,5 @@
 """`tradeflow user`: what operators do for people who can't sign in."""
 
-import asyncio
 import sys
 from typing import Annotated
 
@@ -15,19 +14,19 @@ from services.embedded.commands.common_options import (
     log_to_stderr,
     refuse_together,
 )
+from services.embedded.commands.database_work import on_database
 from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
     DatabaseUrlOption,
+    ServiceDatabase,
     existing_database,
     telling_what_is_in_the_way,
 )
 from services.embedded.data_folder import DataFolder
 from services.embedded.sqlite_url import sqlite_url
-from services.orders.domain.password_reset import IssuedReset
 from services.orders.outbound.store import SqlIdentityStore
 from services.orders.use_cases.issue_password_reset import issue_password_reset
 from services.runtime.clock import SystemClock
-from services.runtime.database_opening import open_database
 
 app = typer.Typer(no_args_is_help=True, help="People: a way back in for who forgot a password.")
 
@@ -67,16 +66,11 @@ def reset_password(
             check_file_exists(url)
         else:
             url = existing_database("orders", database_url, database_url_file)
-        issued = asyncio.run(_issued(url, email))
+        issued = on_database(
+            ServiceDatabase("orders", url),
+            lambda database: issue_password_reset(email, store=SqlIdentityStore(database), clock=SystemClock()),
+        )
     told = {"token": issued.token, "expires_at": issued.expires_at.isoformat(timespec="seconds")}
     sys.stdout.write((msgspec.json.encode(told).decode() if json else issued.token) + "\n")
     if not json:
         typer.echo(f"good once, until {told['expires_at']}", err=True)
-
-
-async def _issued(url: str, email: str) -> IssuedReset:
-    database = open_database(url)
-    try:
-        return await issue_password_reset(email, store=SqlIdentityStore(database), clock=SystemClock())
-    finally:
-        await database.close()

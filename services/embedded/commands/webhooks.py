@@ -1,6 +1,5 @@
 """`tradeflow webhooks`: what merchants should have been told and were not, and telling them once more."""
 
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -19,10 +18,12 @@ from services.embedded.commands.common_options import (
     log_to_stderr,
     refuse_together,
 )
+from services.embedded.commands.database_work import on_database
 from services.embedded.commands.exit_codes import OK, VIOLATED
 from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
     DatabaseUrlOption,
+    ServiceDatabase,
     existing_database,
     telling_what_is_in_the_way,
 )
@@ -33,7 +34,6 @@ from services.orders.domain.webhook import DeliveryState
 from services.orders.outbound.webhook_overview import Undelivered, endpoint_is_there, redrive_all, undelivered
 from services.runtime.clock import SystemClock
 from services.runtime.database.port import Database
-from services.runtime.database_opening import open_database
 from services.runtime.errors import InvalidArgumentError
 
 app = typer.Typer(no_args_is_help=True, help="Webhooks: what merchants' endpoints haven't taken.")
@@ -133,20 +133,16 @@ def _run(url: str, endpoint: UUID | None, work: Callable[[Database], Coroutine[A
         InvalidArgumentError: It doesn't have it.
     """
 
-    async def run() -> T:
-        database = open_database(url)
-        try:
-            if endpoint is not None and not await endpoint_is_there(database, endpoint):
-                raise InvalidArgumentError(
-                    f"there is no endpoint {endpoint}, or its merchant removed it; "
-                    "`tradeflow webhooks list` names those with dead deliveries",
-                    reason="endpoint_unknown",
-                )
-            return await work(database)
-        finally:
-            await database.close()
+    async def run(database: Database) -> T:
+        if endpoint is not None and not await endpoint_is_there(database, endpoint):
+            raise InvalidArgumentError(
+                f"there is no endpoint {endpoint}, or its merchant removed it; "
+                "`tradeflow webhooks list` names those with dead deliveries",
+                reason="endpoint_unknown",
+            )
+        return await work(database)
 
-    return asyncio.run(run())
+    return on_database(ServiceDatabase("orders", url), run)
 
 
 def _as_data(one: Undelivered) -> dict[str, object]:
