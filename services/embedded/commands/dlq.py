@@ -146,7 +146,7 @@ def redrive_(
     limit: LimitOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell which letters would go.")] = False,
     wait_seconds: Annotated[
-        float, typer.Option("--wait-seconds", min=0, help="How long to wait for what becomes of them.")
+        float, typer.Option("--wait-seconds", min=0, help="How many seconds to wait for what becomes of them.")
     ] = 10.0,
     json: JsonOption = False,
 ) -> None:
@@ -154,7 +154,7 @@ def redrive_(
 
     Older letters of the same keys go first, since nothing may overtake them. A consumer that handles a letter says so
     in the dead-letter topic, so that none takes effect twice, however often it is redriven. Exit code 1 when some of
-    them still wait in the end, 2 when the letter or the key that was asked for has none.
+    them still wait in the end, 2 when no letter of the name or the key that was given waits.
 
     [bold]Examples[/bold]
 
@@ -199,7 +199,7 @@ def discard_(
 ) -> None:
     """Give letters up for good: they never take effect, and what waits behind them can be redriven.
 
-    Without --yes nothing changes. Exit code 2 when the letter or the key that was asked for has none.
+    Without --yes nothing changes. Exit code 2 when no letter of the name or the key that was given waits.
 
     [bold]Examples[/bold]
 
