@@ -21,7 +21,7 @@ async def test_others_get_their_turn_after_every_few_items() -> None:
 
 async def test_all_items_come_in_their_order() -> None:
     assert [item async for item in in_turns(range(100))] == list(range(100))
-    assert [item async for item in in_turns([])] == []
+    assert not [item async for item in in_turns("")]
 
 
 async def test_one_piece_comes_at_once_and_several_in_turns() -> None:

@@ -87,7 +87,8 @@ async def test_a_large_packet_goes_on_in_the_next_ones_and_the_last_is_shorter_t
 
     Wire(server).send(statements)
 
-    parts, position = [], 0
+    parts: list[bytes] = []
+    position = 0
     while position < len(server.written):
         length = int.from_bytes(server.written[position : position + 3], "little")
         assert server.written[position + 3] == len(parts)
