@@ -36,9 +36,14 @@ FLIGHTS_MAX = 2
 """Batches under way at once: one is written, one waits for its lock at the server, which is then never idle. A third
 would gather less and be through no sooner."""
 
-COLD_COMMANDS_MAX = 64
+COLD_COMMANDS_MAX = 8
 """Up to how many commands go straight under the lock when nothing is under way and rows must be read for them: lock and
-rows are one round trip then, instead of two one after the other, and so few are decided before anyone waits for it."""
+rows are one round trip then, instead of two one after the other. More are through sooner if others can follow them."""
+
+QUIET_TURNS = 8
+"""How many turns of the event loop must bring nobody before a batch begins where nothing is under way. A call takes some
+turns from its socket to the waiting room, and a batch of its own costs as much as dozens of commands; where no call is on
+its way, a turn takes microseconds."""
 
 HALVES_COMMANDS_MIN = 32
 """From how many on, when nothing is under way, half of those that wait go first, and the rest is planned meanwhile:
@@ -51,12 +56,13 @@ found so: a miss costs two batches, and where one repeats old keys, or another c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """When a batch is planned ahead, how many are under way, and when one is read and planned under the lock."""
+    """When a batch begins and is planned ahead, how many are under way, and when one is planned under the lock."""
 
     ahead_commands_min: int = AHEAD_COMMANDS_MIN
     halves_commands_min: int = HALVES_COMMANDS_MIN
     flights_max: int = FLIGHTS_MAX
     cold_commands_max: int = COLD_COMMANDS_MAX
+    quiet_turns: int = QUIET_TURNS
     careful_batches: int = CAREFUL_BATCHES
 
 
@@ -108,6 +114,8 @@ class Pipeline:
                     # Its callers first: they bring what the next batch is made of.
                     (await self._landed())()
                 elif len(self._room):
+                    if not self._flights:
+                        await self._let_in_who_comes()
                     await self._begin(self._room.take(commands_max=self._next_commands_max()))
                 else:
                     return
@@ -123,6 +131,14 @@ class Pipeline:
         if len(self._flights) > 1 or not newest.locked:
             return False
         return len(self._room) >= max(self._pace.ahead_commands_min, len(newest.batch) // 2)
+
+    async def _let_in_who_comes(self) -> None:
+        """Wait for those who are on their way, as long as each few turns of the loop bring more."""
+        quiet_turns = 0
+        while quiet_turns < self._pace.quiet_turns and len(self._room) < self._batch_commands_max:
+            waiting = len(self._room)
+            await asyncio.sleep(0)
+            quiet_turns = quiet_turns + 1 if len(self._room) == waiting else 0
 
     def _first_is_through(self) -> bool:
         return bool(self._flights) and self._flights[0].task.done()
