@@ -41,8 +41,8 @@ COLD_COMMANDS_MAX = 8
 rows are one round trip then, instead of two one after the other. More are through sooner if others can follow them."""
 
 QUIET_TURNS = 8
-"""How many turns of the event loop must bring nobody before a batch begins where nothing is under way. A call takes some
-turns from its socket to the waiting room, and a batch of its own costs as much as dozens of commands; where no call is on
+"""How many turns of the event loop must bring nobody before a batch begins where nothing is under way. A call takes a
+few from its socket to the waiting room, and a batch of its own costs as much as dozens of commands; where no call is on
 its way, a turn takes microseconds."""
 
 HALVES_COMMANDS_MIN = 32
