@@ -122,8 +122,12 @@ class KeyRows(Protocol):
         """Tell, without a lock, whether an earlier request came with this key."""
         ...
 
-    async def lease(self, request: RequestKey, lease_expires_at: datetime) -> None:
-        """Begin a new lease of a key that is in flight, or end it by an instant that has passed."""
+    async def lease(self, request: RequestKey, *, holder: UUID, lease_expires_at: datetime) -> None:
+        """Begin a new lease of a key that is in flight, whoever held it."""
+        ...
+
+    async def give_back(self, request: RequestKey, *, holder: UUID, now: datetime) -> None:
+        """End the holder's lease of a key that is in flight; another's stays."""
         ...
 
     async def finish(self, request: RequestKey) -> None:

@@ -50,6 +50,7 @@ def a_key(name: str, clock: VirtualClock) -> KeyRecord:
         refund_id=None,
         created_at=clock.now(),
         lease_expires_at=clock.now() + timedelta(seconds=30),
+        lease_holder=new_id(),
     )
 
 
@@ -83,7 +84,7 @@ async def test_a_key_that_a_request_works_under_stays(database: Database, store:
     await claim(store, key)
     await clock.advance(31 * 24 * 3600)
     async with store.transaction() as rows:
-        await rows.keys.lease(key.request, clock.now() + timedelta(seconds=30))
+        await rows.keys.lease(key.request, holder=new_id(), lease_expires_at=clock.now() + timedelta(seconds=30))
 
     under_way = await forget_keys(store=store, clock=clock, retention=RETENTION)
     await clock.advance(31)

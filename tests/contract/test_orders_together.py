@@ -40,10 +40,7 @@ def unavailable(reason: str) -> UnavailableError:
     return UnavailableError("gone", reason=reason)
 
 
-LOST = {
-    "commit": ("rolled_back", "database_unreachable"),
-    "answer": ("unanswered", "transaction_outcome_unknown"),
-}
+LOST = {"commit": "rolled_back", "answer": "unanswered"}
 
 
 @pytest.fixture
@@ -183,15 +180,14 @@ async def test_manual_orders_wait_for_their_confirmation(world: OrdersWorld, sto
 async def test_a_lost_commit_is_made_good_by_the_same_keys(
     world: OrdersWorld, store: CountingStore, what: str, transaction: int
 ) -> None:
-    attribute, reason = LOST[what]
-    setattr(store, attribute, {transaction: unavailable(reason)})
+    setattr(store, LOST[what], {transaction: unavailable("database_unreachable")})
 
     first = await place_many(world, 6, sku="tea")
     await world.clock.advance(TERMS.request_lease.total_seconds())
     again = await place_many(world, 6, sku="tea")
     await world.settle()
 
-    assert {getattr(end, "reason", None) for end in first} <= {"database_unreachable", "transaction_outcome_unknown"}
+    assert {getattr(end, "reason", None) for end in first} == {"database_unreachable"}
     assert all(isinstance(end, Answer) for end in again), again
     assert len(await world.all_orders()) == 6
     assert await world.stock() == STOCK - 6
@@ -210,20 +206,34 @@ async def test_what_a_lost_batch_left_is_finished_without_its_buyers(world: Orde
     await world.assert_agreed()
 
 
+@pytest.mark.parametrize("first", [0, 1], ids=["when they begin", "when they go on"])
+async def test_a_batch_whose_commit_was_not_answered_finds_out_what_became_of_it(
+    world: OrdersWorld, store: CountingStore, first: int
+) -> None:
+    store.unanswered = {first: unavailable("transaction_outcome_unknown")}
+
+    ended = await place_many(world, 8, sku="tea")
+    await world.settle()
+
+    assert [type(end) for end in ended] == [Answer] * 8
+    assert await world.stock() == STOCK - 8
+    await world.assert_agreed()
+
+
 @pytest.mark.parametrize("lost_half", [0, 1])
 @pytest.mark.parametrize("first", [0, 1], ids=["when they begin", "when they go on"])
 async def test_who_is_in_one_half_is_not_told_of_the_other_halfs_loss(
     world: OrdersWorld, store: CountingStore, first: int, lost_half: int
 ) -> None:
     store.rolled_back = {first: unavailable("database_busy")}
-    store.unanswered = {first + 1 + lost_half: unavailable("transaction_outcome_unknown")}
+    store.unanswered = {first + 1 + lost_half: unavailable("database_unreachable")}
 
     ended = await place_many(world, 8)
     await world.finish(after_seconds=30)
     await world.settle()
 
     halves = [ended[:4], ended[4:]]
-    assert [getattr(end, "reason", "placed") for end in halves[lost_half]] == ["transaction_outcome_unknown"] * 4
+    assert [getattr(end, "reason", "placed") for end in halves[lost_half]] == ["database_unreachable"] * 4
     assert [getattr(end, "reason", "placed") for end in halves[1 - lost_half]] == ["placed"] * 4
     await world.finish(after_seconds=121)
     await world.assert_agreed()

@@ -115,9 +115,13 @@ class _NotedKeys:
     async def knows(self, request: RequestKey) -> bool:
         return await self._keys.knows(request)
 
-    async def lease(self, request: RequestKey, lease_expires_at: datetime) -> None:
+    async def lease(self, request: RequestKey, *, holder: UUID, lease_expires_at: datetime) -> None:
         self._note(request)
-        await self._keys.lease(request, lease_expires_at)
+        await self._keys.lease(request, holder=holder, lease_expires_at=lease_expires_at)
+
+    async def give_back(self, request: RequestKey, *, holder: UUID, now: datetime) -> None:
+        self._note(request)
+        await self._keys.give_back(request, holder=holder, now=now)
 
     async def finish(self, request: RequestKey) -> None:
         self._note(request)

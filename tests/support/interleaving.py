@@ -204,9 +204,9 @@ class GatedPlacing:
         self._placing = placing
         self._gates = gates
 
-    async def begin(self, wanted: PlaceOrder) -> Answer:
+    async def begin(self, wanted: PlaceOrder, *, holder: UUID) -> Answer:
         with self._gates.aside():
-            return await self._placing.begin(wanted)
+            return await self._placing.begin(wanted, holder=holder)
 
     async def go_on(self, wanted: PlaceOrder, order: Order, hold: Hold) -> Answer:
         with self._gates.aside():

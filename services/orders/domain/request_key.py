@@ -45,7 +45,10 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """What is known of a key; `order_id` and `refund_id` say what the request works on."""
+    """What is known of a key; `order_id` and `refund_id` say what the request works on, `lease_holder` which one does.
+
+    Each request is a holder of its own, also where two have the same key. None: code that knew no holders wrote it.
+    """
 
     request: RequestKey
     state: KeyState
@@ -53,6 +56,7 @@ class KeyRecord:
     refund_id: UUID | None
     created_at: datetime
     lease_expires_at: datetime
+    lease_holder: UUID | None
     reason: str = ""
     message: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
@@ -66,13 +70,14 @@ class KeyRecord:
         if (self.request.operation, self.request.fingerprint) != (request.operation, request.fingerprint):
             raise KeyReusedError("This Idempotency-Key was used for another request.")
 
-    def check_free(self, now: datetime) -> None:
-        """Let the next one take over from a request that is over or was given up.
+    def check_free(self, now: datetime, *, holder: UUID) -> None:
+        """Let the next one take over from a request that is over or was given up, and the holder of the lease go on.
 
         Raises:
             ConflictError: `request_in_flight`: the first one still works.
         """
-        if self.state is KeyState.IN_FLIGHT and now < self.lease_expires_at:
+        is_others = self.lease_holder != holder and now < self.lease_expires_at
+        if self.state is KeyState.IN_FLIGHT and is_others:
             raise ConflictError("The first request with this key is still under way.", reason="request_in_flight")
 
     def check_not_refused(self) -> None:

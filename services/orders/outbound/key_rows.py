@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from services.orders.domain.request_key import KeyRecord, KeyState, Operation, RequestKey
 from services.orders.outbound.buffered_writes import BufferedWrites
@@ -15,21 +16,22 @@ from services.runtime.database.port import Connection
 # transaction, so that of two at once one finds the other's record.
 _CLAIM: Final = """
     INSERT INTO idempotency_keys (user_id, idempotency_key, operation, fingerprint, state, order_id, refund_id,
-        lease_expires_at, reason, message, details, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', '', '{}', $9)
+        lease_expires_at, lease_holder, reason, message, details, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', '', '{}', $10)
     ON CONFLICT (user_id, idempotency_key) DO NOTHING
 """
 
 # Writes a key that nobody has; of one that somebody has, the transaction's end tells.
 _ADD: Final = """
     INSERT INTO idempotency_keys (user_id, idempotency_key, operation, fingerprint, state, order_id, refund_id,
-        lease_expires_at, reason, message, details, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        lease_expires_at, lease_holder, reason, message, details, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 """
 
 # Locks the key's row.
 _LOCK: Final = """
-    SELECT operation, fingerprint, state, order_id, refund_id, lease_expires_at, reason, message, details, created_at
+    SELECT operation, fingerprint, state, order_id, refund_id, lease_expires_at, lease_holder, reason, message, details,
+        created_at
     FROM idempotency_keys WHERE user_id = $1 AND idempotency_key = $2 FOR UPDATE
 """
 
@@ -37,8 +39,14 @@ _KNOWS: Final = "SELECT 1 AS known FROM idempotency_keys WHERE user_id = $1 AND 
 
 # Only while the request is under way: an answer stays.
 _LEASE: Final = """
+    UPDATE idempotency_keys SET lease_expires_at = $1, lease_holder = $2
+    WHERE user_id = $3 AND idempotency_key = $4 AND state = 'IN_FLIGHT'
+"""
+
+# Only one's own: whoever was slower than the lease may have been followed by another request.
+_GIVE_BACK: Final = """
     UPDATE idempotency_keys SET lease_expires_at = $1
-    WHERE user_id = $2 AND idempotency_key = $3 AND state = 'IN_FLIGHT'
+    WHERE user_id = $2 AND idempotency_key = $3 AND state = 'IN_FLIGHT' AND lease_holder = $4
 """
 
 # The first answer stays.
@@ -87,6 +95,7 @@ class SqlKeyRows:
             record.order_id,
             record.refund_id,
             to_micros(record.lease_expires_at),
+            record.lease_holder,
             record.reason[:REASON_CHARACTERS_MAX],
             record.message[:MESSAGE_CHARACTERS_MAX],
             json.dumps(dict(record.details)),
@@ -107,6 +116,7 @@ class SqlKeyRows:
             record.order_id,
             record.refund_id,
             to_micros(record.lease_expires_at),
+            record.lease_holder,
             to_micros(record.created_at),
         )
         return None if written else await self._lock(request)
@@ -115,9 +125,13 @@ class SqlKeyRows:
         """Tell, without a lock, whether an earlier request came with this key."""
         return bool(await self._connection.fetch(_KNOWS, request.user_id, request.key.encode()))
 
-    async def lease(self, request: RequestKey, lease_expires_at: datetime) -> None:
-        """Begin a new lease of a key that is in flight, or end it by an instant that has passed."""
-        self._writes.add(_LEASE, (to_micros(lease_expires_at), request.user_id, request.key.encode()))
+    async def lease(self, request: RequestKey, *, holder: UUID, lease_expires_at: datetime) -> None:
+        """Begin a new lease of a key that is in flight, whoever held it."""
+        self._writes.add(_LEASE, (to_micros(lease_expires_at), holder, request.user_id, request.key.encode()))
+
+    async def give_back(self, request: RequestKey, *, holder: UUID, now: datetime) -> None:
+        """End the holder's lease of a key that is in flight; another's stays."""
+        self._writes.add(_GIVE_BACK, (to_micros(now), request.user_id, request.key.encode(), holder))
 
     async def finish(self, request: RequestKey) -> None:
         """Remember that the request was answered."""
@@ -149,7 +163,7 @@ class SqlKeyRows:
 
     async def _lock(self, request: RequestKey) -> KeyRecord:
         (
-            (operation, fingerprint, state, order_id, refund_id, lease, reason, message, details, created_at),
+            (operation, fingerprint, state, order_id, refund_id, lease, holder, reason, message, details, created_at),
         ) = await self._connection.fetch(_LOCK, request.user_id, request.key.encode())
         return KeyRecord(
             request=RequestKey(
@@ -163,6 +177,7 @@ class SqlKeyRows:
             refund_id=refund_id,
             created_at=from_micros(created_at),
             lease_expires_at=from_micros(lease),
+            lease_holder=holder,
             reason=reason,
             message=message,
             details=json.loads(details),

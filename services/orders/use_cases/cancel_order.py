@@ -6,6 +6,7 @@ the order is refunded.
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from services.orders.domain import mover
@@ -22,10 +23,12 @@ from services.orders.use_cases.once import (
     kept,
     lease_given_back,
     refuse,
+    surely_begun,
     unless_refused,
 )
 from services.orders.use_cases.undo_order import begin_full_refund, refusal_of_last_refund, undo_order
 from services.runtime.clock import Clock
+from services.runtime.ids import new_id
 
 PAID = frozenset({OrderState.SETTLED, OrderState.PARTIALLY_REFUNDED})
 """Where a cancellation becomes a full refund."""
@@ -57,20 +60,21 @@ async def cancel_order(wanted: CancelOrder, *, store: Store, ledger: Ledger, clo
         ConflictError: `order_busy`, `request_in_flight`; `idempotency_key_reused`.
         UnavailableError: The ledger is away. The order stays CANCELLING, and the same key or the reconciler goes on.
     """
-    begun = await _begin(wanted, store=store, clock=clock, terms=terms)
+    holder = new_id()
+    begun = await surely_begun(partial(_begin, wanted, holder=holder, store=store, clock=clock, terms=terms))
     if begun.replayed:
         return begun
-    async with lease_given_back(wanted.request, store=store, clock=clock):
+    async with lease_given_back(wanted.request, holder=holder, store=store, clock=clock):
         await undo_order(wanted.order_id, store=store, ledger=ledger, clock=clock, by=mover.user(wanted.actor.user_id))
         return await _answer(wanted, store=store)
 
 
-async def _begin(wanted: CancelOrder, *, store: Store, clock: Clock, terms: Terms) -> Answer:
+async def _begin(wanted: CancelOrder, *, holder: UUID, store: Store, clock: Clock, terms: Terms) -> Answer:
     async with store.transaction() as rows:
         order = wanted.actor.see(await rows.orders.find(wanted.order_id))
         wanted.actor.check_cancels(order)
         now = clock.now()
-        earlier = await claim(rows, wanted.request, order_id=order.order_id, now=now, terms=terms)
+        earlier = await claim(rows, wanted.request, holder=holder, order_id=order.order_id, now=now, terms=terms)
         if earlier is not None:
             return Answer(order=order, replayed=earlier.state is KeyState.DONE)
         outcome = await kept(rows, wanted.request, _begin_undoing(rows, order, now))

@@ -4,6 +4,7 @@ The hold is committed first: an order that is CONFIRMED can always be captured.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from services.orders.domain import mover
@@ -21,10 +22,12 @@ from services.orders.use_cases.once import (
     kept,
     lease_given_back,
     refuse,
+    surely_begun,
     unless_refused,
 )
 from services.runtime.clock import Clock
 from services.runtime.errors import RefusedError
+from services.runtime.ids import new_id
 
 CONFIRMED_OR_LATER = frozenset(
     {
@@ -65,10 +68,11 @@ async def confirm_order(wanted: ConfirmOrder, *, store: Store, ledger: Ledger, c
         ConflictError: `order_busy`, `request_in_flight`; `idempotency_key_reused`.
         UnavailableError: The ledger is away; the same key goes on.
     """
-    begun = await _begin(wanted, store=store, clock=clock, terms=terms)
+    holder = new_id()
+    begun = await surely_begun(partial(_begin, wanted, holder=holder, store=store, clock=clock, terms=terms))
     if begun.replayed:
         return begun
-    async with lease_given_back(wanted.request, store=store, clock=clock):
+    async with lease_given_back(wanted.request, holder=holder, store=store, clock=clock):
         try:
             hold = await ledger.commit_hold(begun.order)
         except RefusedError as refusal:
@@ -78,11 +82,13 @@ async def confirm_order(wanted: ConfirmOrder, *, store: Store, ledger: Ledger, c
         return await _confirm(wanted, hold, store=store, clock=clock)
 
 
-async def _begin(wanted: ConfirmOrder, *, store: Store, clock: Clock, terms: Terms) -> Answer:
+async def _begin(wanted: ConfirmOrder, *, holder: UUID, store: Store, clock: Clock, terms: Terms) -> Answer:
     async with store.transaction() as rows:
         order = wanted.actor.see(await rows.orders.find(wanted.order_id))
         wanted.actor.check_confirms(order)
-        earlier = await claim(rows, wanted.request, order_id=order.order_id, now=clock.now(), terms=terms)
+        earlier = await claim(
+            rows, wanted.request, holder=holder, order_id=order.order_id, now=clock.now(), terms=terms
+        )
         if earlier is not None and earlier.state is KeyState.DONE:
             return Answer(order=order, replayed=True)
         outcome = await kept(rows, wanted.request, _check(order))

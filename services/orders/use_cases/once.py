@@ -2,14 +2,15 @@
 
 The key is claimed in the transaction that writes the intent, so that a crash leaves both or neither. A refusal is kept
 under the key in the transaction that found it. What may go better next time (the ledger is away) is not kept: the lease
-is given back and the same key goes on from what is durable.
+is given back and the same key goes on from what is durable. Each request holds its lease under an id of its own, by
+which it knows what it began itself when a connection was lost at COMMIT.
 """
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from services.orders.domain.order import Order
@@ -18,6 +19,12 @@ from services.orders.domain.terms import Terms
 from services.orders.ports import Rows, Store
 from services.runtime.clock import Clock
 from services.runtime.errors import ConflictError, RefusedError, TradeFlowError, UnavailableError
+
+OUTCOME_UNKNOWN: Final = "transaction_outcome_unknown"
+"""The reason of a transaction whose connection was lost at COMMIT: it happened, or it didn't."""
+
+BEGINNINGS_MAX: Final = 3
+"""How often a request begins: a database that loses more connections in a row is away."""
 
 Outcome = TypeVar("Outcome")
 
@@ -30,10 +37,36 @@ class Answer:
     replayed: bool = False
 
 
+async def surely_begun(begin: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    """Begin, and once more where it isn't known whether that happened: `claim` then finds what it wrote, if it did.
+
+    It has to claim under the same holder each time.
+
+    Raises:
+        UnavailableError: `transaction_outcome_unknown`, each time; or the database is away by now.
+    """
+    for _ in range(BEGINNINGS_MAX - 1):
+        try:
+            return await begin()
+        except UnavailableError as error:
+            if error.reason != OUTCOME_UNKNOWN:
+                raise
+    return await begin()
+
+
 async def claim(
-    rows: Rows, request: RequestKey, *, order_id: UUID, refund_id: UUID | None = None, now: datetime, terms: Terms
+    rows: Rows,
+    request: RequestKey,
+    *,
+    holder: UUID,
+    order_id: UUID,
+    refund_id: UUID | None = None,
+    now: datetime,
+    terms: Terms,
 ) -> KeyRecord | None:
     """Begin to work under the key; an earlier record means: replay it if it is DONE, else go on from what it began.
+
+    `holder` is this request and no other, also where another one has the same key.
 
     Raises:
         KeyReusedError: The key stands for another content.
@@ -49,15 +82,16 @@ async def claim(
             refund_id=refund_id,
             created_at=now,
             lease_expires_at=lease_expires_at,
+            lease_holder=holder,
         )
     )
     if earlier is None:
         return None
     earlier.check_same(request)
     earlier.check_not_refused()
-    earlier.check_free(now)
+    earlier.check_free(now, holder=holder)
     if earlier.state is KeyState.IN_FLIGHT:
-        await rows.keys.lease(request, lease_expires_at)
+        await rows.keys.lease(request, holder=holder, lease_expires_at=lease_expires_at)
     return earlier
 
 
@@ -97,12 +131,15 @@ def check_not_busy(order: Order) -> None:
 
 
 @asynccontextmanager
-async def lease_given_back(request: RequestKey, *, store: Store, clock: Clock) -> AsyncIterator[None]:
-    """Free the key at once when the body ends without an answer to keep; a crash frees it when the lease runs out."""
+async def lease_given_back(request: RequestKey, *, holder: UUID, store: Store, clock: Clock) -> AsyncIterator[None]:
+    """Free the key at once when the body ends without an answer to keep; a crash frees it when the lease runs out.
+
+    It stays with a request that took over when this one was slower than its lease.
+    """
     try:
         yield
     except TradeFlowError:
         with suppress(UnavailableError):
             async with store.transaction() as rows:
-                await rows.keys.lease(request, clock.now())
+                await rows.keys.give_back(request, holder=holder, now=clock.now())
         raise

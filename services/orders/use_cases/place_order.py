@@ -13,6 +13,7 @@ from services.orders.use_cases.once import Answer, lease_given_back, refuse
 from services.orders.use_cases.placing import PlaceOrder, Placing
 from services.runtime.clock import Clock
 from services.runtime.errors import InvalidArgumentError, RefusedError, UnavailableError
+from services.runtime.ids import new_id
 
 
 async def place_order(wanted: PlaceOrder, *, placing: Placing, store: Store, ledger: Ledger, clock: Clock) -> Answer:
@@ -28,10 +29,11 @@ async def place_order(wanted: PlaceOrder, *, placing: Placing, store: Store, led
     """
     check_wishes(wanted.wishes)
     await _check_can_begin(wanted, store=store, ledger=ledger)
-    begun = await placing.begin(wanted)
+    holder = new_id()
+    begun = await placing.begin(wanted, holder=holder)
     if begun.replayed:
         return begun
-    async with lease_given_back(wanted.request, store=store, clock=clock):
+    async with lease_given_back(wanted.request, holder=holder, store=store, clock=clock):
         if begun.order.state is not OrderState.PENDING:
             return await _answer(wanted, begun.order, store=store)
         try:

@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from services.orders.domain.request_key import KeyState, Operation, RequestKey, 
 from services.orders.domain.terms import Terms
 from services.orders.domain.wish import Wish
 from services.orders.ports import Rows, Store
-from services.orders.use_cases.once import Answer, claim, kept, unless_refused
+from services.orders.use_cases.once import Answer, claim, kept, surely_begun, unless_refused
 from services.runtime.clock import Clock
 from services.runtime.errors import NotFoundError
 from services.runtime.ids import new_id
@@ -56,8 +57,8 @@ class PlaceOrder:
 class Placing(Protocol):
     """The transactions of `place_order`."""
 
-    async def begin(self, wanted: PlaceOrder) -> Answer:
-        """Write the key, the PENDING order and the stock, or find what an earlier request wrote.
+    async def begin(self, wanted: PlaceOrder, *, holder: UUID) -> Answer:
+        """Write the key, the PENDING order and the stock, or find what an earlier request, or this one, wrote.
 
         Raises:
             RejectedError: What `place_order` raises before the ledger is asked.
@@ -78,19 +79,9 @@ class PlacingAlone:
         self._clock = clock
         self._terms = terms
 
-    async def begin(self, wanted: PlaceOrder) -> Answer:
+    async def begin(self, wanted: PlaceOrder, *, holder: UUID) -> Answer:
         """Write the key, the PENDING order and the stock in one transaction, or find what an earlier request wrote."""
-        order_id = new_id()
-        async with self._store.transaction() as rows:
-            now = self._clock.now()
-            earlier = await claim(rows, wanted.request, order_id=order_id, now=now, terms=self._terms)
-            if earlier is not None:
-                order = await rows.orders.find(earlier.order_id)
-                if order is None:
-                    raise NotFoundError("There is no such order.", reason="order_not_found")
-                return Answer(order=order, replayed=earlier.state is KeyState.DONE)
-            outcome = await kept(rows, wanted.request, self._begin(rows, wanted, order_id, now=now))
-        return Answer(order=unless_refused(outcome))
+        return await surely_begun(partial(self._begin, wanted, holder))
 
     async def go_on(self, wanted: PlaceOrder, order: Order, hold: Hold) -> Answer:
         """The money is held: move on, unless somebody cancelled or the time ran out meanwhile."""
@@ -101,7 +92,20 @@ class PlacingAlone:
             await rows.keys.finish(wanted.request)
         return Answer(order=current)
 
-    async def _begin(self, rows: Rows, wanted: PlaceOrder, order_id: UUID, *, now: datetime) -> Order:
+    async def _begin(self, wanted: PlaceOrder, holder: UUID) -> Answer:
+        order_id = new_id()
+        async with self._store.transaction() as rows:
+            now = self._clock.now()
+            earlier = await claim(rows, wanted.request, holder=holder, order_id=order_id, now=now, terms=self._terms)
+            if earlier is not None:
+                order = await rows.orders.find(earlier.order_id)
+                if order is None:
+                    raise NotFoundError("There is no such order.", reason="order_not_found")
+                return Answer(order=order, replayed=earlier.state is KeyState.DONE)
+            outcome = await kept(rows, wanted.request, self._add_order(rows, wanted, order_id, now=now))
+        return Answer(order=unless_refused(outcome))
+
+    async def _add_order(self, rows: Rows, wanted: PlaceOrder, order_id: UUID, *, now: datetime) -> Order:
         products = await rows.products.find_all([wish.sku for wish in wanted.wishes])
         order, _ = new_order(wanted, products, order_id=order_id, now=now, terms=self._terms)
         await rows.products.move_stock({sku: -quantity for sku, quantity in order.stock_set_aside().items()})

@@ -2,8 +2,8 @@
 
 While one batch commits, the next one gathers. A batch is decided in memory, in the order in which its requests came,
 each seeing the stock that the ones before it took; so one buyer's refusal touches nobody else. What can't be decided
-together (a key that was used before, a deadlock, a row that can't be written) is found by halving the batch, and ends
-in a transaction of its own.
+together (a key that was used before, a deadlock, a lost COMMIT, a row that can't be written) is found by halving the
+batch, and ends in a transaction of its own.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from services.orders.domain.order_state import OrderState
 from services.orders.domain.request_key import KeyRecord, KeyState
 from services.orders.domain.terms import Terms
 from services.orders.ports import Store
-from services.orders.use_cases.once import Answer
+from services.orders.use_cases.once import OUTCOME_UNKNOWN, Answer
 from services.orders.use_cases.placing import PlaceOrder, PlacingAlone, accept_hold, new_order
 from services.runtime.clock import Clock
 from services.runtime.errors import RefusedError, TradeFlowError, UnavailableError
@@ -40,6 +40,14 @@ Item = TypeVar("Item")
 Outcomes = Sequence[Answer | Exception]
 
 logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An order to begin, and which request asks."""
+
+    wanted: PlaceOrder
+    holder: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,47 +78,47 @@ class PlacingTogether:
         self._terms = terms
         self._answer_seconds_max = answer_seconds_max
         self._alone = PlacingAlone(store=store, clock=clock, terms=terms)
-        self._beginning: Gathering[PlaceOrder, Answer] = Gathering(
+        self._beginning: Gathering[_Asked, Answer] = Gathering(
             self._begin_all, items_max=together_max, calls_max=BATCHES_MAX
         )
         self._going_on: Gathering[_Held, Answer] = Gathering(
             self._go_on_all, items_max=together_max, calls_max=BATCHES_MAX
         )
 
-    async def begin(self, wanted: PlaceOrder) -> Answer:
-        """Write the key, the PENDING order and the stock, or find what an earlier request wrote."""
-        return await self._beginning.ask(wanted, timeout_seconds=self._answer_seconds_max)
+    async def begin(self, wanted: PlaceOrder, *, holder: UUID) -> Answer:
+        """Write the key, the PENDING order and the stock, or find what an earlier request, or this one, wrote."""
+        return await self._beginning.ask(_Asked(wanted, holder), timeout_seconds=self._answer_seconds_max)
 
     async def go_on(self, wanted: PlaceOrder, order: Order, hold: Hold) -> Answer:
         """The money is held: move on, unless somebody cancelled or the time ran out meanwhile."""
         held = _Held(wanted, order, hold, current_traceparent())
         return await self._going_on.ask(held, timeout_seconds=self._answer_seconds_max)
 
-    async def _begin_all(self, batch: Sequence[PlaceOrder], _seconds: float) -> Outcomes:
-        return await _in_halves(batch, self._begin_together, self._alone.begin)
+    async def _begin_all(self, batch: Sequence[_Asked], _seconds: float) -> Outcomes:
+        return await _in_halves(batch, self._begin_together, self._begin_alone)
 
     async def _go_on_all(self, batch: Sequence[_Held], _seconds: float) -> Outcomes:
         return await _in_halves(batch, self._go_on_together, self._go_on_alone)
 
-    async def _begin_together(self, batch: Sequence[PlaceOrder]) -> Outcomes:
+    async def _begin_together(self, batch: Sequence[_Asked]) -> Outcomes:
         outcomes: list[Answer | Exception] = []
         async with self._store.transaction() as rows:
-            skus = {wish.sku for wanted in batch for wish in wanted.wishes}
+            skus = {wish.sku for asked in batch for wish in asked.wanted.wishes}
             products = await rows.products.find_all(sorted(skus))
             now, taken = self._clock.now(), Counter[str]()
-            for wanted in batch:
-                order_id = new_id()
+            for asked in batch:
+                wanted, order_id = asked.wanted, new_id()
                 try:
                     order, left = new_order(wanted, products, order_id=order_id, now=now, terms=self._terms)
                 except RefusedError as refusal:
-                    await rows.keys.add(self._record(wanted, order_id, now, refusal=refusal))
+                    await rows.keys.add(self._record(asked, order_id, now, refusal=refusal))
                     outcomes.append(refusal)
                 except TradeFlowError as error:
                     outcomes.append(error)
                 else:
                     products.update(left)
                     taken.update(order.stock_set_aside())
-                    await rows.keys.add(self._record(wanted, order_id, now))
+                    await rows.keys.add(self._record(asked, order_id, now))
                     await rows.orders.add(order, by=mover.user(wanted.buyer_id))
                     outcomes.append(Answer(order=order))
             await rows.products.move_stock({sku: -quantity for sku, quantity in taken.items()})
@@ -131,21 +139,25 @@ class PlacingTogether:
                 answers.append(Answer(order=current))
         return answers
 
+    async def _begin_alone(self, asked: _Asked) -> Answer:
+        return await self._alone.begin(asked.wanted, holder=asked.holder)
+
     async def _go_on_alone(self, held: _Held) -> Answer:
         with within_step(held.traceparent):
             return await self._alone.go_on(held.wanted, held.order, held.hold)
 
     def _record(
-        self, wanted: PlaceOrder, order_id: UUID, now: datetime, *, refusal: RefusedError | None = None
+        self, asked: _Asked, order_id: UUID, now: datetime, *, refusal: RefusedError | None = None
     ) -> KeyRecord:
         """Make the key's record; one that is refused at once is answered with it."""
         return KeyRecord(
-            request=wanted.request,
+            request=asked.wanted.request,
             state=KeyState.IN_FLIGHT if refusal is None else KeyState.REFUSED,
             order_id=order_id,
             refund_id=None,
             created_at=now,
             lease_expires_at=now + self._terms.request_lease,
+            lease_holder=asked.holder,
             reason="" if refusal is None else refusal.reason,
             message="" if refusal is None else refusal.message,
             details={} if refusal is None else refusal.details,
@@ -159,13 +171,13 @@ async def _in_halves(
 ) -> Outcomes:
     """Do a batch together; where one of it may be the trouble, do its halves, and in the end each one alone.
 
-    What may have been committed isn't done again: that is for whoever repeats the request. An error is told to those
-    whose own transaction it ended, and to nobody else.
+    What may have been committed is done again like the rest: each request's key and order tell whether it was. An error
+    is told to those whose own transaction it ended, and to nobody else.
     """
     try:
         return await together(batch) if len(batch) > 1 else [await alone(batch[0])]
     except UnavailableError as error:
-        if len(batch) == 1 or error.reason != BUSY:
+        if len(batch) == 1 or error.reason not in SURVIVED:
             return [error] * len(batch)
     except Exception as error:  # whatever one buyer's data did, its neighbours must not suffer
         if len(batch) == 1:
@@ -177,5 +189,6 @@ async def _in_halves(
     return [outcome for half in halves for outcome in half]
 
 
-BUSY: Final = "database_busy"
-"""The one way in which a database can't go on that a batch's parts may survive: somebody else holds one of its rows."""
+SURVIVED: Final = frozenset({"database_busy", OUTCOME_UNKNOWN})
+"""The ways in which a database can't go on that a batch's parts may survive: somebody else holds one of its rows, or a
+connection was lost at COMMIT, and there are others."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from services.money import Money
@@ -20,6 +21,7 @@ from services.orders.use_cases.once import (
     kept,
     lease_given_back,
     refuse,
+    surely_begun,
     unless_refused,
 )
 from services.orders.use_cases.undo_order import refusal_of, undo_order
@@ -72,21 +74,24 @@ async def refund_order(wanted: RefundOrder, *, store: Store, ledger: Ledger, clo
         ConflictError: `order_busy`, `request_in_flight`; `idempotency_key_reused`.
         UnavailableError: The ledger is away. The order stays REFUNDING, and the same key or the reconciler goes on.
     """
-    begun, refund_id = await _begin(wanted, store=store, clock=clock, terms=terms)
+    holder = new_id()
+    begun, refund_id = await surely_begun(partial(_begin, wanted, holder=holder, store=store, clock=clock, terms=terms))
     if begun.replayed:
         return begun
-    async with lease_given_back(wanted.request, store=store, clock=clock):
+    async with lease_given_back(wanted.request, holder=holder, store=store, clock=clock):
         await undo_order(wanted.order_id, store=store, ledger=ledger, clock=clock, by=mover.user(wanted.actor.user_id))
         return await _answer(wanted, refund_id, store=store)
 
 
-async def _begin(wanted: RefundOrder, *, store: Store, clock: Clock, terms: Terms) -> tuple[Answer, UUID]:
+async def _begin(wanted: RefundOrder, *, holder: UUID, store: Store, clock: Clock, terms: Terms) -> tuple[Answer, UUID]:
     refund_id = new_id()
     async with store.transaction() as rows:
         order = wanted.actor.see(await rows.orders.find(wanted.order_id))
         wanted.actor.check_refunds(order)
         now = clock.now()
-        earlier = await claim(rows, wanted.request, order_id=order.order_id, refund_id=refund_id, now=now, terms=terms)
+        earlier = await claim(
+            rows, wanted.request, holder=holder, order_id=order.order_id, refund_id=refund_id, now=now, terms=terms
+        )
         if earlier is not None:
             return Answer(order=order, replayed=earlier.state is KeyState.DONE), earlier.refund_id or refund_id
         outcome = await kept(rows, wanted.request, _begin_refunding(rows, wanted, order, refund_id, now))

@@ -1,5 +1,6 @@
 """What a repeated Idempotency-Key may be, without a store."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from services.runtime.errors import ConflictError, KeyReusedError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ORDER = UUID(int=1)
+FIRST, SECOND = UUID(int=3), UUID(int=4)
 
 
 def a_request(operation: Operation, order_id: UUID = ORDER) -> RequestKey:
@@ -24,6 +26,7 @@ def a_record(state: KeyState = KeyState.DONE) -> KeyRecord:
         refund_id=None,
         created_at=NOW,
         lease_expires_at=NOW + timedelta(seconds=30),
+        lease_holder=FIRST,
     )
 
 
@@ -39,7 +42,18 @@ def test_a_key_is_free_from_the_moment_in_which_its_lease_ends() -> None:
     record = a_record(KeyState.IN_FLIGHT)
 
     with pytest.raises(ConflictError) as refused:
-        record.check_free(NOW + timedelta(seconds=30, microseconds=-1))
-    record.check_free(NOW + timedelta(seconds=30))
+        record.check_free(NOW + timedelta(seconds=30, microseconds=-1), holder=SECOND)
+    record.check_free(NOW + timedelta(seconds=30), holder=SECOND)
 
     assert refused.value.reason == "request_in_flight"
+
+
+def test_a_lease_keeps_its_holder_from_nothing() -> None:
+    a_record(KeyState.IN_FLIGHT).check_free(NOW, holder=FIRST)
+
+
+def test_a_lease_that_names_nobody_keeps_everybody_away() -> None:
+    record = replace(a_record(KeyState.IN_FLIGHT), lease_holder=None)
+
+    with pytest.raises(ConflictError):
+        record.check_free(NOW, holder=FIRST)
