@@ -20,7 +20,7 @@ from services.runtime.broker.port import DEAD_LETTERS_SUFFIX, Broker
 from services.runtime.clock import Clock
 from services.runtime.consumer_loop import ConsumerLoop, ConsumerMetrics
 from services.runtime.database.port import Database
-from services.runtime.inbox import prune
+from services.runtime.inbox_pruning import InboxPruner
 from services.runtime.outbox_lag import OutboxLag
 from services.runtime.outbox_relay import OutboxRelay, RelayMetrics, RelaySettings
 from services.runtime.parking import Parking
@@ -33,7 +33,7 @@ INBOX_RETENTION: Final = timedelta(days=30)
 """How long handled events are remembered: longer than the broker keeps them."""
 
 PRUNE_EVERY_SECONDS: Final = 600.0
-"""How often those that were remembered for so long are forgotten."""
+"""How long nothing is looked for once nothing more is old."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +91,12 @@ def event_loops(
         "outbox_relay": relay.run,
         "outbox_lag": OutboxLag(database, ORDERS_STREAM, clock, registry).run,
         "wallet_events": wallet_events.run,
-        "prune_inbox": partial(_prune_inbox, database, clock),
+        "prune_inbox": partial(_prune_inbox, InboxPruner(database, CONSUMER), clock),
     }
 
 
-async def _prune_inbox(database: Database, clock: Clock) -> None:
+async def _prune_inbox(pruner: InboxPruner, clock: Clock) -> None:
     while True:
-        await prune(database, CONSUMER, received_before=clock.now() - INBOX_RETENTION)
+        while await pruner.step(received_before=clock.now() - INBOX_RETENTION):
+            pass
         await clock.sleep(PRUNE_EVERY_SECONDS)

@@ -1,32 +1,23 @@
 """Events that were handled, so that a repeated one takes effect once.
 
 The table is the service's own, by its migrations:
-`inbox (consumer VARBINARY(64), event_id BINARY(16), received_at BIGINT, PRIMARY KEY (consumer, event_id))`.
+`inbox (consumer VARBINARY(64), event_id BINARY(16), received_at BIGINT, PRIMARY KEY (consumer, event_id))`, with an
+index on `(consumer, received_at)`, by which `inbox_pruning` finds what is old.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 from services.runtime.broker.port import ReceivedMessage
 from services.runtime.clock import Clock, SystemClock, to_micros
-from services.runtime.database.port import Connection, Database, DuplicateKeyError
+from services.runtime.database.port import Connection, DuplicateKeyError
 from services.runtime.errors import InvalidArgumentError, UnavailableError
-
-_PRUNE_STEP_ROWS = 1_000
-"""Rows that one transaction of `prune` looks at; a few milliseconds."""
 
 # Finds those that were handled.
 _READ_KNOWN = "SELECT event_id FROM inbox WHERE consumer = $1 AND event_id IN ($in)"
 
 # Records the new ones. A duplicate key fails the transaction.
 _INSERT = "INSERT INTO inbox (consumer, event_id, received_at) VALUES ($1, $2, $3)"
-
-# Walks a consumer's rows by primary key.
-_READ_STEP = "SELECT event_id FROM inbox WHERE consumer = $1 AND event_id > $2 ORDER BY event_id LIMIT $3"
-
-# Deletes the old ones of one step; locks a range of the primary key.
-_DELETE_STEP = "DELETE FROM inbox WHERE consumer = $1 AND event_id > $2 AND event_id <= $3 AND received_at < $4"
 
 
 async def only_new(
@@ -69,19 +60,3 @@ def event_id_of(message: ReceivedMessage) -> UUID:
         raise InvalidArgumentError(
             f"message {message.offset} of {message.topic} has no valid event-id", reason="event_id_missing"
         ) from None
-
-
-async def prune(database: Database, consumer: str, *, received_before: datetime) -> int:
-    """Forget events that were handled before an instant, in short transactions; return how many.
-
-    Keep more than the broker keeps: an event that comes again after that is handled again.
-    """
-    name, after, deleted = consumer.encode(), b"", 0
-    while True:
-        async with database.transaction() as connection:
-            step = await connection.fetch(_READ_STEP, name, after, _PRUNE_STEP_ROWS)
-            if not step:
-                return deleted
-            last = step[-1][0]
-            deleted += await connection.execute(_DELETE_STEP, name, after, last, to_micros(received_before))
-        after = last

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +12,7 @@ from services.runtime.database.port import Connection, Database, Row
 from services.runtime.database_opening import open_database
 from services.runtime.errors import InvalidArgumentError, UnavailableError
 from services.runtime.ids import new_id
-from services.runtime.inbox import only_new, prune
-from tests.support.clock import START, VirtualClock
+from services.runtime.inbox import only_new
 from tests.support.plumbing_tables import create_plumbing_tables
 
 
@@ -137,18 +135,3 @@ async def test_a_message_without_an_event_id_is_refused(database: Database, head
         await handle(database, message)
 
     assert raised.value.reason == "event_id_missing"
-
-
-async def test_only_what_was_handled_long_ago_is_forgotten(database: Database) -> None:
-    clock = VirtualClock()
-    old, new, foreign = a_message(), a_message(), a_message()
-    async with database.transaction() as connection:
-        await only_new(connection, "consumer", [old, *(a_message() for _ in range(2_500))], clock=clock)
-        await only_new(connection, "another", [foreign], clock=clock)
-    await clock.advance(60)
-    async with database.transaction() as connection:
-        await only_new(connection, "consumer", [new], clock=clock)
-
-    assert await prune(database, "consumer", received_before=START + timedelta(seconds=30)) == 2_501
-    assert await handle(database, old, new) == [old]
-    assert await handle(database, foreign, consumer="another") == []

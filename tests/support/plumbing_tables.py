@@ -31,6 +31,7 @@ STATEMENTS = (
         PRIMARY KEY (consumer, event_id)
     )
     """,
+    "CREATE INDEX inbox_by_age ON inbox (consumer, received_at)",
 )
 
 
