@@ -63,7 +63,7 @@ class WebhookRows(Protocol):
         ...
 
     async def take_due(self, now: datetime, *, taken_until: datetime, rows_max: int) -> list[TakenDelivery]:
-        """Take the deliveries that are due longest, of endpoints that aren't left alone for a while."""
+        """Take what is due longest at each endpoint that isn't left alone for a while: equal shares of `rows_max`."""
         ...
 
     async def finish(

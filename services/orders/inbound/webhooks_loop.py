@@ -8,7 +8,7 @@ import structlog
 
 from services.orders.metrics import WebhookMetrics
 from services.orders.ports import Store
-from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX, deliver_webhooks
+from services.orders.use_cases.deliver_webhooks import deliver_webhooks
 from services.orders.webhook_ports import WebhookSender
 from services.runtime.clock import Clock
 
@@ -31,7 +31,7 @@ class DeliveringLoop:
     pause_seconds: float
 
     async def run(self) -> None:
-        """Deliver until cancelled; a full pass is followed by the next at once."""
+        """Deliver until cancelled; a pass that took some is followed by the next, since its shares leave some."""
         while True:
             self.wakes.clear()
             delivered = await deliver_webhooks(
@@ -40,7 +40,7 @@ class DeliveringLoop:
             self.metrics.count(delivered)
             if delivered.died:
                 logger.warning("webhooks_died", count=delivered.died)
-            if delivered.taken < DELIVERIES_A_PASS_MAX:
+            if not delivered.taken:
                 await self._until_woken()
 
     async def _until_woken(self) -> None:

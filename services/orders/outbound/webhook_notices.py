@@ -22,7 +22,7 @@ _LISTENING: Final = """
     SELECT merchant_id, endpoint_id FROM webhook_endpoints WHERE merchant_id IN ($in) AND removed_at IS NULL
 """
 
-_ADD_DELIVERY: Final = """
+ADD_DELIVERY: Final = """
     INSERT INTO webhook_deliveries (endpoint_id, message_id, event_type, order_id, body, state, attempts, status, error,
         due_at, created_at, updated_at)
     VALUES ($1, $2, $3, $4, $5, 'PENDING', 0, 0, '', $6, $7, $8)
@@ -46,7 +46,7 @@ async def write_notices(connection: Connection, orders: Sequence[Order]) -> bool
         for seller_id in sorted(order.sellers & endpoints.keys())
     ]
     await connection.write_at_commit(
-        _ADD_DELIVERY,
+        ADD_DELIVERY,
         [_row(endpoint_id, notice) for notice in notices for endpoint_id in endpoints[notice.merchant_id]],
     )
     return True

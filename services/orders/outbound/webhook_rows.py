@@ -4,6 +4,7 @@ Deliveries are taken by compare-and-set of `due_at`, so that replicas share the 
 else's server is called.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -11,7 +12,7 @@ from uuid import UUID
 from services.orders.domain.webhook import Delivery, DeliveryState, WebhookEndpoint
 from services.orders.webhook_ports import Attempt, TakenDelivery
 from services.runtime.clock import from_micros, to_micros
-from services.runtime.database.port import Connection
+from services.runtime.database.port import Connection, Query, Row
 
 ERROR_CHARACTERS_MAX: Final = 200
 """The width of the column for what went wrong."""
@@ -41,14 +42,32 @@ _REMOVE: Final = "UPDATE webhook_endpoints SET removed_at = $1 WHERE endpoint_id
 
 _JUDGE: Final = "UPDATE webhook_endpoints SET failures = $1, resumes_at = $2 WHERE endpoint_id = $3"
 
-# By the index on `due_at`. Locks nothing: who comes second changes no row below.
-_READ_DUE: Final = """
-    SELECT e.endpoint_id, e.merchant_id, e.url, e.secret, e.old_secret, e.old_secret_ends_at, e.failures, e.created_at,
-        d.message_id, d.body, d.attempts, d.created_at, d.due_at
-    FROM webhook_deliveries d JOIN webhook_endpoints e ON e.endpoint_id = d.endpoint_id
-    WHERE d.due_at <= $1 AND e.resumes_at <= $2 AND e.removed_at IS NULL
-    ORDER BY d.due_at LIMIT $3
+READ_TURNS: Final = """
+    SELECT endpoint_id, merchant_id, url, secret, old_secret, old_secret_ends_at, failures, created_at
+    FROM (
+        SELECT e.endpoint_id, e.merchant_id, e.url, e.secret, e.old_secret, e.old_secret_ends_at, e.failures,
+            e.created_at, (
+                SELECT d.due_at FROM webhook_deliveries d
+                WHERE d.endpoint_id = e.endpoint_id AND d.state = 'PENDING' AND d.due_at + 0 <= $1
+                LIMIT 1
+            ) AS first_due_at
+        FROM webhook_endpoints e WHERE e.removed_at IS NULL AND e.resumes_at <= $2
+    ) AS turns
+    WHERE first_due_at IS NOT NULL
+    ORDER BY first_due_at LIMIT $3
 """
+"""Whose turn it is, who has waited longest first: one look for each endpoint that isn't left alone, however much waits
+for it, since `webhook_deliveries_by_turn` has its oldest first. Locks nothing.
+
+With `+ 0`, and without an order, MySQL doesn't walk over what is due at all endpoints, by the index on `due_at`.
+"""
+
+READ_DUE: Final = """
+    SELECT message_id, body, attempts, created_at, due_at FROM webhook_deliveries
+    WHERE endpoint_id = $1 AND state = 'PENDING' AND due_at <= $2
+    ORDER BY due_at LIMIT $3
+"""
+"""An endpoint's share, by the same index. Locks nothing: who comes second changes no row below."""
 
 # Takes a delivery, if nobody else did.
 _TAKE: Final = """
@@ -145,26 +164,32 @@ class SqlWebhookRows:
         await self._connection.execute(_END_PENDING, to_micros(now), endpoint.endpoint_id)
 
     async def take_due(self, now: datetime, *, taken_until: datetime, rows_max: int) -> list[TakenDelivery]:
-        """Take the deliveries that are due longest, of endpoints that aren't left alone for a while."""
-        taken = []
-        for row in await self._connection.fetch(_READ_DUE, to_micros(now), to_micros(now), rows_max):
-            message_id, body, attempts, created_at, due_at = row[8:]
-            endpoint = _endpoint_of(row[:8])
-            is_ours = await self._connection.execute(
-                _TAKE, to_micros(taken_until), endpoint.endpoint_id, message_id, due_at
+        """Take what is due longest at each endpoint that isn't left alone for a while: equal shares of `rows_max`."""
+        now_micros = to_micros(now)
+        turns = await self._connection.fetch(READ_TURNS, now_micros, now_micros, rows_max)
+        endpoints = [_endpoint_of(row) for row in turns]
+        if not endpoints:
+            return []
+        share = rows_max // len(endpoints)
+        due = await self._connection.fetch_together(
+            [Query(READ_DUE, (endpoint.endpoint_id, now_micros, share)) for endpoint in endpoints]
+        )
+        of_each = [await self._take(endpoint, rows, taken_until) for endpoint, rows in zip(endpoints, due, strict=True)]
+        return [taken for of_one in of_each for taken in of_one]
+
+    async def _take(self, endpoint: WebhookEndpoint, rows: Sequence[Row], taken_until: datetime) -> list[TakenDelivery]:
+        return [
+            TakenDelivery(
+                endpoint=endpoint,
+                message_id=message_id,
+                body=body,
+                attempts=attempts,
+                created_at=from_micros(created_at),
+                taken_until=taken_until,
             )
-            if is_ours:
-                taken.append(
-                    TakenDelivery(
-                        endpoint=endpoint,
-                        message_id=message_id,
-                        body=body,
-                        attempts=attempts,
-                        created_at=from_micros(created_at),
-                        taken_until=taken_until,
-                    )
-                )
-        return taken
+            for message_id, body, attempts, created_at, due_at in rows
+            if await self._connection.execute(_TAKE, to_micros(taken_until), endpoint.endpoint_id, message_id, due_at)
+        ]
 
     async def finish(
         self, taken: TakenDelivery, attempt: Attempt, state: DeliveryState, *, due_at: datetime | None, now: datetime

@@ -1,5 +1,6 @@
 """Deliver webhooks that are due: take some, call the endpoints, write what came of it.
 
+A pass takes an equal share from each endpoint that has some, so that one with a long backlog fills none.
 Endpoints are called side by side, one endpoint's messages one after the other. The first failure of an endpoint leaves
 its other messages for later, so that one that hangs costs a single deadline in each pass, and nobody else waits for it.
 One that answers slowly has its turn in a pass, and what is left of its messages comes after a rest.

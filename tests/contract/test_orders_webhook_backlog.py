@@ -1,0 +1,166 @@
+"""An endpoint that nobody answers at, with a long backlog, costs the others nothing, on every database."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from datetime import timedelta
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import pytest
+
+from services.orders.domain.webhook import WebhookEndpoint
+from services.orders.outbound.webhook_notices import ADD_DELIVERY
+from services.orders.outbound.webhook_rows import READ_DUE, READ_TURNS, SqlWebhookRows
+from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX, TAKEN_FOR, deliver_webhooks
+from services.orders.use_cases.keep_webhooks import register_webhook
+from services.runtime.clock import to_micros
+from services.runtime.database.port import Connection
+from services.runtime.ids import new_id
+from tests.parts.sql_servers import administrator
+from tests.support.fake_endpoints import FakeEndpoints
+from tests.support.orders_world import OrdersWorld, an_actor, orders_world
+
+BACKLOG = 3_000
+"""Far more than a pass takes, and soon written."""
+
+ROWS_READ_MAX = 500
+"""For a pass over three endpoints: far less than the backlog."""
+
+ON_SERVERS = pytest.mark.parametrize(
+    "engine_url", [pytest.param(name, marks=pytest.mark.part(name)) for name in ("mysql", "mariadb")], indirect=True
+)
+
+
+@pytest.fixture
+async def world(engine_url: str) -> AsyncIterator[OrdersWorld]:
+    async with orders_world(engine_url) as world:
+        yield world
+
+
+async def listen(world: OrdersWorld) -> WebhookEndpoint:
+    return await register_webhook(
+        "https://shop.example",
+        merchant_id=an_actor().user_id,
+        plain_http_allowed=False,
+        store=world.store,
+        clock=world.clock,
+    )
+
+
+async def send_to(world: OrdersWorld, endpoint: WebhookEndpoint, count: int, *, state: str = "PENDING") -> None:
+    """Write so many deliveries that are due, or have ended."""
+    micros = to_micros(world.clock.now())
+    rows = [
+        (endpoint.endpoint_id, new_id(), "order.confirmed", new_id(), b"{}", micros, micros, micros)
+        for _ in range(count)
+    ]
+    async with world.database.transaction() as connection:
+        await connection.execute_many(ADD_DELIVERY, rows)
+        if state != "PENDING":
+            await connection.execute(
+                "UPDATE webhook_deliveries SET state = $1, due_at = NULL WHERE endpoint_id = $2",
+                state,
+                endpoint.endpoint_id,
+            )
+
+
+async def leave_alone(world: OrdersWorld, endpoint: WebhookEndpoint) -> None:
+    """Say that an endpoint failed, and is to be left alone for a while."""
+    async with world.real_store.transaction() as rows:
+        await rows.webhooks.judge(endpoint, failures=9, resumes_at=world.clock.now() + timedelta(minutes=5))
+
+
+async def take(connection: Connection, world: OrdersWorld) -> list[UUID]:
+    now = world.clock.now()
+    taken = await SqlWebhookRows(connection).take_due(now, taken_until=now + TAKEN_FOR, rows_max=DELIVERIES_A_PASS_MAX)
+    return [one.endpoint.endpoint_id for one in taken]
+
+
+def count_rows(url: str) -> None:
+    """Let the server look at its indexes, as it does by itself some seconds after many changes."""
+    with closing(administrator(url)) as server, server.cursor() as cursor:
+        cursor.execute(f"ANALYZE TABLE {urlsplit(url).path[1:]}.webhook_deliveries")
+
+
+async def rows_read(connection: Connection) -> int:
+    """Tell how many rows this connection's server read for it so far."""
+    counted = await connection.fetch("SHOW SESSION STATUS LIKE 'Handler_read%'")
+    return sum(int(row[1]) for row in counted)
+
+
+async def test_who_is_well_is_told_though_a_dead_endpoint_has_waited_longer(world: OrdersWorld) -> None:
+    dead, well = await listen(world), await listen(world)
+    await send_to(world, dead, BACKLOG)
+    await world.clock.advance(1)
+    await send_to(world, well, 3)
+
+    async with world.database.transaction() as connection:
+        taken = await take(connection, world)
+
+    assert taken.count(well.endpoint_id) == 3, "it has its share of a pass also where others wait longer"
+    assert taken.count(dead.endpoint_id) == DELIVERIES_A_PASS_MAX // 2
+
+
+async def test_all_who_wait_have_their_turn(world: OrdersWorld) -> None:
+    endpoints = [await listen(world) for _ in range(DELIVERIES_A_PASS_MAX + 5)]
+    for endpoint in endpoints:
+        await send_to(world, endpoint, 2)
+    fakes = FakeEndpoints()
+
+    passes = 0
+    while (await deliver_webhooks(store=world.store, sender=fakes, clock=world.clock, attempts_max=3)).taken:
+        passes += 1
+
+    assert [len(fakes.taken[endpoint.endpoint_id]) for endpoint in endpoints] == [2] * len(endpoints)
+    assert passes <= 5
+
+
+@ON_SERVERS
+async def test_a_pass_reads_no_backlog_of_an_endpoint_that_is_left_alone(world: OrdersWorld, engine_url: str) -> None:
+    dead, well, busy = [await listen(world) for _ in range(3)]
+    await send_to(world, dead, BACKLOG)
+    await send_to(world, busy, BACKLOG, state="DELIVERED")
+    await leave_alone(world, dead)
+    await send_to(world, well, 3)
+    count_rows(engine_url)
+
+    async with world.database.transaction() as connection:
+        before = await rows_read(connection)
+        taken = await take(connection, world)
+        read = await rows_read(connection) - before
+
+    assert taken == [well.endpoint_id] * 3
+    assert read < ROWS_READ_MAX
+
+
+@ON_SERVERS
+async def test_a_pass_reads_its_share_of_a_backlog(world: OrdersWorld, engine_url: str) -> None:
+    first, second = await listen(world), await listen(world)
+    await send_to(world, first, BACKLOG)
+    await send_to(world, second, BACKLOG)
+    count_rows(engine_url)
+
+    async with world.database.transaction() as connection:
+        before = await rows_read(connection)
+        taken = await take(connection, world)
+        read = await rows_read(connection) - before
+
+    assert len(taken) == DELIVERIES_A_PASS_MAX
+    assert read < ROWS_READ_MAX
+
+
+async def plan_of(world: OrdersWorld, sql: str, *arguments: object) -> Sequence[str]:
+    async with world.database.snapshot() as connection:
+        return [row[-1] for row in await connection.fetch(f"EXPLAIN QUERY PLAN {sql}", *arguments)]
+
+
+@pytest.mark.parametrize("engine_url", ["sqlite"], indirect=True)
+async def test_each_endpoints_turn_is_found_by_an_index(world: OrdersWorld) -> None:
+    turns = await plan_of(world, READ_TURNS, 1, 1, 64)
+    due = await plan_of(world, READ_DUE, new_id(), 1, 64)
+
+    assert "SEARCH d USING COVERING INDEX webhook_deliveries_by_turn (endpoint_id=? AND state=?)" in turns
+    assert "SEARCH e USING INDEX webhook_endpoints_by_turn (removed_at=? AND resumes_at<?)" in turns
+    assert due == [
+        "SEARCH webhook_deliveries USING INDEX webhook_deliveries_by_turn (endpoint_id=? AND state=? AND due_at<?)"
+    ]
