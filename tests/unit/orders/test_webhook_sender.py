@@ -188,6 +188,33 @@ def test_an_address_is_public_however_it_is_wrapped(address: str, public: bool) 
 
 
 @pytest.mark.parametrize(
+    "address",
+    ["169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "168.63.129.16"],
+    ids=["most clouds", "ECS", "Alibaba", "Oracle", "Azure"],
+)
+def test_what_a_cloud_tells_its_machines_is_not_public_however_it_is_wrapped(address: str) -> None:
+    inside = ip_address(address).packed
+    wrappings = {
+        "mapped": bytes(10) + b"\xff\xff" + inside,
+        "compatible": bytes(12) + inside,
+        "translated": bytes(8) + b"\xff\xff\0\0" + inside,
+        "6to4": b"\x20\x02" + inside + bytes(10),
+        "NAT64": b"\0\x64\xff\x9b" + bytes(8) + inside,
+        "NAT64 of a network's own": b"\0\x64\xff\x9b\0\x01" + bytes(6) + inside,
+        "Teredo": b"\x20\x01\0\0" + b"\x41\x36\xe3\x78" + bytes(4) + bytes(255 - byte for byte in inside),
+        "link-local": b"\xfe\x80" + bytes(10) + inside,
+    }
+
+    assert [name for name, wrapped in wrappings.items() if is_public(ip_address(wrapped))] == []
+    assert not is_public(ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["fd00:ec2::254", "fd20:ce::254", "fe80::a9fe:a9fe"])
+def test_what_a_cloud_tells_its_machines_by_ipv6_is_not_public(address: str) -> None:
+    assert not is_public(ip_address(address))
+
+
+@pytest.mark.parametrize(
     "url", ["https://shop.example/hooks?a=1", "https://shop.example:8443", "https://93.184.215.14/"]
 )
 def test_an_address_with_tls_can_be_registered(url: str) -> None:
