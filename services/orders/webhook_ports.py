@@ -62,8 +62,17 @@ class WebhookRows(Protocol):
         """End an endpoint, and what is on its way to it."""
         ...
 
-    async def take_due(self, now: datetime, *, taken_until: datetime, rows_max: int) -> list[TakenDelivery]:
-        """Take what is due longest at each endpoint that isn't left alone for a while: equal shares of `rows_max`."""
+    async def take_due(
+        self, now: datetime, *, failing: bool, taken_until: datetime, rows_max: int
+    ) -> list[TakenDelivery]:
+        """Take what is due longest at each endpoint that isn't left alone for a while: equal shares of `rows_max`.
+
+        Args:
+            now: What is due by now.
+            failing: Whether of endpoints that failed the last time, or of all others.
+            taken_until: Until when nobody else takes it.
+            rows_max: How many deliveries in all.
+        """
         ...
 
     async def finish(

@@ -49,14 +49,18 @@ def webhook_loops(
     settings: OrdersSettings, parts: WebhookParts, *, database: Database, store: Store, clock: Clock
 ) -> Mapping[str, Loop]:
     """Make the loops."""
-    delivering = DeliveringLoop(
-        store=store,
-        sender=parts.sender,
-        clock=clock,
-        metrics=parts.metrics,
-        wakes=parts.wakes,
-        attempts_max=settings.webhook_attempts_max,
-        pause_seconds=DELIVER_EVERY_SECONDS,
+    delivering, retrying = (
+        DeliveringLoop(
+            failing=failing,
+            store=store,
+            sender=parts.sender,
+            clock=clock,
+            metrics=parts.metrics,
+            wakes=wakes,
+            attempts_max=settings.webhook_attempts_max,
+            pause_seconds=DELIVER_EVERY_SECONDS,
+        )
+        for failing, wakes in ((False, parts.wakes), (True, asyncio.Event()))
     )
     forgetting = WebhookForgettingLoop(
         store=store,
@@ -66,6 +70,7 @@ def webhook_loops(
     )
     return {
         "deliver_webhooks": delivering.run,
+        "retry_webhooks": retrying.run,
         "forget_webhooks": forgetting.run,
         "webhook_lag": WebhookLag(database, clock, parts.metrics).run,
     }

@@ -1,24 +1,30 @@
 """An endpoint that nobody answers at, with a long backlog, costs the others nothing, on every database."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from services.orders.domain.webhook import WebhookEndpoint
+from services.orders.inbound.webhooks_loop import DeliveringLoop
+from services.orders.metrics import WebhookMetrics
 from services.orders.outbound.webhook_notices import ADD_DELIVERY
 from services.orders.outbound.webhook_rows import READ_DUE, READ_TURNS, SqlWebhookRows
 from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX, TAKEN_FOR, deliver_webhooks
 from services.orders.use_cases.keep_webhooks import register_webhook
+from services.orders.webhook_ports import Attempt, TakenDelivery
 from services.runtime.clock import to_micros
 from services.runtime.database.port import Connection
 from services.runtime.ids import new_id
 from tests.parts.sql_servers import administrator
 from tests.support.fake_endpoints import FakeEndpoints
 from tests.support.orders_world import OrdersWorld, an_actor, orders_world
+from tests.support.waiting import eventually
 
 BACKLOG = 3_000
 """Far more than a pass takes, and soon written."""
@@ -72,7 +78,9 @@ async def leave_alone(world: OrdersWorld, endpoint: WebhookEndpoint) -> None:
 
 async def take(connection: Connection, world: OrdersWorld) -> list[UUID]:
     now = world.clock.now()
-    taken = await SqlWebhookRows(connection).take_due(now, taken_until=now + TAKEN_FOR, rows_max=DELIVERIES_A_PASS_MAX)
+    taken = await SqlWebhookRows(connection).take_due(
+        now, failing=False, taken_until=now + TAKEN_FOR, rows_max=DELIVERIES_A_PASS_MAX
+    )
     return [one.endpoint.endpoint_id for one in taken]
 
 
@@ -108,7 +116,9 @@ async def test_all_who_wait_have_their_turn(world: OrdersWorld) -> None:
     fakes = FakeEndpoints()
 
     passes = 0
-    while (await deliver_webhooks(store=world.store, sender=fakes, clock=world.clock, attempts_max=3)).taken:
+    while (
+        await deliver_webhooks(failing=False, store=world.store, sender=fakes, clock=world.clock, attempts_max=3)
+    ).taken:
         passes += 1
 
     assert [len(fakes.taken[endpoint.endpoint_id]) for endpoint in endpoints] == [2] * len(endpoints)
@@ -156,7 +166,7 @@ async def plan_of(world: OrdersWorld, sql: str, *arguments: object) -> Sequence[
 
 @pytest.mark.parametrize("engine_url", ["sqlite"], indirect=True)
 async def test_each_endpoints_turn_is_found_by_an_index(world: OrdersWorld) -> None:
-    turns = await plan_of(world, READ_TURNS, 1, 1, 64)
+    turns = await plan_of(world, READ_TURNS, 1, 1, 0, 0, 64)
     due = await plan_of(world, READ_DUE, new_id(), 1, 64)
 
     assert "SEARCH d USING COVERING INDEX webhook_deliveries_by_turn (endpoint_id=? AND state=?)" in turns
@@ -164,3 +174,50 @@ async def test_each_endpoints_turn_is_found_by_an_index(world: OrdersWorld) -> N
     assert due == [
         "SEARCH webhook_deliveries USING INDEX webhook_deliveries_by_turn (endpoint_id=? AND state=? AND due_at<?)"
     ]
+
+
+class HangingEndpoints(FakeEndpoints):
+    """Some of them never answer."""
+
+    def __init__(self, *hanging: WebhookEndpoint) -> None:
+        super().__init__()
+        self._hanging = {endpoint.endpoint_id for endpoint in hanging}
+        self.hang = asyncio.Event()
+
+    async def send(self, taken: TakenDelivery, *, secrets: Sequence[bytes], now: datetime) -> Attempt:
+        if taken.endpoint.endpoint_id in self._hanging:
+            self.hang.set()
+            await asyncio.Event().wait()
+        return await super().send(taken, secrets=secrets, now=now)
+
+
+@pytest.mark.parametrize("engine_url", ["sqlite"], indirect=True)
+async def test_who_is_well_waits_for_none_that_failed_before_and_hangs(world: OrdersWorld) -> None:
+    dead, well = await listen(world), await listen(world)
+    await send_to(world, dead, 1)
+    await leave_alone(world, dead)
+    await world.clock.advance(301)
+    endpoints, wakes, metrics = HangingEndpoints(dead), asyncio.Event(), WebhookMetrics(CollectorRegistry())
+    loops = [
+        DeliveringLoop(
+            failing=failing,
+            store=world.store,
+            sender=endpoints,
+            clock=world.clock,
+            metrics=metrics,
+            wakes=wakes,
+            attempts_max=3,
+            pause_seconds=1,
+        )
+        for failing in (False, True)
+    ]
+    running = [asyncio.create_task(loop.run()) for loop in loops]
+    await asyncio.wait_for(endpoints.hang.wait(), timeout=10)
+
+    await send_to(world, well, 3)
+    wakes.set()
+    await eventually(lambda: len(endpoints.taken[well.endpoint_id]) == 3)
+
+    for task in running:
+        task.cancel()
+    await asyncio.wait(running)

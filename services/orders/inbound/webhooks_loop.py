@@ -20,8 +20,12 @@ logger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveringLoop:
-    """Delivers; looks when it is woken by a commit, and every `pause_seconds` for what is to be tried again."""
+    """Delivers to endpoints that failed the last time, or to all others, who so wait for none that hangs.
 
+    Looks when it is woken by a commit, and every `pause_seconds` for what is to be tried again.
+    """
+
+    failing: bool
     store: Store
     sender: WebhookSender
     clock: Clock
@@ -35,7 +39,11 @@ class DeliveringLoop:
         while True:
             self.wakes.clear()
             delivered = await deliver_webhooks(
-                store=self.store, sender=self.sender, clock=self.clock, attempts_max=self.attempts_max
+                failing=self.failing,
+                store=self.store,
+                sender=self.sender,
+                clock=self.clock,
+                attempts_max=self.attempts_max,
             )
             self.metrics.count(delivered)
             if delivered.died:

@@ -52,9 +52,10 @@ READ_TURNS: Final = """
                 LIMIT 1
             ) AS first_due_at
         FROM webhook_endpoints e WHERE e.removed_at IS NULL AND e.resumes_at <= $2
+            AND e.failures BETWEEN $3 AND $4
     ) AS turns
     WHERE first_due_at IS NOT NULL
-    ORDER BY first_due_at LIMIT $3
+    ORDER BY first_due_at LIMIT $5
 """
 """Whose turn it is, who has waited longest first: one look for each endpoint that isn't left alone, however much waits
 for it, since `webhook_deliveries_by_turn` has its oldest first. Locks nothing.
@@ -115,6 +116,12 @@ _READ_ENDED: Final = """
 
 _FORGET: Final = "DELETE FROM webhook_deliveries WHERE endpoint_id = $1 AND message_id = $2"
 
+WELL: Final = (0, 0)
+"""How often endpoints failed since they last took a message that took the last one: from, to."""
+
+FAILING: Final = (1, 2**31 - 1)
+"""How often all others did: up to what the column holds."""
+
 NEWER_THAN_ALL: Final = UUID(int=2**128 - 1)
 """Where a list that begins with the newest begins."""
 
@@ -163,10 +170,14 @@ class SqlWebhookRows:
         await self._connection.execute(_REMOVE, to_micros(now), endpoint.endpoint_id)
         await self._connection.execute(_END_PENDING, to_micros(now), endpoint.endpoint_id)
 
-    async def take_due(self, now: datetime, *, taken_until: datetime, rows_max: int) -> list[TakenDelivery]:
+    async def take_due(
+        self, now: datetime, *, failing: bool, taken_until: datetime, rows_max: int
+    ) -> list[TakenDelivery]:
         """Take what is due longest at each endpoint that isn't left alone for a while: equal shares of `rows_max`."""
         now_micros = to_micros(now)
-        turns = await self._connection.fetch(READ_TURNS, now_micros, now_micros, rows_max)
+        turns = await self._connection.fetch(
+            READ_TURNS, now_micros, now_micros, *(FAILING if failing else WELL), rows_max
+        )
         endpoints = [_endpoint_of(row) for row in turns]
         if not endpoints:
             return []

@@ -1,9 +1,11 @@
 """Deliver webhooks that are due: take some, call the endpoints, write what came of it.
 
 A pass takes an equal share from each endpoint that has some, so that one with a long backlog fills none.
+
 Endpoints are called side by side, one endpoint's messages one after the other. The first failure of an endpoint leaves
-its other messages for later, so that one that hangs costs a single deadline in each pass, and nobody else waits for it.
-One that answers slowly has its turn in a pass, and what is left of its messages comes after a rest.
+its other messages for later, so that one that hangs costs a single deadline. From then on, until it takes a message, it
+is called in the passes of those that failed, for which nobody else waits. One that answers slowly has its turn in a
+pass, and what is left of its messages comes after a rest.
 A process that dies in between leaves its deliveries taken for a while: they are sent again, under the same ids.
 """
 
@@ -54,15 +56,19 @@ class _Tried:
     """None: it was left for later."""
 
 
-async def deliver_webhooks(*, store: Store, sender: WebhookSender, clock: Clock, attempts_max: int) -> Delivered:
-    """Try the deliveries that are due, each once.
+async def deliver_webhooks(
+    *, failing: bool, store: Store, sender: WebhookSender, clock: Clock, attempts_max: int
+) -> Delivered:
+    """Try the deliveries that are due, each once: to endpoints that failed the last time, or to all others.
 
     Raises:
         UnavailableError: The database is away; what was sent meanwhile is sent again.
     """
     now = clock.now()
     async with store.transaction() as rows:
-        taken = await rows.webhooks.take_due(now, taken_until=now + TAKEN_FOR, rows_max=DELIVERIES_A_PASS_MAX)
+        taken = await rows.webhooks.take_due(
+            now, failing=failing, taken_until=now + TAKEN_FOR, rows_max=DELIVERIES_A_PASS_MAX
+        )
     by_endpoint = sorted(taken, key=lambda one: one.endpoint.endpoint_id)
     groups = [list(group) for _, group in groupby(by_endpoint, key=lambda one: one.endpoint.endpoint_id)]
     passes = [
