@@ -14,6 +14,7 @@ from services.orders.ports import Rows, Store
 from services.orders.use_cases.once import Answer
 from services.orders.use_cases.placing import PlaceOrder
 from services.orders.use_cases.placing_together import ANSWER_SECONDS_MAX, PlacingTogether
+from services.runtime.ids import new_id
 from tests.support.crowd import a_random_crowd
 from tests.support.crowd_stories import die_among_crowd, tell_of_crowd
 from tests.support.orders_world import STOCK, TERMS, OrdersWorld, orders_world
@@ -169,7 +170,7 @@ async def test_an_order_that_was_cancelled_before_its_batch_goes_on_stays_cancel
         )
         for number in range(4)
     ]
-    begun = [one.order for one in await asyncio.gather(*(placing.begin(each) for each in wanted))]
+    begun = [one.order for one in await asyncio.gather(*(placing.begin(each, holder=new_id()) for each in wanted))]
     holds = [await world.bank.reserve_funds(order, buyer_token="", expires_at=order.hold_expires_at) for order in begun]
     await world.cancel(begun[1].order_id)
 
