@@ -9,23 +9,18 @@ import structlog
 from services.ledger.auditing.audited_invariant import AuditedInvariant
 from services.ledger.auditing.book_walk import BookWalk
 from services.ledger.auditing.metrics import AuditMetrics
+from services.ledger.auditing.resting import Resting
 from services.ledger.queries.book import Book
 from services.runtime.errors import UnavailableError
-from services.runtime.step_size import StepSize
 
 logger = structlog.get_logger(__name__)
 
-STEP_ROWS_MAX = 500
-"""Rows of one step, each with the records that prove it: a few hundred KiB."""
-
-STEP_SECONDS_MAX = 0.02
-"""How long a step should take: what it reads is decoded at once, and everything else in the process waits for that."""
+STEP_ROWS = 128
+"""Rows of one step, each with the records that prove it: decoding them takes a millisecond or two, for which everything
+else in the process waits."""
 
 NEWEST_RECORDS = 5_000
 """How much of the journal's end each walk checks; `verify` checks all of it."""
-
-STEP_PAUSE_SECONDS_MAX = 0.25
-"""The longest pause between two steps: the journal's growth is followed in between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +66,15 @@ class Auditor:
             UnavailableError: The database went away in the middle.
         """
         began_at_seconds = time.monotonic()
-        size = StepSize(rows_max=STEP_ROWS_MAX, seconds_max=STEP_SECONDS_MAX)
         walk = await BookWalk.begin(self._book, newest_records=NEWEST_RECORDS)
         told: set[AuditedInvariant] = set()
+        resting = Resting(self._pace.load_ratio)
         while not walk.done:
-            step_began_at_seconds, rows_before = time.monotonic(), walk.rows
-            with size.step() as rows_max:
-                await walk.step(rows_max)
+            rows_before = walk.rows
+            await walk.step(STEP_ROWS, resting.rest)
             self._metrics.note_rows(walk.rows - rows_before)
             self._tell(walk, told)
-            seconds = time.monotonic() - step_began_at_seconds
-            await asyncio.sleep(min(seconds * (1 / self._pace.load_ratio - 1), STEP_PAUSE_SECONDS_MAX))
+            await resting.rest()
         self._metrics.note_walk(walk, time.monotonic() - began_at_seconds)
         return walk
 

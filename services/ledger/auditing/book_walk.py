@@ -21,7 +21,7 @@ from services.ledger.queries.verification.findings import Findings
 from services.ledger.queries.verification.holds import HOLDS_PAGE, HoldsWalk, check_hold, legs_of
 from services.ledger.queries.verification.journal import RECORD_BEFORE, JournalWalk, begin_journal, check_records
 from services.runtime.database.port import Connection, Row
-from services.runtime.turns import in_turns
+from services.runtime.turns import Rest, in_turns, one_turn
 
 FOLLOWED_RECORDS_MAX = 5_000
 """How many new records one step takes into the sums: half a second's worth of a ledger at its limit. The database adds
@@ -78,8 +78,8 @@ class BookWalk:
         """Tell whether the whole book was walked."""
         return self.part is Part.DONE
 
-    async def step(self, rows_max: int) -> None:
-        """Read the next rows, and check them.
+    async def step(self, rows_max: int, rest: Rest = one_turn) -> None:
+        """Read the next rows, and check them, with a rest after every few.
 
         Raises:
             UnavailableError: The database is away; this walk is over, begin another one.
@@ -92,15 +92,17 @@ class BookWalk:
             if to_sequence < head.last_sequence:
                 return
             if self.part is Part.JOURNAL:
-                await self._step_journal(connection, chained, head.last_hash, rows_max)
+                await self._step_journal(connection, chained, head.last_hash, rows_max, rest)
             elif self.part is Part.HOLDS:
-                await self._step_holds(connection, rows_max)
+                await self._step_holds(connection, rows_max, rest)
             elif self.part is Part.ACCOUNTS:
-                await self._step_accounts(connection, rows_max)
+                await self._step_accounts(connection, rows_max, rest)
 
-    async def _step_journal(self, connection: Connection, chained: Findings, head_hash: bytes, rows_max: int) -> None:
+    async def _step_journal(
+        self, connection: Connection, chained: Findings, head_hash: bytes, rows_max: int, rest: Rest
+    ) -> None:
         book_id, journal = self._book.book_id, self._journal
-        records = await check_records(connection, chained, book_id, journal, records_max=rows_max)
+        records = await check_records(connection, chained, book_id, journal, records_max=rows_max, rest=rest)
         self.rows += records
         if records == rows_max and journal.last_sequence < self._first_head_sequence:
             return
@@ -109,11 +111,11 @@ class BookWalk:
             chained.add("books", f"book {book_id}", "last_hash", "is not that of the last record.")
         self.part = Part.HOLDS
 
-    async def _step_holds(self, connection: Connection, rows_max: int) -> None:
+    async def _step_holds(self, connection: Connection, rows_max: int, rest: Rest) -> None:
         adding_up = self.findings[AuditedInvariant.HOLDS_ADD_UP]
         page = await connection.fetch(HOLDS_PAGE, self._book.book_id, self.sums.hold_id, rows_max)
         legs = await legs_of(connection, page, book_id=self._book.book_id)
-        async for row in in_turns(page):
+        async for row in in_turns(page, rest=rest):
             hold = check_hold(adding_up, self._holds, row, legs.get(row[0], []))
             if hold is not None:
                 self.sums.note_hold(hold)
@@ -125,10 +127,10 @@ class BookWalk:
             self.sums.hold_id = LAST_HOLD_ID
             self.part = Part.ACCOUNTS
 
-    async def _step_accounts(self, connection: Connection, rows_max: int) -> None:
+    async def _step_accounts(self, connection: Connection, rows_max: int, rest: Rest) -> None:
         before = self.sums.account_id
         page = await connection.fetch(ACCOUNTS_PAGE, self._book.book_id, before, rows_max)
-        async for row in in_turns(page):
+        async for row in in_turns(page, rest=rest):
             self._add_account(row)
         if page:
             span = (self._book.book_id, before, page[-1][0])

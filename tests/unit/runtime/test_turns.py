@@ -24,6 +24,17 @@ async def test_all_items_come_in_their_order() -> None:
     assert not [item async for item in in_turns("")]
 
 
+async def test_whoever_works_may_rest_for_longer() -> None:
+    rests = 0
+
+    async def rest() -> None:
+        nonlocal rests
+        rests += 1
+
+    assert [item async for item in in_turns(range(5), of_turn=2, rest=rest)] == list(range(5))
+    assert rests == 2
+
+
 async def test_one_piece_comes_at_once_and_several_in_turns() -> None:
     turns = 0
 

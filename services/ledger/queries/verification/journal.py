@@ -13,7 +13,7 @@ from services.ledger.domain.proof import details_hash, record_hash
 from services.ledger.domain.state_after import decode_state_after
 from services.ledger.queries.verification.findings import Findings
 from services.runtime.database.port import Connection, Row
-from services.runtime.turns import in_turns
+from services.runtime.turns import Rest, in_turns, one_turn
 
 PAGE_RECORDS = 500
 """Records read at once: with their postings a few hundred KiB."""
@@ -94,15 +94,21 @@ async def walk_journal(
 
 
 async def check_records(
-    connection: Connection, findings: Findings, book_id: int, walk: JournalWalk, *, records_max: int
+    connection: Connection,
+    findings: Findings,
+    book_id: int,
+    walk: JournalWalk,
+    *,
+    records_max: int,
+    rest: Rest = one_turn,
 ) -> int:
-    """Check the next records of a walk, and return how many there were."""
+    """Check the next records of a walk, with a rest after every few, and return how many there were."""
     first_after = walk.last_sequence
     records = await connection.fetch(RECORDS_PAGE, book_id, first_after, records_max)
     if not records:
         return 0
     postings = _by_record(await connection.fetch(POSTINGS_OF_RECORDS, book_id, first_after, records[-1][0]))
-    async for record in in_turns(records):
+    async for record in in_turns(records, rest=rest):
         _check_record(findings, book_id, walk, record, postings.pop(record[0], []))
     for sequence in postings:
         findings.add("postings", f"sequence {sequence}", "sequence", "belongs to no record.")
