@@ -18,14 +18,11 @@ from tests.bench.ledger.measuring import Measurement, Meter
 from tests.bench.ledger.over_grpc import measure_over_grpc
 from tests.bench.ledger.report import machine, show, write
 from tests.bench.ledger.row_by_row import measure_row_by_row
-from tests.bench.ledger.servers import Server
+from tests.bench.ledger.servers import MEMORY_FOLDER, Server
 from tests.parts.home import parts_home
 from tests.parts.opening import open_server
 
 PIECES = "acbd"
-
-MEMORY_FOLDER = next((folder for folder in ("/dev/shm",) if Path(folder).is_dir()), None)  # noqa: S108 - in memory
-"""Where files cost no disk, if there is such a place."""
 
 TABLE_CHARACTERS = 130
 """How wide the table is, also where nobody's terminal says."""

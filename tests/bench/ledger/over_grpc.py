@@ -1,7 +1,8 @@
 """(d) Our service as a process of its own, called over gRPC: one by one, by our client, by a stream, and in batches.
 
-The service does all it does in production: it verifies tokens, publishes events to its broker, serves metrics. The
-callers (grpc_callers.py) run in this process, on the same machine, and take their share of it.
+The service does all it does in production: it verifies tokens, serves metrics, publishes events to its broker, which is
+a file in memory, as a broker's disk is another machine's. The callers (grpc_callers.py) run in this process, on the same
+machine, and take their share of it.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from tests.bench.ledger.grpc_callers import (
 )
 from tests.bench.ledger.in_process import fill_wallets
 from tests.bench.ledger.measuring import Measurement, Meter, Samples
-from tests.bench.ledger.servers import Server
+from tests.bench.ledger.servers import MEMORY_FOLDER, Server
 from tests.bench.ledger.workload import UNIFORM, WORKLOADS
 from tests.support.issuer import Issuer, running_issuer
 
@@ -114,7 +115,7 @@ class _Run:
 @asynccontextmanager
 async def _service(server: Server, issuer: Issuer) -> AsyncIterator[tuple[Process, str]]:
     """Run the service, and tell where its gRPC door is."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as folder:
         settings = {
             "DATABASE_URL": server.url(SCHEMA),
             "BROKER_URL": f"sqlite:///{folder}/broker.db",

@@ -3,10 +3,14 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiomysql
 import psutil
+
+MEMORY_FOLDER = next((folder for folder in ("/dev/shm",) if Path(folder).is_dir()), None)  # noqa: S108 - in memory
+"""Where files cost no disk, if there is such a place."""
 
 DURABLE = {"innodb_flush_log_at_trx_commit": 1, "sync_binlog": 1, "log_bin": 1}
 """What the server must say of itself: a commit that was answered is on the disk, binary log included."""
