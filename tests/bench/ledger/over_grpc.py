@@ -1,8 +1,8 @@
 """(d) Our service as a process of its own, called over gRPC: one by one, by our client, by a stream, and in batches.
 
-The service does all it does in production: it verifies tokens, serves metrics, publishes events to its broker, which is
-a file in memory, as a broker's disk is another machine's. The callers (grpc_callers.py) run in this process, on the same
-machine, and take their share of it.
+The service does all it does in production: it verifies tokens, serves metrics and publishes events. Its broker is a
+file in memory, as a broker's disk is another machine's. Its callers (grpc_callers.py) run in this process, on the
+same machine, and take their share of it.
 """
 
 import asyncio
