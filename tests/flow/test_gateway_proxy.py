@@ -291,14 +291,13 @@ async def test_a_problem_of_a_service_comes_through_unchanged(tmp_path: Path) ->
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 async def test_a_service_that_is_down_is_a_503_with_a_time_to_come_back(tmp_path: Path) -> None:
-    async with gateway_world(tmp_path, orders_http_url=f"http://127.0.0.1:{closed_port()}") as world:
-        answer = await world.http.post("/api/v1/orders", headers=world.bearer(), json={})
+    with socket.socket() as held:
+        # Bound, so that nobody else gets the port, and not listened at, so that whoever connects is refused.
+        held.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{held.getsockname()[1]}"
+        async with gateway_world(tmp_path, orders_http_url=url) as world:
+            answer = await world.http.post("/api/v1/orders", headers=world.bearer(), json={})
 
     assert (answer.status_code, answer.json()["reason"]) == (503, "upstream_unavailable")
     assert int(answer.headers["retry-after"]) >= 1
