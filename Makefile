@@ -11,6 +11,8 @@ SIDE_BY_SIDE = -n auto --dist loadfile
 # Beside many servers on few cores a wait can be too short: what fails is tried once more, and listed under RERUN.
 ONCE_MORE = --reruns 1 -raR
 export UV_PYTHON_DOWNLOADS := never
+# As pip does: a network that looks into TLS has its own authority there, which uv's list lacks.
+export UV_SYSTEM_CERTS := true
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test check format lint types arrows contracts proto cluster cluster-down dev cluster-verify sbom charts dashboards coverage ci soak bench-ledger bench-orders bench-gateway bench-operator clean
 
