@@ -118,6 +118,21 @@ LAG = Row(
 )
 
 
+def processors_panel(of_job: str) -> Panel:
+    """How much of the machine a process uses."""
+    return Panel(
+        title="Processors used",
+        queries=a_query(f"rate(process_cpu_seconds_total{of_job}[$__rate_interval])", "{{instance}}"),
+    )
+
+
+def memory_panel(of_job: str) -> Panel:
+    """How much memory a process has."""
+    return Panel(
+        title="Memory", queries=a_query(f"process_resident_memory_bytes{of_job}", "{{instance}}"), unit="bytes"
+    )
+
+
 def saturation_row(job: str) -> Row:
     """How full a process is."""
     of_job = f'{{job=~".*{job}"}}'
@@ -129,15 +144,8 @@ def saturation_row(job: str) -> Row:
                 queries=quantiles("tradeflow_event_loop_delay_seconds", "instance", of_job),
                 unit="s",
             ),
-            Panel(
-                title="Processors used",
-                queries=a_query(f"rate(process_cpu_seconds_total{of_job}[$__rate_interval])", "{{instance}}"),
-            ),
-            Panel(
-                title="Memory",
-                queries=a_query(f"process_resident_memory_bytes{of_job}", "{{instance}}"),
-                unit="bytes",
-            ),
+            processors_panel(of_job),
+            memory_panel(of_job),
             Panel(
                 title="Requests and calls under way",
                 queries=(

@@ -1,7 +1,7 @@
 """The operator's dashboard, which comes with the operator's chart, a release of its own."""
 
 from tests.house.dashboard_parts import Dashboard, Panel, Query, Row, a_number, a_query, quantiles
-from tests.house.dashboard_rows import RED_FROM_ONE
+from tests.house.dashboard_rows import RED_FROM_ONE, memory_panel, processors_panel
 
 _JOB = '{job=~".*tradeflow-operator"}'
 
@@ -131,20 +131,13 @@ _WATCHES = Row(
 _PROCESS = Row(
     title="Process",
     panels=(
-        Panel(
-            title="Memory",
-            queries=a_query(f"process_resident_memory_bytes{_JOB}", "{{instance}}"),
-            unit="bytes",
-        ),
+        memory_panel(_JOB),
         Panel(
             title="Resources by kind",
             queries=a_query("max by (kind) (tradeflow_operator_resources)", "{{kind}}"),
             help="Memory grows with them.",
         ),
-        Panel(
-            title="Processors used",
-            queries=a_query(f"rate(process_cpu_seconds_total{_JOB}[$__rate_interval])", "{{instance}}"),
-        ),
+        processors_panel(_JOB),
         Panel(
             title="File descriptors",
             queries=(
