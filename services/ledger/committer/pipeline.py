@@ -11,12 +11,13 @@ lock. Nobody is answered before the COMMIT of his batch returned.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import structlog
 
 from services.ledger.committer.flight import BookWriter, PlanMissedError
+from services.ledger.committer.linger import Linger, LingerSettings
 from services.ledger.committer.metrics import CommitterMetrics
 from services.ledger.committer.plan import Plan
 from services.ledger.committer.settlement import Settlement
@@ -40,11 +41,6 @@ COLD_COMMANDS_MAX = 8
 """Up to how many commands go straight under the lock when nothing is under way and rows must be read for them: lock and
 rows are one round trip then, instead of two one after the other. More are through sooner if others can follow them."""
 
-QUIET_TURNS = 8
-"""How many turns of the event loop must bring nobody before a batch begins where nothing is under way. A call takes a
-few from its socket to the waiting room, and a batch of its own costs as much as dozens of commands; where no call is on
-its way, a turn takes microseconds."""
-
 HALVES_COMMANDS_MIN = 32
 """From how many on, when nothing is under way, half of those that wait go first, and the rest is planned meanwhile:
 both are through sooner than all at once, and callers that come back then come in turns."""
@@ -62,7 +58,7 @@ class Pace:
     halves_commands_min: int = HALVES_COMMANDS_MIN
     flights_max: int = FLIGHTS_MAX
     cold_commands_max: int = COLD_COMMANDS_MAX
-    quiet_turns: int = QUIET_TURNS
+    linger: LingerSettings = field(default_factory=LingerSettings)
     careful_batches: int = CAREFUL_BATCHES
 
 
@@ -103,6 +99,7 @@ class Pipeline:
         self._flights: deque[_Flight] = deque()
         self._open: list[Batch] = []
         self._pace = pace or Pace()
+        self._linger = Linger(room, self._pace.linger)
         self._careful_batches = self._pace.careful_batches
 
     async def run(self) -> None:
@@ -115,7 +112,7 @@ class Pipeline:
                     (await self._landed())()
                 elif len(self._room):
                     if not self._flights:
-                        await self._let_in_who_comes()
+                        await self._linger.for_company(commands_max=self._batch_commands_max)
                     await self._begin(self._room.take(commands_max=self._next_commands_max()))
                 else:
                     return
@@ -131,14 +128,6 @@ class Pipeline:
         if len(self._flights) > 1 or not newest.locked:
             return False
         return len(self._room) >= max(self._pace.ahead_commands_min, len(newest.batch) // 2)
-
-    async def _let_in_who_comes(self) -> None:
-        """Wait for those who are on their way, as long as each few turns of the loop bring more."""
-        quiet_turns = 0
-        while quiet_turns < self._pace.quiet_turns and len(self._room) < self._batch_commands_max:
-            waiting = len(self._room)
-            await asyncio.sleep(0)
-            quiet_turns = quiet_turns + 1 if len(self._room) == waiting else 0
 
     def _first_is_through(self) -> bool:
         return bool(self._flights) and self._flights[0].task.done()
@@ -159,6 +148,7 @@ class Pipeline:
         began_at_seconds = perf_counter()
         self._open.append(batch)
         self._metrics.batch_commands.observe(len(batch))
+        self._linger.note_batch(len(batch))
         try:
             plan = await self._plan_ahead(batch)
             answers: list[Callable[[], None]] = []
