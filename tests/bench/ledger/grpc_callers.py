@@ -1,7 +1,8 @@
 """Callers of the service's gRPC door: one by one, through the client that orders has, in batches, and by a stream.
 
-What they send is made before the clock starts: in life other machines do that, and here it would take more of the cores
-than the database does. What a call itself costs its caller stays in the figures.
+What they send is made before the clock starts, and what they are told is read once it has stopped: in life other
+machines do that, and here it would take more of the cores than the database does. What a call itself costs its caller
+stays in the figures.
 """
 
 import asyncio
@@ -73,6 +74,12 @@ class Way:
     """What a caller sends of a workload, for a seed."""
     call: Callable[[Door, Requests, Samples, float], Coroutine[None, None, None]]
     """Sends it for some seconds, and counts what was done."""
+    require_receipts: Callable[[bytes], None]
+    """Reads an answer.
+
+    Raises:
+        RuntimeError: The ledger did not do its part.
+    """
 
     def prepared(self, workload: str, seconds: float) -> list[Requests]:
         """Make what each caller will send."""
@@ -125,12 +132,10 @@ def _stream_requests(workload: str, seed: int) -> Requests:
 
 
 async def _call_one_by_one(door: Door, requests: Requests, samples: Samples, seconds: float) -> None:
-    transfer: grpc.aio.UnaryUnaryMultiCallable[bytes, messages.TransferResponse] = door.channel.unary_unary(
-        f"{SERVICE}/Transfer", response_deserializer=messages.TransferResponse.FromString
-    )
+    transfer: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = door.channel.unary_unary(f"{SERVICE}/Transfer")
     until = time.perf_counter() + seconds
     while (began_at := time.perf_counter()) < until:
-        await transfer(next(requests), metadata=door.metadata)
+        samples.answers.append(await transfer(next(requests), metadata=door.metadata))
         samples.add(time.perf_counter() - began_at)
 
 
@@ -142,22 +147,16 @@ async def _call_through_client(door: Door, requests: Requests, samples: Samples,
 
 
 async def _call_in_batches(door: Door, requests: Requests, samples: Samples, seconds: float) -> None:
-    execute: grpc.aio.UnaryUnaryMultiCallable[bytes, messages.ExecuteBatchResponse] = door.channel.unary_unary(
-        f"{SERVICE}/ExecuteBatch", response_deserializer=messages.ExecuteBatchResponse.FromString
-    )
+    execute: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = door.channel.unary_unary(f"{SERVICE}/ExecuteBatch")
     until = time.perf_counter() + seconds
     while (began_at := time.perf_counter()) < until:
-        response = await execute(next(requests), metadata=door.metadata)
-        for outcome in response.outcomes:
-            _require_receipt(outcome)
+        samples.answers.append(await execute(next(requests), metadata=door.metadata))
         samples.add(time.perf_counter() - began_at, BATCH_COMMANDS)
 
 
 async def _stream(door: Door, requests: Requests, samples: Samples, seconds: float) -> None:
     """Keep a bounded number of commands under way, and note each message's time to the outcome of its first command."""
-    execute: grpc.aio.StreamStreamMultiCallable[bytes, messages.ExecuteStreamResponse] = door.channel.stream_stream(
-        f"{SERVICE}/ExecuteStream", response_deserializer=messages.ExecuteStreamResponse.FromString
-    )
+    execute: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = door.channel.stream_stream(f"{SERVICE}/ExecuteStream")
     until = time.perf_counter() + seconds
     free = asyncio.Semaphore(STREAM_IN_FLIGHT // STREAM_MESSAGE_COMMANDS)
     sent_at: dict[int, float] = {}
@@ -170,21 +169,37 @@ async def _stream(door: Door, requests: Requests, samples: Samples, seconds: flo
             sent_at[first_number] = time.perf_counter()
             yield next(requests)
 
-    async for response in execute(sent(), metadata=door.metadata):
-        for numbered in response.outcomes:
-            _require_receipt(numbered.outcome)
+    async for answer in execute(sent(), metadata=door.metadata):
+        samples.answers.append(answer)
+        for numbered in messages.ExecuteStreamResponse.FromString(answer).outcomes:
             if (began_at := sent_at.pop(numbered.number, None)) is not None:
                 samples.add(time.perf_counter() - began_at, STREAM_MESSAGE_COMMANDS)
                 free.release()
 
 
-def _require_receipt(outcome: commands_pb2.Outcome) -> None:
-    if not outcome.HasField("receipt"):
-        raise RuntimeError(f"the ledger did not do its part: {outcome}")
+def _require_receipt(answered: bytes) -> None:
+    _require(messages.TransferResponse.FromString(answered))
 
 
-ONE_CALLER = Way("gRPC unary, one caller", 1, 1, _single_requests, _call_one_by_one)
-SINGLE_CALLS = Way("gRPC unary, 64 callers", UNARY_CALLERS, 1, _single_requests, _call_one_by_one)
-THROUGH_CLIENT = Way("gRPC client, 64 callers", UNARY_CALLERS, 1, _commands, _call_through_client)
-STREAM = Way("gRPC stream", STREAMS, STREAM_MESSAGE_COMMANDS, _stream_requests, _stream)
-BATCHES = Way("gRPC batches of 256", BATCH_CALLERS, BATCH_COMMANDS, _batch_requests, _call_in_batches)
+def _require_receipts(answered: bytes) -> None:
+    for outcome in messages.ExecuteBatchResponse.FromString(answered).outcomes:
+        _require(outcome)
+
+
+def _require_streamed_receipts(answered: bytes) -> None:
+    for numbered in messages.ExecuteStreamResponse.FromString(answered).outcomes:
+        _require(numbered.outcome)
+
+
+def _require(answer: messages.TransferResponse | commands_pb2.Outcome) -> None:
+    if not answer.HasField("receipt"):
+        raise RuntimeError(f"the ledger did not do its part: {answer}")
+
+
+ONE_CALLER = Way("gRPC unary, one caller", 1, 1, _single_requests, _call_one_by_one, _require_receipt)
+SINGLE_CALLS = Way("gRPC unary, 64 callers", UNARY_CALLERS, 1, _single_requests, _call_one_by_one, _require_receipt)
+THROUGH_CLIENT = Way("gRPC client, 64 callers", UNARY_CALLERS, 1, _commands, _call_through_client, _require_receipt)
+STREAM = Way("gRPC stream", STREAMS, STREAM_MESSAGE_COMMANDS, _stream_requests, _stream, _require_streamed_receipts)
+BATCHES = Way(
+    "gRPC batches of 256", BATCH_CALLERS, BATCH_COMMANDS, _batch_requests, _call_in_batches, _require_receipts
+)

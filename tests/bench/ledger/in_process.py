@@ -82,7 +82,7 @@ async def measure_batches(
         database, book_id=1, batch_commands_max=batch_size, registry=CollectorRegistry()
     ) as committer:
         await _feed_all(committer, workload, batch_size, Samples(), min(1.0, seconds / 4))
-        with meter.measure(f"{piece}, batches of {batch_size:,}", workload, results) as samples:
+        async with meter.measure(f"{piece}, batches of {batch_size:,}", workload, results) as samples:
             await _feed_all(committer, workload, batch_size, samples, seconds)
     await database.close()
 

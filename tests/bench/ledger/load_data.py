@@ -51,7 +51,7 @@ async def measure_load_data(
     await database.close()
     async with server.cursor(SCHEMA) as cursor:
         await cursor.execute(f"INSERT INTO books SELECT * FROM {source}.books")
-        with meter.measure("LOAD DATA", "uniform", results) as samples:
+        async with meter.measure("LOAD DATA", "uniform", results) as samples:
             for commit in commits:
                 began_at = time.perf_counter()
                 await _load(cursor, commit)

@@ -94,8 +94,10 @@ class _Run:
         """Let callers call at once; what they send is made before that."""
         requests = way.prepared(workload, seconds)
         await self._published()
-        with self.meter.measure(way.piece, workload, self.results, service_pid=self.service_pid) as samples:
+        async with self.meter.measure(way.piece, workload, self.results, service_pid=self.service_pid) as samples:
             await asyncio.gather(*[way.call(self.door, some, samples, seconds) for some in requests])
+        for answered in samples.answers:
+            way.require_receipts(answered)
 
     async def warm(self, way: Way, workload: str, *, seconds: float) -> None:
         """Let one caller call, unmeasured."""

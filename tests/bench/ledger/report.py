@@ -51,7 +51,17 @@ def machine() -> dict[str, Any]:
 def show(console: Console, title: str, results: list[Measurement]) -> None:
     """Print the table and the ratios."""
     table = Table(title=title)
-    for column in ("piece", "workload", "transfers/s", "p50 ms", "p99 ms", "CPU us: service", "database", "RSS MiB"):
+    for column in (
+        "piece",
+        "workload",
+        "transfers/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU us: service",
+        "database",
+        "callers",
+        "RSS MiB",
+    ):
         table.add_column(column, justify="left" if column in {"piece", "workload"} else "right")
     for result in results:
         table.add_row(
@@ -62,6 +72,7 @@ def show(console: Console, title: str, results: list[Measurement]) -> None:
             f"{result.p99_ms:,.2f}",
             f"{result.service_cpu_micros:,.0f}",
             f"{result.database_cpu_micros:,.0f}",
+            f"{result.callers_cpu_micros:,.0f}",
             f"{result.service_rss_mib:,.0f}",
         )
     console.print(table)

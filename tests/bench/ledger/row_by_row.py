@@ -61,10 +61,10 @@ async def measure_row_by_row(server: Server, meter: Meter, results: list[Measure
         await server.make_schema(SCHEMA, TABLES)
         await _fill(server)
         for workload in WORKLOADS:
-            with meter.measure(piece, workload, results) as samples:
+            async with meter.measure(piece, workload, results) as samples:
                 workers = [_work(server, write, workload, seed, samples, seconds) for seed in range(CONNECTIONS)]
                 await asyncio.gather(*workers)
-    with meter.measure("row by row, one caller", UNIFORM, results) as samples:
+    async with meter.measure("row by row, one caller", UNIFORM, results) as samples:
         await _work(server, _write_rows, UNIFORM, CONNECTIONS, samples, seconds / 2)
 
 
