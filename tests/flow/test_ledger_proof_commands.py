@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -11,10 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.embedded.cli import app
-from services.ledger.commands.command import Command
 from tests.support import ledger_commands as a
 from tests.support.ledger_commands import SELLER, STRANGER
-from tests.support.ledger_proof import NotarisedBook, some_trade
+from tests.support.ledger_proof import NotarisedBook, some_trade, trade_in
 from tests.support.ledger_tampering import tamper
 
 WIDE = {"COLUMNS": "200", "NO_COLOR": "1"}
@@ -24,27 +22,12 @@ WIDE = {"COLUMNS": "200", "NO_COLOR": "1"}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A ledger's part of a data folder."""
-
-    async def make() -> None:
-        book = await NotarisedBook.begin(tmp_path)
-        await book.commit(some_trade())
-        await book.database.close()
-
-    asyncio.run(make())
+    trade_in(tmp_path, some_trade())
     return tmp_path
 
 
 def call(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env=WIDE)
-
-
-def trade_more(folder: Path, commands: Sequence[Command]) -> None:
-    async def trade() -> None:
-        book = await NotarisedBook.begin(folder)
-        await book.commit(commands)
-        await book.database.close()
-
-    asyncio.run(trade())
 
 
 def verified(folder: Path, *options: object) -> Result:
@@ -68,7 +51,7 @@ def head_of(folder: Path) -> Path:
 def test_a_tail_that_was_cut_with_everything_adjusted_is_found_by_a_kept_head(folder: Path) -> None:
     # A copy of an earlier day is a book without its tail in which truly everything fits.
     earlier = shutil.copytree(folder, folder / "earlier")
-    trade_more(folder, [a.deposit(SELLER, 1)])
+    trade_in(folder, [a.deposit(SELLER, 1)])
     kept = head_of(folder)
 
     whole = verified(folder, "--head", kept)
@@ -83,8 +66,8 @@ def test_a_tail_that_was_cut_with_everything_adjusted_is_found_by_a_kept_head(fo
 
 def test_a_history_that_went_another_way_is_found_by_a_kept_head(folder: Path) -> None:
     other = shutil.copytree(folder, folder / "other")
-    trade_more(folder, [a.deposit(SELLER, 1)])
-    trade_more(other, [a.deposit(SELLER, 2), a.deposit(SELLER, 3)])
+    trade_in(folder, [a.deposit(SELLER, 1)])
+    trade_in(other, [a.deposit(SELLER, 2), a.deposit(SELLER, 3)])
     kept = head_of(folder)
 
     told = verified(other, "--head", kept)
@@ -219,7 +202,7 @@ def test_a_changed_statement_is_refused_and_says_where(folder: Path, tmp_path: P
 def test_keys_of_another_ledger_dont_vouch(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    trade_more(other, some_trade())
+    trade_in(other, some_trade())
     statement = tmp_path / "statement.json"
     statement.write_bytes(statement_of(folder))
 

@@ -1,13 +1,12 @@
 """An option's value that can't be meant is refused with what to do, before anything is done."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from services.embedded.cli import app
-from tests.support.ledger_proof import NotarisedBook, some_trade
+from tests.support.ledger_proof import some_trade, trade_in
 
 WALLET = "0198c0de-0000-7000-8000-000000000001"
 
@@ -15,13 +14,7 @@ WALLET = "0198c0de-0000-7000-8000-000000000001"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A ledger's database, and an order history."""
-
-    async def make() -> None:
-        book = await NotarisedBook.begin(tmp_path)
-        await book.commit(some_trade())
-        await book.database.close()
-
-    asyncio.run(make())
+    trade_in(tmp_path, some_trade())
     (tmp_path / "sales.csv").write_text("InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID\n")
     return tmp_path
 

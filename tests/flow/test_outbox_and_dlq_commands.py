@@ -13,7 +13,7 @@ from services.embedded.data_folder import DataFolder
 from services.runtime.broker.port import ReceivedMessage
 from services.runtime.broker.sqlite import SqliteBroker
 from services.runtime.dead_letters import letter_for, published
-from tests.support.ledger_proof import NotarisedBook, some_trade
+from tests.support.ledger_proof import some_trade, trade_in
 
 TOPICS = ("order-events", "wallet-events")
 
@@ -23,16 +23,14 @@ LETTER = "orders:wallet-events/0/17"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A ledger's database with events that wait, and a broker without letters."""
+    trade_in(tmp_path, some_trade())
 
-    async def make() -> None:
-        book = await NotarisedBook.begin(tmp_path)
-        await book.commit(some_trade())
-        await book.database.close()
+    async def make_broker() -> None:
         broker = SqliteBroker(DataFolder(tmp_path).broker_file)
         await broker.ensure_topics([f"{topic}{suffix}" for topic in TOPICS for suffix in ("", ".dlq")])
         await broker.close()
 
-    asyncio.run(make())
+    asyncio.run(make_broker())
     return tmp_path
 
 
@@ -48,7 +46,7 @@ def test_a_stream_that_there_is_not_is_told_with_those_that_there_are(folder: Pa
 
 
 def test_an_outbox_without_a_stream_says_that_it_has_none_yet(tmp_path: Path) -> None:
-    asyncio.run(NotarisedBook.begin(tmp_path))
+    trade_in(tmp_path, [])
 
     told = call("outbox", "show", "book:1", "--data", tmp_path)
 

@@ -1,6 +1,5 @@
 """A Kafka that nobody answers at ends a command with one line, and not with the hundred that its library says of it."""
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from services.embedded.cli import app
 from services.embedded.verification import kafka_event_log
 from services.runtime.broker import kafka_log
 from tests.parts.home import free_port
-from tests.support.ledger_proof import NotarisedBook, some_trade
+from tests.support.ledger_proof import some_trade, trade_in
 
 ANSWER_SECONDS_MAX = 1.0
 """Long enough for the library to say something, and shorter than what a cluster gets otherwise."""
@@ -36,7 +35,7 @@ def test_dead_letters_of_a_kafka_that_is_away_are_one_line(command: str) -> None
 
 
 def test_a_verification_that_cannot_ask_kafka_says_so_in_its_own_line(tmp_path: Path) -> None:
-    asyncio.run(a_book(tmp_path))
+    trade_in(tmp_path, some_trade())
     place = f"127.0.0.1:{free_port()}"
     database = f"sqlite:///{tmp_path}/ledger.db"
 
@@ -48,9 +47,3 @@ def test_a_verification_that_cannot_ask_kafka_says_so_in_its_own_line(tmp_path: 
     assert violation.startswith(f"the check failed: Kafka at {place} can't be asked: ")
     assert not any(violations.values())
     assert "rdkafka#" not in told.stderr
-
-
-async def a_book(folder: Path) -> None:
-    book = await NotarisedBook.begin(folder)
-    await book.commit(some_trade())
-    await book.database.close()

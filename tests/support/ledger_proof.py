@@ -1,5 +1,6 @@
 """Books on SQLite with a notary, for tests of what they prove."""
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -94,6 +95,17 @@ class NotarisedBook:
         """Look into the file."""
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(sql, values).fetchall()
+
+
+def trade_in(folder: Path, commands: Sequence[Command]) -> None:
+    """Write commands into a folder's book, made if need be, and leave it: a `tradeflow` command opens it by itself."""
+
+    async def trade() -> None:
+        book = await NotarisedBook.begin(folder)
+        await book.commit(commands)
+        await book.database.close()
+
+    asyncio.run(trade())
 
 
 def some_trade() -> list[Command]:
