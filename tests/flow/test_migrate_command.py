@@ -151,6 +151,40 @@ def test_another_services_database_is_named_as_that(tmp_path: Path, command: str
     assert f"{url} is the database of orders, not of ledger; name the one of ledger" in told.stderr
 
 
+@pytest.mark.parametrize("approved", [["m0002_prof"], [*NAMES, "m0002_prof"]])
+def test_an_approval_of_a_migration_that_there_is_not_is_told_with_those_that_there_are(
+    tmp_path: Path, approved: list[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+
+    told = migrate("apply", *(word for name in approved for word in ("--approved", name)), url=url)
+
+    assert (told.exit_code, told.stdout) == (USAGE, "")
+    assert f"ledger has no migration m0002_prof; it has: {', '.join(NAMES)}" in told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_approval_of_what_is_applied_already_is_none_of_a_mistyped_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    approved = [word for name in NAMES for word in ("--approved", name)]
+    assert migrate("apply", *approved, url=url).exit_code == OK
+
+    again = migrate("apply", *approved, url=url)
+
+    assert (again.exit_code, again.stdout) == (OK, "nothing to do\n")
+
+
+async def test_what_newer_code_applied_may_be_approved_too(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    assert migrate("apply", url=url).exit_code == OK
+    newer = "INSERT INTO schema_migrations (name, phase, checksum, applied_at) VALUES "
+    await execute(url, f"{newer} ('m9001_more', 'pre', 'x', 0)")
+
+    told = migrate("apply", "--approved", "m9001_more", url=url)
+
+    assert (told.exit_code, told.stdout) == (OK, "nothing to do\n")
+
+
 def test_a_url_comes_from_a_file_and_its_password_is_never_shown(tmp_path: Path) -> None:
     file = tmp_path / "url"
     file.write_text("mysql://ann:s3cret@127.0.0.1:1/ledger?connect_timeout_seconds=2\n")

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -179,6 +180,7 @@ def apply(
         target = service_database(service, database_url, database_url_file)
         state = asyncio.run(_state_of(target))
         if approved is not None:
+            _refuse_unknown(target, state, approved)
             _refuse_others(state, _phases(phase), frozenset(approved))
         applied = asyncio.run(_apply(target, _phases(phase)))
     for name in applied:
@@ -189,6 +191,21 @@ def apply(
 
 def _phases(phase: Phase) -> tuple[str, ...]:
     return PHASES if phase == "all" else (phase,)
+
+
+def _refuse_unknown(target: ServiceDatabase, state: SchemaState, approved: Sequence[str]) -> None:
+    """Refuse a name that is mistyped. One that newer code gave is none: somebody has approved it there.
+
+    Raises:
+        InvalidArgumentError: Neither the code nor the database has such a migration.
+    """
+    names = [migration.name for migration in migrations_of(target.package)]
+    known = {*names, *(each.name for each in state.applied)}
+    if unknown := [name for name in approved if name not in known]:
+        raise InvalidArgumentError(
+            f"--approved: {target.service} has no migration {', '.join(unknown)}; it has: {', '.join(names)}",
+            reason="migration_unknown",
+        )
 
 
 def _refuse_others(state: SchemaState, phases: tuple[str, ...], approved: frozenset[str]) -> None:
