@@ -6,6 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from services.embedded.cli import app
+from tests.support.database_users import user_with_role
+from tests.support.ledger_proof import some_trade, trade_in
 
 COMMANDS = (
     "webhooks list",
@@ -79,6 +81,13 @@ def test_a_file_with_the_url_that_is_no_text_is_told(tmp_path: Path) -> None:
     assert f"{tmp_path}/url can't be read" in told.output.replace("\n", "")
 
 
+def migrated(folder: Path, service: str) -> str:
+    url = f"sqlite:///{folder}/{service}.db"
+    applied = CliRunner().invoke(app, ["migrate", "apply", "--service", service, "--database-url", url])
+    assert applied.exit_code == 0, applied.output
+    return url
+
+
 @pytest.mark.parametrize(
     ("command", "service", "other"),
     [
@@ -90,9 +99,7 @@ def test_a_file_with_the_url_that_is_no_text_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_another_services_database_is_named_as_that(tmp_path: Path, command: str, service: str, other: str) -> None:
-    url = f"sqlite:///{tmp_path}/some.db"
-    applied = CliRunner().invoke(app, ["migrate", "apply", "--service", other, "--database-url", url])
-    assert applied.exit_code == 0
+    url = migrated(tmp_path, other)
 
     told = CliRunner().invoke(app, [*command.split(), "--database-url", url])
 
@@ -100,11 +107,111 @@ def test_another_services_database_is_named_as_that(tmp_path: Path, command: str
     assert f"{url} is the database of {other}, not of {service}" in told.stderr
 
 
-@pytest.mark.parametrize("command", ["outbox status --service ledger", "webhooks list"])
+WALLET = "0198c0de-0000-7000-8000-000000000001"
+
+OF_A_BOOK = (
+    "verify",
+    "verify --json",
+    "ledger head",
+    "ledger export {}/book.jsonl",
+    "ledger import {}/book.jsonl",
+    f"statement export --wallet {WALLET} --currency EUR",
+)
+"""All that look at a ledger's book, and are given its database."""
+
+
+@pytest.mark.parametrize("command", OF_A_BOOK)
+def test_a_database_that_has_no_book_since_it_is_orders_is_named_as_that(tmp_path: Path, command: str) -> None:
+    url = migrated(tmp_path, "orders")
+    if "import" in command:
+        (tmp_path / "book.jsonl").touch()
+
+    told = CliRunner().invoke(app, [*command.format(tmp_path).split(), "--database", url])
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"{url} is the database of orders, not of ledger; name the one of ledger" in told.stderr
+
+
+def test_orders_that_are_compared_are_not_looked_for_in_the_ledgers_database(tmp_path: Path) -> None:
+    trade_in(tmp_path, some_trade())
+    url = f"sqlite:///{tmp_path}/ledger.db"
+
+    told = [
+        CliRunner().invoke(app, ["verify", "--database", url, "--orders-database", url]),
+        CliRunner().invoke(app, ["reconcile", "--orders-database", url, "--ledger", "127.0.0.1:1"]),
+    ]
+
+    assert [(one.exit_code, one.stdout) for one in told] == [(2, "")] * 2
+    for one in told:
+        assert f"{url} is the database of ledger, not of orders; name the one of orders" in one.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--database amqp://server", "a database URL of scheme 'amqp' isn't supported"),
+        ("--database mysql://server", "it names a database: mysql://user:password@host:3306/database"),
+        ("--database mysql://a:b@127.0.0.1:1/ledger?connect_timeout_seconds=2", "the database can't be reached"),
+        ("--database {} --orders-database amqp://server", "a database URL of scheme 'amqp' isn't supported"),
+        ("--database {} --broker amqp://server", "supported: kafka://host:9092 and sqlite:"),
+        ("--database {} --broker kafka://server:9092?nope=1", "unknown option 'nope' of a Kafka URL"),
+    ],
+)
+def test_a_place_that_cannot_be_looked_at_is_no_violation(tmp_path: Path, options: str, words: str) -> None:
+    trade_in(tmp_path, some_trade())
+
+    told = CliRunner().invoke(app, ["verify", *options.format(f"sqlite:///{tmp_path}/ledger.db").split()])
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert words in told.stderr
+
+
+@pytest.mark.part("mysql")
+@pytest.mark.parametrize("mistyped", [("", ""), (":p%25w@", ":p%25ww@")], ids=["rights", "password"])
+def test_a_server_that_lets_nobody_in_is_told_in_a_line_and_is_no_violation(
+    mysql_url: str, tmp_path: Path, mistyped: tuple[str, str]
+) -> None:
+    with user_with_role(mysql_url, "ledger", role=None) as users_url:
+        url = users_url.replace(*mistyped)
+        verified = CliRunner().invoke(app, ["verify", "--database", url])
+        others = [
+            CliRunner().invoke(app, [*command.format(tmp_path).split(), "--database", url])
+            for command in ("ledger head", "ledger export {}/book.jsonl", OF_A_BOOK[-1])
+        ]
+
+    assert (verified.exit_code, verified.stdout) == (2, "")
+    assert [(one.exit_code, one.stdout) for one in others] == [(1, "")] * len(others)
+    for one in (verified, *others):
+        assert one.stderr.startswith("tradeflow: ")
+        assert "Access denied for user" in one.stderr
+        assert "p%25w" not in one.stderr
+
+
+@pytest.mark.part("mysql")
+def test_a_database_that_the_server_does_not_have_is_no_violation(mysql_url: str) -> None:
+    told = CliRunner().invoke(app, ["verify", "--database", mysql_url.replace("/test_", "/tset_")])
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "Unknown database" in told.stderr
+
+
+def test_a_file_that_is_no_database_any_more_is_a_violation(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"no database at all" * 1_000)
+
+    told = CliRunner().invoke(app, ["verify", "--database", f"sqlite:///{tmp_path}/ledger.db"])
+
+    assert told.exit_code == 1
+    assert "file is not a database" in told.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["outbox status --service ledger --database-url", "webhooks list --database-url", "ledger head --database"],
+)
 def test_a_database_without_the_services_tables_is_told(tmp_path: Path, command: str) -> None:
     (tmp_path / "empty.db").touch()
 
-    told = CliRunner().invoke(app, [*command.split(), "--database-url", f"sqlite:///{tmp_path}/empty.db"])
+    told = CliRunner().invoke(app, [*command.split(), f"sqlite:///{tmp_path}/empty.db"])
 
     assert told.exit_code == 1
     assert "`tradeflow migrate apply`" in told.output

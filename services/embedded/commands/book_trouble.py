@@ -7,9 +7,17 @@ from sqlite3 import Error as SqliteError
 import typer
 from pymysql import MySQLError
 
-from services.embedded.commands.exit_codes import INTERRUPTED, USAGE, VIOLATED, end_with, told_of_file
+from services.embedded.commands.exit_codes import (
+    INTERRUPTED,
+    USAGE,
+    VIOLATED,
+    end_with,
+    told_of_file,
+    told_of_rights,
+    told_of_tables,
+)
 from services.ledger.proof.notary import JournalChangedError
-from services.runtime.database.port import TableMissingError
+from services.runtime.database.port import NotGrantedError, TableMissingError
 from services.runtime.errors import TradeFlowError
 
 
@@ -26,7 +34,11 @@ def telling_what_troubles_the_book() -> Iterator[None]:
         end_with(error.message, USAGE)
     except JournalChangedError as error:
         end_with(f"{error}: nothing is signed any more; `tradeflow verify` names what was changed", VIOLATED)
-    except (MySQLError, SqliteError, TableMissingError) as error:
+    except NotGrantedError as error:
+        end_with(told_of_rights(error), VIOLATED)
+    except TableMissingError as error:
+        end_with(told_of_tables(error), VIOLATED)
+    except (MySQLError, SqliteError) as error:
         end_with(f"the database refuses: {error}", VIOLATED)
     except OSError as error:
         end_with(told_of_file(error), USAGE)

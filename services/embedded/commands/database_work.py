@@ -24,12 +24,26 @@ def on_database(target: ServiceDatabase, work: Callable[[Database], Coroutine[An
     async def run() -> T:
         database = open_database(target.url)
         try:
-            await _refuse_if_another_services(target, database)
+            await refuse_if_another_services(target, database)
             return await work(database)
         finally:
             await database.close()
 
     return asyncio.run(run())
+
+
+def check_whose_it_is(target: ServiceDatabase) -> None:
+    """Look whose database it is, for work that opens it by itself.
+
+    Raises:
+        InvalidArgumentError: It is another service's, or its URL is malformed.
+        UnavailableError: It can't be reached.
+    """
+
+    async def nothing(_: Database) -> None:
+        pass
+
+    on_database(target, nothing)
 
 
 def refuse_another_services(target: ServiceDatabase, state: SchemaState) -> None:
@@ -48,7 +62,12 @@ def refuse_another_services(target: ServiceDatabase, state: SchemaState) -> None
             )
 
 
-async def _refuse_if_another_services(target: ServiceDatabase, database: Database) -> None:
+async def refuse_if_another_services(target: ServiceDatabase, database: Database) -> None:
+    """Look whose database it is that was opened.
+
+    Raises:
+        InvalidArgumentError: It is another service's.
+    """
     try:
         state = await read_schema_state(database, migrations_of(target.package))
     except RefusedError:

@@ -3,6 +3,8 @@
 import sys
 from typing import NoReturn
 
+from services.runtime.database.port import NotGrantedError, TableMissingError
+
 OK = 0
 """Done; every invariant holds."""
 
@@ -25,6 +27,16 @@ INTERRUPTED = 130
 def told_of_file(error: OSError) -> str:
     """Tell what is the matter with a file, without the number of the error."""
     return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+
+
+def told_of_rights(error: NotGrantedError) -> str:
+    """Tell what a database's user may not do, and where to read what each needs."""
+    return f"{error}; `tradeflow grants` prints what each role needs"
+
+
+def told_of_tables(error: TableMissingError) -> str:
+    """Tell that a database isn't ready for its service, and what makes it so."""
+    return f"the database lacks the service's tables ({error}); `tradeflow migrate apply` makes them"
 
 
 def end_with(message: str, exit_code: int) -> NoReturn:

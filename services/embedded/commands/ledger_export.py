@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from services.embedded.book_source import DEFAULT_BOOK, BookOption, BookSource, DatabaseOption, book_source
+from services.embedded.book_source import DEFAULT_BOOK, BookOption, BookSource, DatabaseOption
 from services.embedded.commands.book_trouble import telling_what_troubles_the_book
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr, place_beside
+from services.embedded.commands.chosen_book import chosen_book
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr
 from services.embedded.commands.progress_bar import progress_bar
 from services.embedded.verification.progress import Progress
 from services.ledger.proof.book_export import export_book
@@ -40,8 +41,7 @@ def export(
     """
     log_to_stderr("ERROR")
     with telling_what_troubles_the_book():
-        database = place_beside(context, "--database", database)
-        source = book_source(data, database, None, book)
+        source = chosen_book(context, data=data, database=database, book_id=book)
         with progress_bar("exporting") as told:
             records = asyncio.run(export_to(source, file, told))
     sys.stderr.write(f"{records:,} records are in {file}.\n")

@@ -5,16 +5,10 @@ import sys
 
 import typer
 
-from services.embedded.book_source import (
-    DEFAULT_BOOK,
-    BookOption,
-    BookSource,
-    DatabaseOption,
-    SigningKeysOption,
-    book_source,
-)
+from services.embedded.book_source import DEFAULT_BOOK, BookOption, BookSource, DatabaseOption, SigningKeysOption
 from services.embedded.commands.book_trouble import telling_what_troubles_the_book
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr, place_beside
+from services.embedded.commands.chosen_book import chosen_book
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr
 from services.ledger.proof.head_file import encode_head_file
 from services.ledger.proof.head_rows import newest_head, public_keys
 from services.ledger.proof.notary import Notary
@@ -43,8 +37,8 @@ def head(
     """
     log_to_stderr("ERROR")
     with telling_what_troubles_the_book():
-        database = place_beside(context, "--database", database)
-        content = asyncio.run(_head_of(book_source(data, database, signing_keys, book)))
+        source = chosen_book(context, data=data, database=database, book_id=book, keys_folder=signing_keys)
+        content = asyncio.run(_head_of(source))
     sys.stdout.buffer.write(content)
 
 

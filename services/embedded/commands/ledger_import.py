@@ -12,8 +12,10 @@ import typer
 from services.embedded.book_source import DatabaseOption
 from services.embedded.commands.book_trouble import telling_what_troubles_the_book
 from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr, place_beside
+from services.embedded.commands.database_work import refuse_if_another_services
 from services.embedded.commands.exit_codes import VIOLATED, end_with
 from services.embedded.commands.progress_bar import progress_bar
+from services.embedded.commands.service_database import ServiceDatabase
 from services.embedded.data_folder import DataFolder
 from services.embedded.sqlite_url import sqlite_url
 from services.embedded.verification.progress import Progress
@@ -70,6 +72,7 @@ def _place(data: Path, database: str | None) -> Iterator[str]:
 async def _import(file: Path, url: str, told: Progress) -> HeaderLine:
     database = open_database(url)
     try:
+        await refuse_if_another_services(ServiceDatabase("ledger", url), database)
         await migrate(database, MIGRATIONS)
         return await import_book(file, database, told)
     finally:

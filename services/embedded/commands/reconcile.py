@@ -19,9 +19,10 @@ from services.embedded.commands.common_options import (
     place_beside,
     refuse_alone,
 )
+from services.embedded.commands.database_work import check_whose_it_is
 from services.embedded.commands.exit_codes import OK, VIOLATED
 from services.embedded.commands.progress_bar import progress_bar
-from services.embedded.commands.service_database import telling_what_is_in_the_way
+from services.embedded.commands.service_database import ServiceDatabase, telling_what_is_in_the_way
 from services.embedded.data_folder import BadDataFolderError, DataFolder
 from services.embedded.sqlite_url import sqlite_url
 from services.embedded.story.stage import new_console
@@ -133,6 +134,7 @@ def _of_service(database_url: str, ledger: str | None) -> ComparisonSettings:
     check_file_exists(database_url)
     if ledger is None:
         raise InvalidArgumentError("--orders-database needs --ledger", reason="ledger_missing")
+    check_whose_it_is(ServiceDatabase("orders", database_url))
     given: dict[str, Any] = {"database_url": database_url, "ledger_grpc_target": ledger}
     try:
         return ComparisonSettings(**given)

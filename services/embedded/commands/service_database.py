@@ -13,7 +13,16 @@ import typer
 from pymysql import MySQLError
 
 from services.embedded.book_source import check_file_exists
-from services.embedded.commands.exit_codes import INTERRUPTED, TOO_NEW, USAGE, VIOLATED, end_with, told_of_file
+from services.embedded.commands.exit_codes import (
+    INTERRUPTED,
+    TOO_NEW,
+    USAGE,
+    VIOLATED,
+    end_with,
+    told_of_file,
+    told_of_rights,
+    told_of_tables,
+)
 from services.ledger.wiring import MIGRATIONS as LEDGER_MIGRATIONS
 from services.orders.wiring import MIGRATIONS as ORDERS_MIGRATIONS
 from services.runtime.database.port import NotGrantedError, TableMissingError
@@ -128,9 +137,9 @@ def telling_what_is_in_the_way() -> Iterator[None]:
     except TradeFlowError as error:
         end_with(error.message, VIOLATED)
     except NotGrantedError as error:
-        end_with(f"{error}; `tradeflow grants` prints what each role needs", VIOLATED)
+        end_with(told_of_rights(error), VIOLATED)
     except TableMissingError as error:
-        end_with(f"the database lacks the service's tables ({error}); `tradeflow migrate apply` makes them", VIOLATED)
+        end_with(told_of_tables(error), VIOLATED)
     except (MySQLError, SqliteError) as error:
         end_with(f"the database refuses: {error}", VIOLATED)
     except OSError as error:

@@ -15,10 +15,10 @@ from services.embedded.book_source import (
     BookSource,
     DatabaseOption,
     SigningKeysOption,
-    book_source,
 )
 from services.embedded.commands.book_trouble import telling_what_troubles_the_book
-from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr, place_beside
+from services.embedded.commands.chosen_book import chosen_book
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
 from services.embedded.commands.exit_codes import OK, USAGE, VIOLATED, end_with
 from services.embedded.story.stage import new_console
 from services.ledger.proof.head_file import decode_key_file
@@ -64,8 +64,7 @@ def export(
     if 0 < to_row < from_row:
         end_with(f"--from {from_row} is behind --to {to_row}; --to 0 is the newest row", USAGE)
     with telling_what_troubles_the_book():
-        database = place_beside(context, "--database", database)
-        source = book_source(data, database, signing_keys, book)
+        source = chosen_book(context, data=data, database=database, book_id=book, keys_folder=signing_keys)
         content = asyncio.run(_export(source, wallet, currency, from_row, to_row))
         if out is not None:
             out.write_bytes(content)

@@ -3,16 +3,20 @@
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from sqlite3 import Error as SqliteError
 from typing import Annotated, Any
 
 import msgspec
 import typer
+from pymysql import MySQLError
+from pymysql.constants import ER
 
 from services.embedded.book_source import (
     DEFAULT_BOOK,
     BookOption,
+    BookSource,
     DatabaseOption,
     book_source,
     check_file_exists,
@@ -25,9 +29,11 @@ from services.embedded.commands.common_options import (
     place_beside,
     refuse_alone,
 )
-from services.embedded.commands.exit_codes import INTERRUPTED, OK, USAGE, VIOLATED, end_with
+from services.embedded.commands.database_work import check_whose_it_is
+from services.embedded.commands.exit_codes import INTERRUPTED, OK, USAGE, VIOLATED, end_with, told_of_rights
 from services.embedded.commands.progress_bar import progress_bar
 from services.embedded.commands.report import print_report, report_as_data
+from services.embedded.commands.service_database import ServiceDatabase, ServiceName
 from services.embedded.data_folder import DataFolder
 from services.embedded.invariants import CheckedInvariant
 from services.embedded.story.stage import new_console
@@ -35,7 +41,9 @@ from services.embedded.verification.deployment import Deployment, verify_deploym
 from services.embedded.verification.folder import verify_folder
 from services.embedded.verification.progress import Progress
 from services.ledger.proof.head_file import HeadFile, decode_head_file
-from services.runtime.errors import TradeFlowError
+from services.runtime.broker.opening import check_broker_url
+from services.runtime.database.port import NotGrantedError
+from services.runtime.errors import InvalidArgumentError, TradeFlowError
 
 FromOption = Annotated[
     int,
@@ -123,9 +131,7 @@ def verify(
             checked = _run(_on_folder(data, from_sequence, kept))
         else:
             source = book_source(data, database, None, book)
-            for url in (orders_database, broker):
-                if url is not None:
-                    check_file_exists(url)
+            _check_places(source, orders_database, broker)
             deployment = Deployment(book=source, orders_url=orders_database, broker_url=broker, is_running=True)
             checked = _run(lambda told: verify_deployment(deployment, told, from_sequence=from_sequence, kept=kept))
     if json:
@@ -135,6 +141,9 @@ def verify(
     raise typer.Exit(OK if all(one.holds for one in checked) else VIOLATED)
 
 
+NOT_ENTERED = frozenset({ER.ACCESS_DENIED_ERROR, ER.BAD_DB_ERROR})
+"""MySQL's words for a wrong password, and for a database that it doesn't have."""
+
 Verification = Callable[[Progress], Coroutine[Any, Any, list[CheckedInvariant]]]
 
 
@@ -142,6 +151,32 @@ def _on_folder(data: Path, from_sequence: int, kept: HeadFile | None) -> Verific
     folder = DataFolder(data)
     folder.check_databases_exist()
     return lambda told: verify_folder(folder, told, from_sequence=from_sequence, kept=kept)
+
+
+def _check_places(source: BookSource, orders_database: str | None, broker: str | None) -> None:
+    """Refuse places where there is nothing to look at, which else would be told as violations.
+
+    Raises:
+        InvalidArgumentError: A URL is malformed, a file isn't there, or a database is another service's.
+        UnavailableError: A database can't be reached.
+    """
+    _check_is_of("ledger", source.database_url)
+    if orders_database is not None:
+        check_file_exists(orders_database)
+        _check_is_of("orders", orders_database)
+    if broker is not None:
+        check_broker_url(broker)
+        check_file_exists(broker)
+
+
+def _check_is_of(service: ServiceName, url: str) -> None:
+    # What damage makes of the look is for the verification to find.
+    with suppress(SqliteError):
+        try:
+            check_whose_it_is(ServiceDatabase(service, url))
+        except MySQLError as error:
+            if error.args[0] in NOT_ENTERED:
+                raise InvalidArgumentError(f"the database refuses: {error}", reason="database_not_entered") from error
 
 
 def _run(verification: Verification) -> list[CheckedInvariant]:
@@ -155,5 +190,7 @@ def _telling_what_is_in_the_way() -> Iterator[None]:
         yield
     except TradeFlowError as error:
         end_with(error.message, USAGE)
+    except NotGrantedError as error:
+        end_with(told_of_rights(error), USAGE)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

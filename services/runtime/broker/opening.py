@@ -1,7 +1,7 @@
 """A broker by its URL."""
 
 from services.runtime.broker.kafka import KafkaBroker
-from services.runtime.broker.kafka_url import SCHEME
+from services.runtime.broker.kafka_url import SCHEME, cluster_of
 from services.runtime.broker.port import Broker
 from services.runtime.broker.sqlite import SqliteBroker
 from services.runtime.database_opening import sqlite_path
@@ -15,13 +15,26 @@ def open_broker(url: str) -> Broker:
     Raises:
         InvalidArgumentError: No adapter for this scheme, or a malformed URL.
     """
+    check_broker_url(url)
+    if url_parts(url, "broker").scheme == SCHEME:
+        return KafkaBroker(url)
+    return SqliteBroker(sqlite_path(url, "broker"))
+
+
+def check_broker_url(url: str) -> None:
+    """Read a broker's URL, and open nothing.
+
+    Raises:
+        InvalidArgumentError: No adapter for this scheme, or a malformed URL.
+    """
     scheme = url_parts(url, "broker").scheme
     if scheme == SCHEME:
-        return KafkaBroker(url)
-    if scheme != "sqlite":
+        cluster_of(url)
+    elif scheme == "sqlite":
+        sqlite_path(url, "broker")
+    else:
         raise InvalidArgumentError(
             f"a broker URL of scheme {scheme!r} isn't supported; supported: kafka://host:9092 and "
             "sqlite:////path/to/file.db",
             reason="broker_scheme_unsupported",
         )
-    return SqliteBroker(sqlite_path(url, "broker"))
