@@ -5,14 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote
 
 import typer
 
 from services.embedded.data_folder import BadDataFolderError, DataFolder
 from services.embedded.sqlite_url import sqlite_url
 from services.ledger.queries.book import Book
-from services.runtime.database_opening import open_database
+from services.runtime.database_opening import open_database, sqlite_path
 from services.runtime.url_parts import url_parts
 
 DatabaseOption = Annotated[
@@ -25,17 +24,21 @@ DatabaseOption = Annotated[
     ),
 ]
 
+NUMBER_MAX = 2**63 - 1
+"""No column of a database holds a larger one."""
+
 SigningKeysOption = Annotated[
     Path | None,
     typer.Option(
         "--signing-keys",
         envvar="TRADEFLOW_LEDGER_SIGNING_KEYS_FOLDER",
+        exists=True,
         file_okay=False,
         help="The folder of the ledger's private signing keys; a data folder has its own.",
     ),
 ]
 
-BookOption = Annotated[int, typer.Option("--book", min=1, help="The book's number.")]
+BookOption = Annotated[int, typer.Option("--book", min=1, max=NUMBER_MAX, help="The book's number.")]
 
 DEFAULT_BOOK = 1
 """See BookOption; the embedded platform has no other."""
@@ -89,12 +92,25 @@ def check_file_exists(database_url: str) -> None:
     """Make sure that a database which is a file is there: opening it would make it.
 
     Raises:
-        BadDataFolderError: It isn't.
+        BadDataFolderError: It isn't, or it is a folder.
         InvalidArgumentError: The URL is malformed.
     """
+    check_is_no_folder(database_url)
     file = sqlite_file(database_url)
     if file is not None and not file.is_file():
         raise BadDataFolderError(f"There is no {file}: `tradeflow up` or `demo` makes a data folder.")
+
+
+def check_is_no_folder(database_url: str) -> None:
+    """Make sure that a database which is a file can be one, whether it is there or not.
+
+    Raises:
+        BadDataFolderError: A folder is there.
+        InvalidArgumentError: The URL is malformed.
+    """
+    file = sqlite_file(database_url)
+    if file is not None and file.is_dir():
+        raise BadDataFolderError(f"{file} is a folder; name the file in it.")
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -103,5 +119,4 @@ def sqlite_file(url: str) -> Path | None:
     Raises:
         InvalidArgumentError: The URL is malformed.
     """
-    parts = url_parts(url, "database")
-    return Path(unquote(parts.path).removeprefix("/")) if parts.scheme == "sqlite" else None
+    return Path(sqlite_path(url, "database")) if url_parts(url, "database").scheme == "sqlite" else None

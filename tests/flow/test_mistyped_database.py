@@ -204,6 +204,34 @@ def test_a_file_that_is_no_database_any_more_is_a_violation(tmp_path: Path) -> N
     assert "file is not a database" in told.stdout
 
 
+GIVEN_A_FOLDER = (
+    *(f"{command} --database-url" for command in MISREAD),
+    *(f"{command} --database" for command in OF_A_BOOK),
+    "dlq list --broker",
+    "reconcile --ledger 127.0.0.1:1 --orders-database",
+)
+"""All that are given the URL of a database or a broker, up to it."""
+
+
+@pytest.mark.parametrize("command", GIVEN_A_FOLDER)
+def test_a_folder_is_told_as_no_database(tmp_path: Path, command: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "book.jsonl").touch()
+
+    told = CliRunner().invoke(app, [*command.format(tmp_path).split(), f"sqlite:///{tmp_path}/data"])
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"{tmp_path}/data is a folder; name the file in it" in told.stderr
+
+
+@pytest.mark.parametrize("url", ["sqlite://ledger.db", "sqlite:///"])
+def test_a_url_that_names_no_file_is_told_how_to_name_one(url: str) -> None:
+    told = CliRunner().invoke(app, ["ledger", "head", "--database", url])
+
+    assert told.exit_code == 2
+    assert "sqlite:////path/to/file.db" in told.stderr
+
+
 @pytest.mark.parametrize(
     "command",
     ["outbox status --service ledger --database-url", "webhooks list --database-url", "ledger head --database"],

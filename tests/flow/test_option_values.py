@@ -57,6 +57,43 @@ def test_an_address_that_nobody_can_listen_on_is_told_with_the_option_that_names
     assert "--host" in told.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("verify", "--from"),
+        ("verify", "--book"),
+        ("ledger head", "--book"),
+        (f"statement export --wallet {WALLET} --currency EUR", "--from"),
+        (f"statement export --wallet {WALLET} --currency EUR", "--to"),
+        ("outbox show book:1", "--after"),
+    ],
+)
+def test_a_number_that_no_database_holds_is_told_with_the_largest_one(folder: Path, command: str, option: str) -> None:
+    where = ["--database", f"sqlite:///{folder}/ledger.db"] if option == "--book" else ["--data", folder]
+
+    told = call(*command.split(), *where, option, 2**63)
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert option in told.stderr
+    assert str(2**63 - 1) in told.stderr
+
+
+@pytest.mark.parametrize("command", ["ledger head", f"statement export --wallet {WALLET} --currency EUR"])
+def test_keys_to_sign_with_that_are_not_there_are_told(folder: Path, command: str) -> None:
+    told = call(*command.split(), "--data", folder, "--signing-keys", folder / "nowhere")
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "--signing-keys" in told.stderr
+
+
+def test_rejects_that_a_folder_should_hold_are_refused_before_anything_is_replayed(folder: Path) -> None:
+    told = call("replay", folder / "sales.csv", "--data", folder / "new", "--rejects", folder)
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "--rejects" in told.stderr
+    assert not (folder / "new").exists()
+
+
 INSTEAD_OF_A_FOLDER = [
     ("verify", "--database", "TRADEFLOW_LEDGER_DATABASE_URL"),
     ("ledger head", "--database", "TRADEFLOW_LEDGER_DATABASE_URL"),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from services.embedded.book_source import DatabaseOption
+from services.embedded.book_source import DatabaseOption, check_is_no_folder
 from services.embedded.commands.book_trouble import telling_what_troubles_the_book
 from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, log_to_stderr, place_beside
 from services.embedded.commands.database_work import refuse_if_another_services
@@ -70,6 +70,7 @@ def _place(data: Path, database: str | None) -> Iterator[str]:
 
 
 async def _import(file: Path, url: str, told: Progress) -> HeaderLine:
+    check_is_no_folder(url)
     database = open_database(url)
     try:
         await refuse_if_another_services(ServiceDatabase("ledger", url), database)

@@ -71,6 +71,7 @@ ReportOption = Annotated[
     Path | None,
     typer.Option(
         "--report",
+        dir_okay=False,
         help="Write a short report for who started this, such as /dev/termination-log of a container; the exit code is "
         "then 0 where the plan could be made.",
     ),

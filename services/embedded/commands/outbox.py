@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from services.embedded.book_source import check_file_exists
+from services.embedded.book_source import NUMBER_MAX, check_file_exists
 from services.embedded.commands.common_options import (
     DEFAULT_DATA,
     DataOption,
@@ -105,7 +105,8 @@ def show(
     database_url: DatabaseUrlOption = None,
     database_url_file: DatabaseUrlFileOption = None,
     after: Annotated[
-        int | None, typer.Option("--after", min=0, help="Events behind this number; without it, those that wait.")
+        int | None,
+        typer.Option("--after", min=0, max=NUMBER_MAX, help="Events behind this number; without it, those that wait."),
     ] = None,
     key: Annotated[
         str | None, typer.Option("--key", help="Only events of this key: an order's or a wallet's id.")

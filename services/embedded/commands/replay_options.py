@@ -35,7 +35,8 @@ ConcurrencyOption = Annotated[
 ]
 
 RejectsOption = Annotated[
-    Path | None, typer.Option(help="Where rejected rows go; by default rejects-NAME.csv in the data folder.")
+    Path | None,
+    typer.Option(dir_okay=False, help="Where rejected rows go; by default rejects-NAME.csv in the data folder."),
 ]
 
 RunIdOption = Annotated[

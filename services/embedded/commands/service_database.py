@@ -12,7 +12,7 @@ from urllib.parse import urlunsplit
 import typer
 from pymysql import MySQLError
 
-from services.embedded.book_source import check_file_exists
+from services.embedded.book_source import check_file_exists, check_is_no_folder
 from services.embedded.commands.exit_codes import (
     INTERRUPTED,
     TOO_NEW,
@@ -89,7 +89,7 @@ def service_database(service: ServiceName, url: str | None, url_file: Path | Non
     """Choose the URL: the option, the file, or the variable that the service itself reads.
 
     Raises:
-        InvalidArgumentError: There is none, or two; or the file can't be read.
+        InvalidArgumentError: There is none, or two; or the file can't be read; or it names a folder.
     """
     variable = f"TRADEFLOW_{service.upper()}_DATABASE_URL"
     if url is not None and url_file is not None:
@@ -100,6 +100,7 @@ def service_database(service: ServiceName, url: str | None, url_file: Path | Non
             f"which database? Set {variable}, or give --database-url-file or --database-url",
             reason="database_url_missing",
         )
+    check_is_no_folder(chosen)
     return ServiceDatabase(service, chosen)
 
 

@@ -11,6 +11,7 @@ import typer
 
 from services.embedded.book_source import (
     DEFAULT_BOOK,
+    NUMBER_MAX,
     BookOption,
     BookSource,
     DatabaseOption,
@@ -41,8 +42,8 @@ def export(
     *,
     wallet: Annotated[UUID, typer.Option("--wallet", help="The wallet: its owner's user id.")],
     currency: Annotated[str, typer.Option("--currency", help="An asset code in capitals, such as EUR.")],
-    from_row: Annotated[int, typer.Option("--from", min=1, help="The first row of the account.")] = 1,
-    to_row: Annotated[int, typer.Option("--to", min=0, help="The last row; 0 is the newest one.")] = 0,
+    from_row: Annotated[int, typer.Option("--from", min=1, max=NUMBER_MAX, help="The first row of the account.")] = 1,
+    to_row: Annotated[int, typer.Option("--to", min=0, max=NUMBER_MAX, help="The last row; 0 is the newest one.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", dir_okay=False, help="The file; else stdout.")] = None,
     data: DataOption = DEFAULT_DATA,
     database: DatabaseOption = None,

@@ -15,6 +15,7 @@ from pymysql.constants import ER
 
 from services.embedded.book_source import (
     DEFAULT_BOOK,
+    NUMBER_MAX,
     BookOption,
     BookSource,
     DatabaseOption,
@@ -50,6 +51,7 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         min=1,
+        max=NUMBER_MAX,
         metavar="SEQUENCE",
         help="Check the journal from this record on; those before it are believed.",
     ),
