@@ -224,6 +224,26 @@ def test_a_folder_is_told_as_no_database(tmp_path: Path, command: str) -> None:
     assert f"{tmp_path}/data is a folder; name the file in it" in told.stderr
 
 
+def test_a_file_with_the_url_that_is_empty_is_told(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("\n")
+
+    told = CliRunner().invoke(app, ["webhooks", "list", "--database-url-file", f"{tmp_path}/url"])
+
+    assert told.exit_code == 2
+    assert told.stderr == f"tradeflow: {tmp_path}/url is empty; it should hold the database's URL\n"
+
+
+@pytest.mark.parametrize("command", ["list", "show orders:wallet-events/0/17", "redrive", "discard"])
+def test_a_file_that_is_no_event_log_is_told_as_that(tmp_path: Path, command: str) -> None:
+    trade_in(tmp_path, some_trade())
+
+    told = CliRunner().invoke(app, ["dlq", *command.split(), "--broker", f"sqlite:///{tmp_path}/ledger.db"])
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "no topic 'order-events.dlq'" in told.stderr
+    assert "no broker of a platform, or no service ran on it yet" in told.stderr
+
+
 @pytest.mark.parametrize("url", ["sqlite://ledger.db", "sqlite:///"])
 def test_a_url_that_names_no_file_is_told_how_to_name_one(url: str) -> None:
     told = CliRunner().invoke(app, ["ledger", "head", "--database", url])

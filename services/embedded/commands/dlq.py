@@ -33,7 +33,7 @@ from services.orders.outbound.order_events import ORDER_EVENTS_TOPIC
 from services.runtime.broker.opening import open_broker
 from services.runtime.broker.port import Broker
 from services.runtime.dead_letters import DeadLetter
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from services.runtime.redriving import LetterFilter, discard, redrive, to_redrive, waiting_letters
 from services.runtime.url_parts import url_parts
 
@@ -250,6 +250,12 @@ def _refuse_what_does_not_wait(letter: str | None, key: str | None) -> None:
 def _on_broker(
     context: typer.Context, data: Path, url: str | None, work: Callable[[Broker], Coroutine[Any, Any, T]]
 ) -> T:
+    """Do some work on the broker of the options.
+
+    Raises:
+        InvalidArgumentError: There is none, or it lacks the topics of a platform.
+        UnavailableError: It doesn't answer.
+    """
     url = place_beside(context, "--broker", url)
     if url is None:
         url = sqlite_url(DataFolder(data).broker_file)
@@ -261,6 +267,8 @@ def _on_broker(
 
     try:
         return asyncio.run(run())
+    except NotFoundError as error:
+        raise InvalidArgumentError(error.message, reason=error.reason) from error
     except UnavailableError as error:
         servers = url_parts(url, "broker").netloc.rpartition("@")[2]
         if not servers:

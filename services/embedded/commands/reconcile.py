@@ -132,7 +132,7 @@ def _of_folder(data: Path) -> ComparisonSettings:
 
 def _of_service(database_url: str, ledger: str | None) -> ComparisonSettings:
     check_file_exists(database_url)
-    if ledger is None:
+    if not ledger:
         raise InvalidArgumentError("--orders-database needs --ledger", reason="ledger_missing")
     check_whose_it_is(ServiceDatabase("orders", database_url))
     given: dict[str, Any] = {"database_url": database_url, "ledger_grpc_target": ledger}

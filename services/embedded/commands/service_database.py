@@ -89,7 +89,7 @@ def service_database(service: ServiceName, url: str | None, url_file: Path | Non
     """Choose the URL: the option, the file, or the variable that the service itself reads.
 
     Raises:
-        InvalidArgumentError: There is none, or two; or the file can't be read; or it names a folder.
+        InvalidArgumentError: There is none, or two; or the file can't be read, or is empty; or it names a folder.
     """
     variable = f"TRADEFLOW_{service.upper()}_DATABASE_URL"
     if url is not None and url_file is not None:
@@ -117,9 +117,14 @@ def existing_database(service: ServiceName, url: str | None, url_file: Path | No
 
 def _content_of(url_file: Path) -> str:
     try:
-        return url_file.read_text().strip()
+        content = url_file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{url_file} can't be read: {error}", reason="database_url_missing") from error
+    if not content:
+        raise InvalidArgumentError(
+            f"{url_file} is empty; it should hold the database's URL", reason="database_url_missing"
+        )
+    return content
 
 
 @contextmanager

@@ -131,7 +131,10 @@ class SqliteLog:
             if topic in self._known_topics:
                 continue
             if not self._reader.run_now(_READ_TOPIC, (f"log:{topic}",)).rows:
-                raise NotFoundError(f"no topic {topic!r}; ensure_topics makes it", reason="topic_unknown")
+                raise NotFoundError(
+                    f"no topic {topic!r}: this is no broker of a platform, or no service ran on it yet",
+                    reason="topic_unknown",
+                )
             self._known_topics.add(topic)
 
     async def append(self, messages: Sequence[Message], now: datetime) -> None:
