@@ -42,6 +42,10 @@ class Attempt:
 class WebhookRows(Protocol):
     """Endpoints and deliveries in one transaction."""
 
+    async def lock(self, merchant_id: UUID) -> None:
+        """Lock what a merchant may register until the end of the transaction; count their endpoints after that."""
+        ...
+
     async def endpoints(self, merchant_id: UUID) -> list[WebhookEndpoint]:
         """Read a merchant's endpoints, the oldest first."""
         ...

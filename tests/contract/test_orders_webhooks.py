@@ -346,6 +346,30 @@ async def test_a_merchant_has_ten_endpoints_at_most(world: OrdersWorld) -> None:
     assert refused.value.reason == "too_many_endpoints"
 
 
+async def test_registrations_at_the_same_time_make_ten_endpoints_at_most(world: OrdersWorld) -> None:
+    answers = await asyncio.gather(*(listen(world) for _ in range(30)), return_exceptions=True)
+    others = await asyncio.gather(*(listen(world, world.other_seller) for _ in range(3)))
+
+    refused = [answer.reason for answer in answers if isinstance(answer, RefusedError)]
+    registered = {answer.endpoint_id for answer in answers if isinstance(answer, WebhookEndpoint)}
+    assert (len(registered), refused) == (10, ["too_many_endpoints"] * 20)
+    listed = await show_webhooks(merchant_id=world.seller.user_id, store=world.store)
+    assert {endpoint.endpoint_id for endpoint in listed} == registered
+    assert len(others) == 3, "one merchant's endpoints are no other's"
+
+
+async def test_who_removed_an_endpoint_has_room_for_another(world: OrdersWorld) -> None:
+    endpoints = [await listen(world) for _ in range(10)]
+    await remove_webhook(
+        endpoints[3].endpoint_id, merchant_id=world.seller.user_id, store=world.store, clock=world.clock
+    )
+
+    answers = await asyncio.gather(*(listen(world) for _ in range(5)), return_exceptions=True)
+
+    assert sum(isinstance(answer, WebhookEndpoint) for answer in answers) == 1
+    assert len(await show_webhooks(merchant_id=world.seller.user_id, store=world.store)) == 10
+
+
 async def test_deliveries_are_listed_page_by_page_and_forgotten_when_they_are_old(world: OrdersWorld) -> None:
     endpoint, endpoints = await listen(world), FakeEndpoints()
     for number in range(5):

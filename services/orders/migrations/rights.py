@@ -33,6 +33,7 @@ RIGHTS = {
         runtime=("SELECT", "INSERT", "UPDATE"),
         reader=("SELECT (endpoint_id, merchant_id, url, failures, resumes_at, created_at, removed_at)",),
     ),
+    "webhook_merchants": TableRights(runtime=("SELECT", "INSERT", "UPDATE")),
 }
 """By table, in the order of their names. Who only looks sees no password, no reset of one, no session, no webhook's
 secret, and neither an address nor what an issuer calls somebody."""

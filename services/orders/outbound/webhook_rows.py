@@ -17,6 +17,14 @@ from services.runtime.database.port import Connection, Query, Row
 ERROR_CHARACTERS_MAX: Final = 200
 """The width of the column for what went wrong."""
 
+# Begins a merchant: there is a row to lock.
+_BEGIN_MERCHANT: Final = """
+    INSERT INTO webhook_merchants (merchant_id) VALUES ($1) ON CONFLICT (merchant_id) DO NOTHING
+"""
+
+# Locks the merchant against other registrations.
+_LOCK_MERCHANT: Final = "SELECT merchant_id FROM webhook_merchants WHERE merchant_id = $1 FOR UPDATE"
+
 _ADD_ENDPOINT: Final = """
     INSERT INTO webhook_endpoints (endpoint_id, merchant_id, url, secret, old_secret, old_secret_ends_at, failures,
         resumes_at, created_at, removed_at)
@@ -135,6 +143,14 @@ class SqlWebhookRows:
     def __init__(self, connection: Connection) -> None:
         """Work in one transaction."""
         self._connection = connection
+
+    async def lock(self, merchant_id: UUID) -> None:
+        """Lock what a merchant may register until the end of the transaction; count their endpoints after that.
+
+        A row of its own: a merchant's first endpoint has none to lock, and READ COMMITTED locks no gaps.
+        """
+        await self._connection.execute(_BEGIN_MERCHANT, merchant_id)
+        await self._connection.fetch(_LOCK_MERCHANT, merchant_id)
 
     async def endpoints(self, merchant_id: UUID) -> list[WebhookEndpoint]:
         """Read a merchant's endpoints, the oldest first."""

@@ -45,6 +45,7 @@ async def register_webhook(
         created_at=clock.now(),
     )
     async with store.transaction() as rows:
+        await rows.webhooks.lock(merchant_id)
         if len(await rows.webhooks.endpoints(merchant_id)) >= ENDPOINTS_MAX:
             raise TooManyEndpointsError(f"A merchant has up to {ENDPOINTS_MAX} endpoints.")
         await rows.webhooks.add(endpoint)
