@@ -63,7 +63,7 @@ class WebhookRows(Protocol):
         ...
 
     async def remove(self, endpoint: WebhookEndpoint, now: datetime) -> None:
-        """End an endpoint, and what is on its way to it."""
+        """End an endpoint: nothing is taken for it from then on."""
         ...
 
     async def take_due(

@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from services.orders.inbound.webhooks_loop import DeliveringLoop, WebhookForgettingLoop
 from services.orders.metrics import WebhookMetrics
+from services.orders.outbound.webhook_ending import WebhookEnder
 from services.orders.outbound.webhook_lag import WebhookLag
+from services.orders.outbound.webhook_overview import endpoint_is_there
 from services.orders.outbound.webhook_sender import HttpWebhookSender
 from services.orders.ports import Store
 from services.orders.settings import OrdersSettings
@@ -21,6 +24,9 @@ from services.runtime.database.port import Database
 
 DELIVER_EVERY_SECONDS: Final = 1.0
 """How often webhooks that are to be tried again are looked for; new ones wake their loop."""
+
+END_EVERY_SECONDS: Final = 30.0
+"""How often it is looked for what waits for endpoints that were removed."""
 
 FORGET_EVERY_SECONDS: Final = 600.0
 """How often old deliveries are deleted."""
@@ -54,6 +60,7 @@ def webhook_loops(
             failing=failing,
             store=store,
             sender=parts.sender,
+            is_there=partial(endpoint_is_there, database),
             clock=clock,
             metrics=parts.metrics,
             wakes=wakes,
@@ -71,6 +78,14 @@ def webhook_loops(
     return {
         "deliver_webhooks": delivering.run,
         "retry_webhooks": retrying.run,
+        "end_webhooks": partial(_end_webhooks, WebhookEnder(database, clock), clock),
         "forget_webhooks": forgetting.run,
         "webhook_lag": WebhookLag(database, clock, parts.metrics).run,
     }
+
+
+async def _end_webhooks(ender: WebhookEnder, clock: Clock) -> None:
+    while True:
+        while await ender.step():
+            pass
+        await clock.sleep(END_EVERY_SECONDS)

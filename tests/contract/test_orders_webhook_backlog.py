@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -13,18 +14,18 @@ from prometheus_client import CollectorRegistry
 from services.orders.domain.webhook import WebhookEndpoint
 from services.orders.inbound.webhooks_loop import DeliveringLoop
 from services.orders.metrics import WebhookMetrics
-from services.orders.outbound.webhook_notices import ADD_DELIVERY
+from services.orders.outbound.webhook_overview import endpoint_is_there
 from services.orders.outbound.webhook_rows import READ_DUE, READ_TURNS, SqlWebhookRows
 from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX, TAKEN_FOR, deliver_webhooks
 from services.orders.use_cases.keep_webhooks import register_webhook
 from services.orders.webhook_ports import Attempt, TakenDelivery
-from services.runtime.clock import to_micros
 from services.runtime.database.port import Connection
 from services.runtime.ids import new_id
 from tests.parts.sql_servers import administrator
 from tests.support.fake_endpoints import FakeEndpoints
 from tests.support.orders_world import OrdersWorld, an_actor, orders_world
 from tests.support.waiting import eventually
+from tests.support.webhook_backlog import send_to
 
 BACKLOG = 3_000
 """Far more than a pass takes, and soon written."""
@@ -51,23 +52,6 @@ async def listen(world: OrdersWorld) -> WebhookEndpoint:
         store=world.store,
         clock=world.clock,
     )
-
-
-async def send_to(world: OrdersWorld, endpoint: WebhookEndpoint, count: int, *, state: str = "PENDING") -> None:
-    """Write so many deliveries that are due, or have ended."""
-    micros = to_micros(world.clock.now())
-    rows = [
-        (endpoint.endpoint_id, new_id(), "order.confirmed", new_id(), b"{}", micros, micros, micros)
-        for _ in range(count)
-    ]
-    async with world.database.transaction() as connection:
-        await connection.execute_many(ADD_DELIVERY, rows)
-        if state != "PENDING":
-            await connection.execute(
-                "UPDATE webhook_deliveries SET state = $1, due_at = NULL WHERE endpoint_id = $2",
-                state,
-                endpoint.endpoint_id,
-            )
 
 
 async def leave_alone(world: OrdersWorld, endpoint: WebhookEndpoint) -> None:
@@ -117,7 +101,14 @@ async def test_all_who_wait_have_their_turn(world: OrdersWorld) -> None:
 
     passes = 0
     while (
-        await deliver_webhooks(failing=False, store=world.store, sender=fakes, clock=world.clock, attempts_max=3)
+        await deliver_webhooks(
+            failing=False,
+            store=world.store,
+            sender=fakes,
+            is_there=partial(endpoint_is_there, world.database),
+            clock=world.clock,
+            attempts_max=3,
+        )
     ).taken:
         passes += 1
 
@@ -203,6 +194,7 @@ async def test_who_is_well_waits_for_none_that_failed_before_and_hangs(world: Or
             failing=failing,
             store=world.store,
             sender=endpoints,
+            is_there=partial(endpoint_is_there, world.database),
             clock=world.clock,
             metrics=metrics,
             wakes=wakes,

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from services.orders.domain.actor import Actor
 from services.orders.domain.order import CaptureMode
 from services.orders.domain.webhook import Delivery, DeliveryState, EndpointNotFoundError, WebhookEndpoint
-from services.orders.outbound.webhook_overview import redrive_all, undelivered
+from services.orders.outbound.webhook_ending import WebhookEnder
+from services.orders.outbound.webhook_overview import endpoint_is_there, redrive_all, undelivered
 from services.orders.use_cases.deliver_webhooks import REST, TAKEN_FOR, Delivered, deliver_webhooks
 from services.orders.use_cases.keep_webhooks import (
     redrive_webhooks,
@@ -63,7 +65,12 @@ async def deliver(world: OrdersWorld, endpoints: FakeEndpoints) -> Delivered:
     """Try what is due, as both loops do."""
     well, failing = [
         await deliver_webhooks(
-            failing=failing, store=world.store, sender=endpoints, clock=world.clock, attempts_max=ATTEMPTS_MAX
+            failing=failing,
+            store=world.store,
+            sender=endpoints,
+            is_there=partial(endpoint_is_there, world.database),
+            clock=world.clock,
+            attempts_max=ATTEMPTS_MAX,
         )
         for failing in (False, True)
     ]
@@ -333,6 +340,7 @@ async def test_a_removed_endpoint_is_told_nothing_more(world: OrdersWorld) -> No
 
     assert (await deliver(world, endpoints)).taken == 0
     assert await undelivered(world.database, DeliveryState.PENDING, endpoint_id=None, rows_max=10) == []
+    assert await WebhookEnder(world.database, world.clock).step() == 1
     assert await redrive_all(world.database, endpoint_id=None, now=world.clock.now(), rows_max=10) == 0
 
 

@@ -121,7 +121,7 @@ def _endpoint_routes(commerce: Commerce, *, plain_http_allowed: bool) -> list[Ba
 
     @delete("/api/v1/webhooks/{endpoint_id:str}", operation_id="removeWebhook", tags=TAGS, guards=GUARDS)
     async def remove(principal: Caller, endpoint_id: FromPath[str]) -> None:
-        """End an endpoint; what is on its way to it isn't sent any more."""
+        """End an endpoint; what waits for it isn't sent any more."""
         merchant_id = actor_of(principal).user_id
         await remove_webhook(_endpoint_id(endpoint_id), merchant_id=merchant_id, store=store, clock=clock)
 

@@ -8,7 +8,7 @@ import structlog
 
 from services.orders.metrics import WebhookMetrics
 from services.orders.ports import Store
-from services.orders.use_cases.deliver_webhooks import deliver_webhooks
+from services.orders.use_cases.deliver_webhooks import IsThere, deliver_webhooks
 from services.orders.webhook_ports import WebhookSender
 from services.runtime.clock import Clock
 
@@ -28,6 +28,7 @@ class DeliveringLoop:
     failing: bool
     store: Store
     sender: WebhookSender
+    is_there: IsThere
     clock: Clock
     metrics: WebhookMetrics
     wakes: asyncio.Event
@@ -42,6 +43,7 @@ class DeliveringLoop:
                 failing=self.failing,
                 store=self.store,
                 sender=self.sender,
+                is_there=self.is_there,
                 clock=self.clock,
                 attempts_max=self.attempts_max,
             )

@@ -111,12 +111,6 @@ _REDRIVE: Final = """
     WHERE endpoint_id = $3 AND message_id = $4 AND state = 'DEAD'
 """
 
-# What is on its way to an endpoint that is removed ends; it can't be redriven.
-_END_PENDING: Final = """
-    UPDATE webhook_deliveries SET state = 'DEAD', error = 'endpoint removed', due_at = NULL, updated_at = $1
-    WHERE endpoint_id = $2 AND state = 'PENDING'
-"""
-
 _READ_ENDED: Final = """
     SELECT endpoint_id, message_id FROM webhook_deliveries WHERE state = $1 AND updated_at < $2
     ORDER BY updated_at LIMIT $3
@@ -182,9 +176,8 @@ class SqlWebhookRows:
         )
 
     async def remove(self, endpoint: WebhookEndpoint, now: datetime) -> None:
-        """End an endpoint, and what is on its way to it."""
+        """End an endpoint: nothing is taken for it from then on. What waits for it ends later; see `webhook_ending`."""
         await self._connection.execute(_REMOVE, to_micros(now), endpoint.endpoint_id)
-        await self._connection.execute(_END_PENDING, to_micros(now), endpoint.endpoint_id)
 
     async def take_due(
         self, now: datetime, *, failing: bool, taken_until: datetime, rows_max: int

@@ -6,14 +6,17 @@ Endpoints are called side by side, one endpoint's messages one after the other. 
 its other messages for later, so that one that hangs costs a single deadline. From then on, until it takes a message, it
 is called in the passes of those that failed, for which nobody else waits. One that answers slowly has its turn in a
 pass, and what is left of its messages comes after a rest.
+An endpoint may be removed while its messages are sent, so each is sent only if it is still there. What is left then
+ends as all that waits for a removed endpoint does.
 A process that dies in between leaves its deliveries taken for a while: they are sent again, under the same ids.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
+from uuid import UUID
 
 from services.orders.domain.webhook import (
     FIRST_PAUSE_SECONDS,
@@ -39,6 +42,10 @@ REST = timedelta(seconds=1)
 """How long what is left then waits: the passes meanwhile take what others have waited for."""
 
 
+IsThere = Callable[[UUID], Awaitable[bool]]
+"""Tells whether an endpoint hasn't been removed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
     """What a pass came to."""
@@ -57,7 +64,7 @@ class _Tried:
 
 
 async def deliver_webhooks(
-    *, failing: bool, store: Store, sender: WebhookSender, clock: Clock, attempts_max: int
+    *, failing: bool, store: Store, sender: WebhookSender, is_there: IsThere, clock: Clock, attempts_max: int
 ) -> Delivered:
     """Try the deliveries that are due, each once: to endpoints that failed the last time, or to all others.
 
@@ -72,7 +79,8 @@ async def deliver_webhooks(
     by_endpoint = sorted(taken, key=lambda one: one.endpoint.endpoint_id)
     groups = [list(group) for _, group in groupby(by_endpoint, key=lambda one: one.endpoint.endpoint_id)]
     passes = [
-        _deliver_to_one(group, store=store, sender=sender, clock=clock, attempts_max=attempts_max) for group in groups
+        _deliver_to_one(group, store=store, sender=sender, is_there=is_there, clock=clock, attempts_max=attempts_max)
+        for group in groups
     ]
     ended = await asyncio.gather(*passes)
     return Delivered(
@@ -84,12 +92,19 @@ async def deliver_webhooks(
 
 
 async def _deliver_to_one(
-    group: Sequence[TakenDelivery], *, store: Store, sender: WebhookSender, clock: Clock, attempts_max: int
+    group: Sequence[TakenDelivery],
+    *,
+    store: Store,
+    sender: WebhookSender,
+    is_there: IsThere,
+    clock: Clock,
+    attempts_max: int,
 ) -> Delivered:
     tried: list[_Tried] = []
     began_at = clock.now()
     is_over = False
     for taken in group:
+        is_over = is_over or not await is_there(taken.endpoint.endpoint_id)
         if is_over:
             tried.append(_Tried(taken, None))
             continue

@@ -72,7 +72,7 @@ async def rotate_webhook_secret(endpoint_id: UUID, *, merchant_id: UUID, store: 
 
 
 async def remove_webhook(endpoint_id: UUID, *, merchant_id: UUID, store: Store, clock: Clock) -> None:
-    """End an endpoint; what is on its way to it isn't sent any more.
+    """End an endpoint; what waits for it isn't sent any more. A call that is under way goes on.
 
     Raises:
         EndpointNotFoundError: It is absent, or somebody else's.

@@ -1,0 +1,217 @@
+"""An endpoint is removed at once, however much waits for it, and that ends step by step, on every database."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+from urllib.parse import urlsplit
+
+import pytest
+
+from services.orders.domain.webhook import EndpointNotFoundError, WebhookEndpoint
+from services.orders.outbound.webhook_ending import READ_PENDING, READ_REMOVED, WebhookEnder
+from services.orders.outbound.webhook_overview import endpoint_is_there
+from services.orders.use_cases.deliver_webhooks import Delivered, deliver_webhooks
+from services.orders.use_cases.keep_webhooks import register_webhook, remove_webhook
+from services.orders.webhook_ports import Attempt, TakenDelivery
+from services.runtime.ids import new_id
+from services.runtime.step_size import StepSize
+from tests.parts.sql_servers import administrator
+from tests.support.fake_endpoints import FakeEndpoints
+from tests.support.orders_world import OrdersWorld, an_actor, orders_world
+from tests.support.webhook_backlog import send_to
+
+BACKLOG = 1_000
+"""Many steps, and soon written."""
+
+STEP_ROWS_MAX = 100
+"""Of a step in these tests."""
+
+
+@pytest.fixture
+async def world(engine_url: str) -> AsyncIterator[OrdersWorld]:
+    async with orders_world(engine_url) as world:
+        yield world
+
+
+async def listen(world: OrdersWorld) -> WebhookEndpoint:
+    return await register_webhook(
+        "https://shop.example",
+        merchant_id=an_actor().user_id,
+        plain_http_allowed=False,
+        store=world.store,
+        clock=world.clock,
+    )
+
+
+async def remove(world: OrdersWorld, endpoint: WebhookEndpoint) -> None:
+    await remove_webhook(endpoint.endpoint_id, merchant_id=endpoint.merchant_id, store=world.store, clock=world.clock)
+
+
+async def deliver(world: OrdersWorld, endpoints: FakeEndpoints) -> Delivered:
+    return await deliver_webhooks(
+        failing=False,
+        store=world.store,
+        sender=endpoints,
+        is_there=partial(endpoint_is_there, world.database),
+        clock=world.clock,
+        attempts_max=3,
+    )
+
+
+async def states(world: OrdersWorld, endpoint: WebhookEndpoint) -> Counter[str]:
+    async with world.database.snapshot() as connection:
+        rows = await connection.fetch(
+            "SELECT state FROM webhook_deliveries WHERE endpoint_id = $1", endpoint.endpoint_id
+        )
+    return Counter(row[0] for row in rows)
+
+
+def an_ender(world: OrdersWorld) -> WebhookEnder:
+    return WebhookEnder(world.database, world.clock, StepSize(rows_max=STEP_ROWS_MAX, seconds_max=60))
+
+
+async def ended(ender: WebhookEnder) -> list[int]:
+    """End until nothing is left, and tell the steps."""
+    steps = []
+    while step := await ender.step():
+        steps.append(step)
+    return steps
+
+
+class RemovingEndpoints(FakeEndpoints):
+    """The first message that they take has its endpoint removed."""
+
+    def __init__(self, world: OrdersWorld) -> None:
+        super().__init__()
+        self._world = world
+
+    async def send(self, taken: TakenDelivery, *, secrets: Sequence[bytes], now: datetime) -> Attempt:
+        attempt = await super().send(taken, secrets=secrets, now=now)
+        if len(self.sent) == 1:
+            await remove(self._world, taken.endpoint)
+        return attempt
+
+
+async def test_removing_an_endpoint_ends_its_backlog_in_bounded_steps(world: OrdersWorld) -> None:
+    gone, there = await listen(world), await listen(world)
+    for endpoint in (gone, there):
+        await send_to(world, endpoint, BACKLOG)
+
+    await remove(world, gone)
+    at_once = await states(world, gone)
+    steps = await ended(an_ender(world))
+
+    assert at_once == {"PENDING": BACKLOG}, "the removal itself writes the endpoint's row alone"
+    assert (sum(steps), max(steps)) == (BACKLOG, STEP_ROWS_MAX)
+    assert (await states(world, gone), await states(world, there)) == ({"DEAD": BACKLOG}, {"PENDING": BACKLOG})
+
+
+async def test_nothing_is_sent_to_an_endpoint_that_was_removed_with_a_backlog(world: OrdersWorld) -> None:
+    gone, there, endpoints = await listen(world), await listen(world), FakeEndpoints()
+    await send_to(world, gone, BACKLOG)
+    await send_to(world, there, 3)
+
+    await remove(world, gone)
+    before = await deliver(world, endpoints)
+    await an_ender(world).step()
+    between = await deliver(world, endpoints)
+
+    assert (before.taken, between.taken) == (3, 0)
+    assert endpoints.taken.keys() == {there.endpoint_id}
+
+
+async def test_what_a_pass_had_taken_is_not_sent_once_its_endpoint_is_removed(world: OrdersWorld) -> None:
+    gone, endpoints = await listen(world), RemovingEndpoints(world)
+    await send_to(world, gone, 5)
+
+    delivered = await deliver(world, endpoints)
+    await ended(an_ender(world))
+
+    assert (delivered.taken, len(endpoints.sent)) == (5, 1)
+    assert await states(world, gone) == {"DELIVERED": 1, "DEAD": 4}
+
+
+async def test_what_a_process_that_died_had_not_ended_another_ends(world: OrdersWorld) -> None:
+    first, second = await listen(world), await listen(world)
+    for endpoint in (first, second):
+        await send_to(world, endpoint, BACKLOG)
+        await remove(world, endpoint)
+        await world.clock.advance(1)
+    died = an_ender(world)
+    before = await died.step()
+    await world.clock.advance(30 * 24 * 3_600)
+
+    steps = await ended(an_ender(world))
+
+    assert 0 < before < BACKLOG
+    assert sum(steps) == 2 * BACKLOG - before
+    assert (await states(world, first), await states(world, second)) == ({"DEAD": BACKLOG}, {"DEAD": BACKLOG})
+
+
+async def test_what_is_written_to_an_endpoint_after_its_removal_ends_too(world: OrdersWorld) -> None:
+    early, late, ender = await listen(world), await listen(world), an_ender(world)
+    for endpoint in (early, late):
+        await remove(world, endpoint)
+        await world.clock.advance(1)
+    await send_to(world, late, 1)
+    before = await ended(ender)
+
+    # As a move does that had looked who listens before the removal, and commits after it.
+    await send_to(world, early, 2)
+    await world.clock.advance(15 * 60)
+
+    assert (before, await ended(ender)) == ([1], [2])
+    assert await states(world, early) == {"DEAD": 2}
+
+
+async def test_of_two_who_end_none_stumbles_over_the_other(world: OrdersWorld) -> None:
+    gone = await listen(world)
+    await send_to(world, gone, BACKLOG)
+    await remove(world, gone)
+
+    await asyncio.gather(ended(an_ender(world)), ended(an_ender(world)))
+
+    assert await states(world, gone) == {"DEAD": BACKLOG}
+    with pytest.raises(EndpointNotFoundError):
+        await remove(world, gone)
+
+
+@pytest.mark.parametrize(
+    "engine_url", [pytest.param(name, marks=pytest.mark.part(name)) for name in ("mysql", "mariadb")], indirect=True
+)
+async def test_who_looks_for_what_is_left_reads_no_backlog(world: OrdersWorld, engine_url: str) -> None:
+    gone, there, last = [await listen(world) for _ in range(3)]
+    await send_to(world, there, BACKLOG)
+    await send_to(world, gone, BACKLOG, state="DEAD")
+    await send_to(world, last, BACKLOG, state="DELIVERED")
+    await send_to(world, last, 3)
+    for endpoint in (gone, last):
+        await remove(world, endpoint)
+    with closing(administrator(engine_url)) as server, server.cursor() as cursor:
+        cursor.execute(f"ANALYZE TABLE {urlsplit(engine_url).path[1:]}.webhook_deliveries")
+
+    async with world.database.snapshot() as connection:
+        before = await connection.fetch("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        ((found, _),) = await connection.fetch(READ_REMOVED, 0)
+        pending = await connection.fetch(READ_PENDING, found, STEP_ROWS_MAX)
+        after = await connection.fetch("SHOW SESSION STATUS LIKE 'Handler_read%'")
+
+    assert (found, len(pending)) == (last.endpoint_id, 3)
+    assert sum(int(row[1]) for row in after) - sum(int(row[1]) for row in before) < BACKLOG / 2
+
+
+@pytest.mark.parametrize("engine_url", ["sqlite"], indirect=True)
+async def test_what_is_left_is_found_by_indexes(world: OrdersWorld) -> None:
+    async with world.database.snapshot() as connection:
+        removed = await connection.fetch(f"EXPLAIN QUERY PLAN {READ_REMOVED}", 0)
+        pending = await connection.fetch(f"EXPLAIN QUERY PLAN {READ_PENDING}", new_id(), 100)
+
+    plan = [row[-1] for row in removed]
+    assert "SEARCH e USING INDEX webhook_endpoints_by_turn (removed_at>?)" in plan
+    assert "SEARCH d USING COVERING INDEX webhook_deliveries_by_turn (endpoint_id=? AND state=?)" in plan
+    assert [row[-1] for row in pending] == [
+        "SEARCH webhook_deliveries USING INDEX webhook_deliveries_by_turn (endpoint_id=? AND state=?)"
+    ]
