@@ -10,6 +10,7 @@ learn.microsoft.com, "What is IP address 168.63.129.16?" (Azure's own services, 
 
 import asyncio
 import socket
+from concurrent.futures import Executor
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -54,8 +55,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not address.is_multicast and not is_reserved
 
 
-async def address_of(host: str, port: int, *, private_allowed: bool, timeout_seconds: float) -> str:
-    """Resolve a host to the address to call.
+async def address_of(host: str, port: int, *, private_allowed: bool, timeout_seconds: float, threads: Executor) -> str:
+    """Resolve a host to the address to call, in one of the threads: they stay with a look-up past its deadline.
 
     Raises:
         AddressRefusedError: One of its addresses isn't public.
@@ -63,7 +64,9 @@ async def address_of(host: str, port: int, *, private_allowed: bool, timeout_sec
     """
     try:
         async with asyncio.timeout(timeout_seconds):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await asyncio.get_running_loop().run_in_executor(
+                threads, socket.getaddrinfo, host, port, socket.AF_UNSPEC, socket.SOCK_STREAM
+            )
     except (OSError, UnicodeError, TimeoutError) as error:
         raise UnavailableError(f"{host} can't be resolved.", reason="name_not_resolved") from error
     addresses = [str(sockaddr[0]) for _, _, _, _, sockaddr in found]

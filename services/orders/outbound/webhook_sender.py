@@ -8,21 +8,24 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 from uuid import UUID
 
 import httpx
 
 from services.orders.outbound.public_addresses import address_of
+from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX
 from services.orders.webhook_ports import Attempt, TakenDelivery
 from services.runtime.errors import TradeFlowError
 
 USER_AGENT: Final = "TradeFlow-Webhooks/1"
 """Who calls."""
 
-CONNECTIONS_MAX: Final = 64
-"""Calls under way at once."""
+CALLS_MAX: Final = 2 * DELIVERIES_A_PASS_MAX
+"""Calls under way at once: as many as two passes begin, since one that waits for those that hang runs out of time."""
 
 
 class HttpWebhookSender:
@@ -39,13 +42,23 @@ class HttpWebhookSender:
         self._timeout_seconds = timeout_seconds
         self._private_allowed = private_addresses_allowed
         # No connection is kept: two hosts behind one address must not share one. No proxy of the environment.
-        limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=0)
+        limits = httpx.Limits(max_connections=CALLS_MAX, max_keepalive_connections=0)
+        # Nor a cookie, which one host would set for all others behind its address.
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self._http = httpx.AsyncClient(
-            timeout=timeout_seconds, limits=limits, trust_env=False, follow_redirects=False, http2=False
+            timeout=timeout_seconds,
+            limits=limits,
+            trust_env=False,
+            follow_redirects=False,
+            http2=False,
+            cookies=no_cookies,
         )
+        # Of its own: a look-up can't be ended, and those that hang would fill the threads that all others share.
+        self._look_ups = ThreadPoolExecutor(max_workers=CALLS_MAX, thread_name_prefix="webhook-names")
 
     async def aclose(self) -> None:
         """Close what is open."""
+        self._look_ups.shutdown(wait=False, cancel_futures=True)
         await self._http.aclose()
 
     async def send(self, taken: TakenDelivery, *, secrets: Sequence[bytes], now: datetime) -> Attempt:
@@ -64,9 +77,14 @@ class HttpWebhookSender:
 
     async def _call(self, taken: TakenDelivery, *, secrets: Sequence[bytes], now: datetime) -> Attempt:
         url = httpx.URL(taken.endpoint.url)
+        host = url.host
         port = url.port or (443 if url.scheme == "https" else 80)
         address = await address_of(
-            url.host, port, private_allowed=self._private_allowed, timeout_seconds=self._timeout_seconds
+            host,
+            port,
+            private_allowed=self._private_allowed,
+            timeout_seconds=self._timeout_seconds,
+            threads=self._look_ups,
         )
         request = self._http.build_request(
             "POST",
@@ -79,7 +97,7 @@ class HttpWebhookSender:
                 **signed_headers(taken.message_id, taken.body, secrets=secrets, now=now),
             },
             # The certificate has to be the name's, not the address's.
-            extensions={"sni_hostname": url.host},
+            extensions={"sni_hostname": host},
         )
         answer = await self._http.send(request, stream=True)
         await answer.aclose()

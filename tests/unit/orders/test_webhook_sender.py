@@ -1,7 +1,10 @@
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,9 +13,11 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from services.orders.domain.webhook import OLD_SECRET_LIFETIME, WebhookEndpoint, check_url
 from services.orders.outbound.public_addresses import is_public
 from services.orders.outbound.webhook_sender import HttpWebhookSender, signed_headers
+from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX
 from services.orders.webhook_ports import TakenDelivery
 from services.runtime.errors import InvalidArgumentError
 from tests.support.http_upstream import Received, answering
+from tests.support.waiting import eventually
 from tests.support.webhook_receiver import WebhookReceiver, webhook_receiver
 
 BODY = b'{"type":"order.settled","data":{}}'
@@ -123,6 +128,73 @@ async def test_an_endpoint_that_says_nothing_costs_a_deadline(receiver: WebhookR
     assert not attempt.succeeded
     assert (attempt.status, attempt.error != "") == (0, True)
     await sender.aclose()
+
+
+async def test_what_one_endpoint_sets_as_a_cookie_is_sent_to_none(
+    receiver: WebhookReceiver, sender: HttpWebhookSender
+) -> None:
+    receiver.upstream.answer = answering(headers=(("Set-Cookie", "planted=by-another-merchant; Path=/"),))
+
+    for _ in range(2):
+        assert (await sender.send(a_delivery(receiver.url), secrets=[SECRET], now=now())).succeeded
+
+    assert [received.header("cookie") for received in receiver.received] == [None, None]
+
+
+async def test_as_many_endpoints_as_two_passes_call_leave_a_place_for_each_other(receiver: WebhookReceiver) -> None:
+    hanging = 2 * DELIVERIES_A_PASS_MAX - 1
+
+    async def hang(received: Received, writer: asyncio.StreamWriter) -> None:
+        if received.target == "/well":
+            await answering(204)(received, writer)
+        else:
+            await asyncio.sleep(60)
+
+    receiver.upstream.answer = hang
+    sender = HttpWebhookSender(timeout_seconds=20, private_addresses_allowed=True)
+    calls = [
+        asyncio.create_task(sender.send(a_delivery(receiver.url), secrets=[SECRET], now=now())) for _ in range(hanging)
+    ]
+
+    well = receiver.url.replace("/hooks?shop=1", "/well")
+    attempt = await asyncio.wait_for(sender.send(a_delivery(well), secrets=[SECRET], now=now()), timeout=15)
+
+    assert attempt.succeeded
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    await sender.aclose()
+
+
+async def test_names_that_nobody_answers_for_hold_up_no_other_look_up(
+    receiver: WebhookReceiver, sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, end = socket.getaddrinfo, threading.Event()
+    began = threading.Semaphore(0)
+
+    def resolve_slowly(host: str, port: int, *rest: int) -> list[Any]:
+        if host == "hangs.example":
+            began.release()
+            end.wait(timeout=60)
+        return resolve("127.0.0.1", port, *rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_slowly)
+    url = receiver.url.replace("127.0.0.1", "hangs.example")
+    calls = [
+        asyncio.create_task(sender.send(a_delivery(url), secrets=[SECRET], now=now()))
+        for _ in range(DELIVERIES_A_PASS_MAX)
+    ]
+    try:
+        await eventually(lambda: began.acquire(blocking=False))
+
+        attempt = await sender.send(a_delivery(receiver.url), secrets=[SECRET], now=now())
+        in_another_part = await asyncio.wait_for(asyncio.to_thread(lambda: "done"), timeout=3)
+    finally:
+        end.set()
+        await asyncio.wait(calls)
+
+    assert attempt.succeeded
+    assert in_another_part == "done"
 
 
 async def test_nobody_listening_is_a_failed_attempt(sender: HttpWebhookSender) -> None:
