@@ -77,7 +77,9 @@ class HttpWebhookSender:
 
     async def _call(self, taken: TakenDelivery, *, secrets: Sequence[bytes], now: datetime) -> Attempt:
         url = httpx.URL(taken.endpoint.url)
-        host = url.host
+        # As it stands in the address: `url.host` is decoded, and Python would encode it by the rules of 2003, by which
+        # some names are others' (straße.de: strasse.de).
+        host = url.raw_host.decode("ascii")
         port = url.port or (443 if url.scheme == "https" else 80)
         address = await address_of(
             host,

@@ -166,6 +166,26 @@ async def test_as_many_endpoints_as_two_passes_call_leave_a_place_for_each_other
     await sender.aclose()
 
 
+async def test_a_name_that_older_rules_write_otherwise_leads_to_nobody_else(
+    receiver: WebhookReceiver, sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    resolve = socket.getaddrinfo
+
+    def resolve_here(host: str, port: int, *rest: int) -> list[Any]:
+        asked.append(host)
+        return resolve("127.0.0.1", port, *rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
+    # By IDNA 2003, which Python's sockets know, straße.de is strasse.de: somebody else's.
+    url = receiver.url.replace("127.0.0.1", "xn--strae-oqa.de")
+
+    attempt = await sender.send(a_delivery(url), secrets=[SECRET], now=now())
+
+    assert attempt.succeeded
+    assert asked[:1] == ["xn--strae-oqa.de"]
+
+
 async def test_names_that_nobody_answers_for_hold_up_no_other_look_up(
     receiver: WebhookReceiver, sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
