@@ -72,7 +72,8 @@ class HttpWebhookSender:
             return Attempt(status=0, error="timeout")
         except (httpx.InvalidURL, UnicodeError):
             return Attempt(status=0, error="invalid_url")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:
+            # OSError: what breaks TLS after the handshake comes through httpx as it is.
             return Attempt(status=0, error=f"{type(error).__name__}: {error}")
 
     async def _call(self, taken: TakenDelivery, *, secrets: Sequence[bytes], now: datetime) -> Attempt:

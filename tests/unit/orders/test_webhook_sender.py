@@ -1,12 +1,16 @@
 import asyncio
+import os
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import certifi
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -16,7 +20,8 @@ from services.orders.outbound.webhook_sender import HttpWebhookSender, signed_he
 from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX
 from services.orders.webhook_ports import TakenDelivery
 from services.runtime.errors import InvalidArgumentError
-from tests.support.http_upstream import Received, answering
+from tests.support.certificates import Authority
+from tests.support.http_upstream import Received, answering, serving_upstream
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import WebhookReceiver, webhook_receiver
 
@@ -215,6 +220,27 @@ async def test_names_that_nobody_answers_for_hold_up_no_other_look_up(
 
     assert attempt.succeeded
     assert in_another_part == "done"
+
+
+async def test_an_endpoint_that_breaks_tls_after_the_handshake_is_a_failed_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer_in_the_clear(_received: Received, writer: asyncio.StreamWriter) -> None:
+        os.write(writer.get_extra_info("socket").fileno(), b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    authority = Authority(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*authority.issue("shop"))
+    monkeypatch.setattr(certifi, "where", lambda: str(authority.ca_file))
+    sender = HttpWebhookSender(timeout_seconds=5, private_addresses_allowed=True)
+
+    async with serving_upstream(tls) as upstream:
+        upstream.answer = answer_in_the_clear
+        attempt = await sender.send(a_delivery(upstream.url), secrets=[SECRET], now=now())
+
+    assert (attempt.status, len(upstream.received)) == (0, 1)
+    assert attempt.error.startswith("SSLError")
+    await sender.aclose()
 
 
 async def test_nobody_listening_is_a_failed_attempt(sender: HttpWebhookSender) -> None:
