@@ -27,7 +27,8 @@ HELMS_PORT = 'k:{"port":8080,"protocol":"TCP"}'
 """As the API server writes it where it says who owns what."""
 
 SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
-MIGRATIONS = f"/apis/tradeflow.dev/v1alpha1/namespaces/{NAMESPACE}/databasemigrations"
+OWN = f"/apis/tradeflow.dev/v1alpha1/namespaces/{NAMESPACE}"
+"""Where the resources of our kinds are."""
 
 
 class Ledgers(ServiceAddresses):
@@ -157,19 +158,26 @@ class PlatformWorld:
         }
 
     def migration(self, *, ready: bool, reason: str = "Applying", stalled: bool = False) -> None:
+        message = "2 migrations wait."
+        self.own_resource(
+            "databasemigrations", "shop-ledger", ready=ready, reason=reason, message=message, stalled=stalled
+        )
+
+    def own_resource(
+        self, plural: str, name: str, *, ready: bool, reason: str = "Any", message: str = "", stalled: bool = False
+    ) -> None:
+        """Put a resource of our kinds there, of this platform."""
         conditions = [
-            {"type": "Ready", "status": str(ready), "reason": reason, "message": "2 migrations wait."},
+            {"type": "Ready", "status": str(ready), "reason": reason, "message": message},
             {"type": "Stalled", "status": str(stalled)},
         ]
         told = [{**condition, "observedGeneration": 1} for condition in conditions]
-        self.bench.cluster.objects.pop(f"{MIGRATIONS}/shop-ledger", None)
-        metadata = {"name": "shop-ledger", "labels": {"app.kubernetes.io/instance": "shop"}}
-        self.bench.cluster.put(MIGRATIONS, {"metadata": metadata, "status": {"conditions": told}})
+        self.bench.cluster.objects.pop(f"{OWN}/{plural}/{name}", None)
+        metadata = {"name": name, "labels": {"app.kubernetes.io/instance": "shop"}}
+        self.bench.cluster.put(f"{OWN}/{plural}", {"metadata": metadata, "status": {"conditions": told}})
 
     def delete(self) -> None:
-        self.bench.cluster.request(
-            "DELETE", f"/apis/tradeflow.dev/v1alpha1/namespaces/{NAMESPACE}/tradeflows/shop", None
-        )
+        self.bench.cluster.request("DELETE", f"{OWN}/tradeflows/shop", None)
 
     def exists(self) -> bool:
         return self.bench.found("tradeflows", "shop", api="apis/tradeflow.dev/v1alpha1") is not None

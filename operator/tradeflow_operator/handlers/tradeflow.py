@@ -40,6 +40,8 @@ _PLURALS = {
     "KafkaConnection": "kafkaconnections",
     "EventSchema": "eventschemas",
     "JWTKeySet": "jwtkeysets",
+    "EventAccess": "eventaccesses",
+    "RateLimitPolicy": "ratelimitpolicies",
 }
 
 

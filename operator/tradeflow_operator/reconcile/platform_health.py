@@ -16,6 +16,8 @@ SUMMED_UP: Mapping[str, tuple[str, ...]] = {
     "TopicsReady": ("EventTopic", "KafkaConnection"),
     "SchemasReady": ("EventSchema",),
     "KeysReady": ("JWTKeySet",),
+    "AccessReady": ("EventAccess",),
+    "LimitsReady": ("RateLimitPolicy",),
 }
 """The conditions that stand for resources of our kinds, by whether those are ready."""
 

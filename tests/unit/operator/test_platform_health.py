@@ -39,14 +39,38 @@ def a_topic(
     return own_resource_of("EventTopic", {"metadata": metadata, "status": {"conditions": conditions}})
 
 
-def said_of(*topics: OwnResource) -> tuple[str, str]:
-    """Return the status and the message of TopicsReady."""
-    conditions = {condition.type: condition for condition in health_conditions(Health(resources=topics))}
-    return conditions["TopicsReady"].status, conditions["TopicsReady"].message
+def said_of(*resources: OwnResource, of_type: str = "TopicsReady") -> tuple[str, str]:
+    """Return the status and the message of a condition."""
+    conditions = {condition.type: condition for condition in health_conditions(Health(resources=resources))}
+    return conditions[of_type].status, conditions[of_type].message
+
+
+def a_resource(kind: str, name: str, ready: str, message: str = "") -> OwnResource:
+    told = {"type": "Ready", "status": ready, "reason": "Any", "message": message, "observedGeneration": 1}
+    return own_resource_of(kind, {"metadata": {"name": name}, "status": {"conditions": [told]}})
 
 
 def test_all_that_are_ready_are_counted() -> None:
     assert said_of(a_topic("a"), a_topic("b")) == ("True", "2 of 2 are ready.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_type"),
+    [
+        ("DatabaseMigration", "MigrationsApplied"),
+        ("EventTopic", "TopicsReady"),
+        ("KafkaConnection", "TopicsReady"),
+        ("EventSchema", "SchemasReady"),
+        ("JWTKeySet", "KeysReady"),
+        ("EventAccess", "AccessReady"),
+        ("RateLimitPolicy", "LimitsReady"),
+    ],
+)
+def test_each_kind_is_counted_in_its_condition(kind: str, of_type: str) -> None:
+    well, ill = a_resource(kind, "a", "True"), a_resource(kind, "b", "False", "Put it right.")
+
+    assert said_of(well, of_type=of_type) == ("True", "1 of 1 are ready.")
+    assert said_of(well, ill, of_type=of_type) == ("False", f"1 of 2 are ready. {kind} b: Put it right.")
 
 
 def test_what_is_paused_is_counted_as_it_was_and_named() -> None:

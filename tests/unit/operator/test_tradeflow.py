@@ -181,6 +181,22 @@ async def test_who_only_observes_changes_nothing_and_tells_how_it_is(spec: dict[
     assert world.bench.condition("shop", "InvariantHolds") == ("True", "Audited")
 
 
+@pytest.mark.parametrize(
+    ("plural", "of_type"), [("eventaccesses", "AccessReady"), ("ratelimitpolicies", "LimitsReady")]
+)
+async def test_a_user_or_limits_that_are_not_ready_make_a_platform_unready(plural: str, of_type: str) -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.own_resource(plural, "shop-first", ready=True)
+    well = await world.visit()
+    world.own_resource(plural, "shop-second", ready=False)
+
+    assert well == ("True", "Deployed")
+    assert await world.visit() == ("False", "NotReady")
+    assert world.bench.condition("shop", of_type) == ("False", "NotReady")
+    assert "1 of 2 are ready" in str(world.bench.status("shop"))
+
+
 async def test_broken_money_is_said_before_anything_else() -> None:
     world = PlatformWorld()
     world.money_is_right = False
