@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.operator.key_sets import KEY_SET
 from tests.parts.go_programs import ensure_program
 from tests.parts.kubernetes_namespace import KubernetesNamespace
 from tests.support.helm import CHARTS, helm
@@ -24,6 +25,9 @@ PLATFORM = "TradeFlow"
 
 KIND = "tf"
 """The whole name is that of the category too, which stands for all of our kinds."""
+
+KEYS = "shop-signing-keys"
+"""The key set that the chart makes."""
 
 CHART = CHARTS / "tradeflow"
 
@@ -99,6 +103,24 @@ def test_what_somebody_changes_or_deletes_of_a_platforms_own_objects_is_set_back
 
     wait_until(lambda: what_is_asked_for(namespace) == asked_for, "it isn't set back", seconds_max=ROLL_OUT_SECONDS_MAX)
     wait_until_it_runs(shop, "shop", version="1")
+
+
+def test_a_resource_of_ours_that_somebody_deletes_is_made_again_and_has_what_it_had(
+    operator_namespace: OperatorNamespace, start: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start()
+    shop.apply(PLATFORM, "shop", version="1", values={**VALUES, "keySet": {"create": True}})
+    wait_until_it_runs(shop, "shop", version="1")
+    shop.wait_for(KEY_SET, KEYS, "True")
+    kid = shop.status(KEY_SET, KEYS)["activeKid"]
+
+    namespace.kubectl("delete", KEY_SET, KEYS)
+
+    wait_until(lambda: KEYS in names_of(namespace, KEY_SET), "it isn't made again", seconds_max=ROLL_OUT_SECONDS_MAX)
+    shop.wait_for(KEY_SET, KEYS, "True")
+    wait_until_it_runs(shop, "shop", version="1")
+    assert shop.status(KEY_SET, KEYS)["activeKid"] == kid
 
 
 def test_a_change_rolls_out_whatever_somebody_changed_by_hand_before(
@@ -257,6 +279,10 @@ def let_pods_run(namespace: KubernetesNamespace) -> None:
 def deployment_of(namespace: KubernetesNamespace) -> dict[str, Any] | None:
     found = [body for body in namespace.all_of("deployments") if body["metadata"]["name"] == "shop-ledger"]
     return found[0]["spec"] if found else None
+
+
+def names_of(namespace: KubernetesNamespace, kind: str) -> list[str]:
+    return [body["metadata"]["name"] for body in namespace.all_of(kind)]
 
 
 def image_of(namespace: KubernetesNamespace) -> str | None:

@@ -30,6 +30,9 @@ SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
 OWN = f"/apis/tradeflow.dev/v1alpha1/namespaces/{NAMESPACE}"
 """Where the resources of our kinds are."""
 
+TOPIC = f"{OWN}/eventtopics/shop-order-events"
+"""The one that the platform's chart makes."""
+
 
 class Ledgers(ServiceAddresses):
     """Ledgers whose audit says what the test wants; none answers while there is no ledger."""
@@ -62,6 +65,10 @@ class HelmInMemory(Helm):
                 image = {**for_all, **{key: value for key, value in _image_of(values, name).items() if value}}
                 self._world.deploy(name, image.get("digest") or image["tag"])
                 self._world.apply_service(name)
+        if values.get("topics", {}).get("create", True):
+            self._world.apply_topic()
+        else:
+            self._world.bench.cluster.objects.pop(TOPIC, None)
 
     async def uninstall(self, namespace: str, release: str) -> None:
         assert (namespace, release) == (NAMESPACE, "shop")
@@ -120,6 +127,26 @@ class PlatformWorld:
         labels = {"app.kubernetes.io/instance": "shop"}
         metadata = {"name": f"shop-{name}", "labels": labels, "managedFields": [owned]}
         self.bench.cluster.put(SERVICES, {"metadata": metadata, "spec": {"ports": [{"port": 8080}]}})
+
+    def apply_topic(self) -> None:
+        """Write an EventTopic as helm does; what another one set of it becomes helm's."""
+        owned = {"manager": "helm", "operation": "Apply", "fieldsV1": {"f:spec": {"f:partitions": {}}}}
+        made = {"labels": {"app.kubernetes.io/instance": "shop"}, "managedFields": [owned]}
+        if TOPIC not in self.bench.cluster.objects:
+            self.bench.cluster.put(f"{OWN}/eventtopics", {"metadata": {"name": "shop-order-events"}})
+        self.bench.cluster.request("PATCH", TOPIC, {"metadata": made, "spec": {"partitions": 6}})
+
+    def make_topic_by_hand(self, name: str = "shop-order-events", *, labels: Mapping[str, str] | None = None) -> None:
+        """Make an EventTopic as a person does, in the place of one that is there."""
+        self.bench.cluster.objects.pop(f"{OWN}/eventtopics/{name}", None)
+        owned = {"manager": "kubectl-create", "operation": "Update", "fieldsV1": {"f:spec": {"f:partitions": {}}}}
+        metadata = {"name": name, "labels": dict(labels or {}), "managedFields": [owned]}
+        self.bench.cluster.put(f"{OWN}/eventtopics", {"metadata": metadata, "spec": {"partitions": 1}})
+
+    def partitions(self, name: str = "shop-order-events") -> int | None:
+        """Read how many partitions an EventTopic asks for; None where there is none."""
+        body = self.bench.cluster.objects.get(f"{OWN}/eventtopics/{name}")
+        return body["spec"]["partitions"] if body else None
 
     def change_service_by_hand(self, name: str) -> None:
         """Change what helm had set, which the API server notes."""

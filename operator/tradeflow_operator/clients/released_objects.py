@@ -22,7 +22,7 @@ _COLLECTIONS = (
     ("NetworkPolicy", "apis/networking.k8s.io/v1", "networkpolicies"),
     ("HorizontalPodAutoscaler", "apis/autoscaling/v2", "horizontalpodautoscalers"),
 )
-"""The kinds whose changes can make a platform fail; resources of our kinds have an operator of their own."""
+"""The kinds whose changes can make a platform fail; of our own, which are listed anyway, only what is gone counts."""
 
 OBJECTS_MAX = 500
 """Of one kind in one answer: far more than a release has."""

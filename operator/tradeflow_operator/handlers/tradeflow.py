@@ -12,11 +12,11 @@ from tradeflow_operator.clients.released_objects import ReleasedObjects
 from tradeflow_operator.clients.service_addresses import ServiceAddresses, samples_of
 from tradeflow_operator.kinds import Kind
 from tradeflow_operator.reconcile.plan import Plan, Step
+from tradeflow_operator.reconcile.platform_drift import MADE, objects_changed_by_hand, resources_of_helm
 from tradeflow_operator.reconcile.platform_health import (
     SUMMED_UP,
     Component,
     Health,
-    OwnResource,
     component_of,
     own_resource_of,
 )
@@ -81,12 +81,17 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
         )
         health = Health(
             components=components,
-            resources=resources,
+            resources=tuple(own_resource_of(kind, body) for kind, body in resources),
             invariants=invariants,
             ledger_answers=answers,
             wanted=wanted,
         )
-        terminating = resource.deleting and await self._kubernetes.is_terminating(namespace)
+        changed: Sequence[str] = ()
+        if newest is not None and owned_fields is not None:
+            owned_fields = {**owned_fields, **resources_of_helm(resources)}
+            changed = objects_changed_by_hand(resource, newest, owned_fields)
+            owned_fields |= await self._made_by_others(namespace, changed)
+        terminating = bool(resource.deleting or changed) and await self._kubernetes.is_terminating(namespace)
         return PlatformSeen(release=newest, health=health, owned_fields=owned_fields, namespace_terminating=terminating)
 
     def plan(self, resource: Resource[TradeFlowSpec], observed: PlatformSeen, now: datetime) -> Plan:
@@ -129,15 +134,25 @@ class TradeFlowKind(Kind[TradeFlowSpec, PlatformSeen]):
         found = await asyncio.gather(*(self._kubernetes.read(path) for path in paths))
         return tuple(component_of(name, body) for name, body in zip(wanted, found, strict=True) if body)
 
-    async def _resources(self, namespace: str, release: str) -> tuple[OwnResource, ...]:
+    async def _resources(self, namespace: str, release: str) -> list[tuple[str, Mapping[str, Any]]]:
         kinds = [kind for kinds in SUMMED_UP.values() for kind in kinds]
         query = {"labelSelector": f"app.kubernetes.io/instance={release}"}
         lists = await asyncio.gather(
             *(self._kubernetes.read(resource_path(_PLURALS[kind], namespace), query) for kind in kinds)
         )
-        return tuple(
-            own_resource_of(kind, body) for kind, found in zip(kinds, lists, strict=True) for body in _items(found)
-        )
+        return [(kind, body) for kind, found in zip(kinds, lists, strict=True) for body in _items(found)]
+
+    async def _made_by_others(self, namespace: str, names: Sequence[str]) -> dict[str, str]:
+        """Find, of resources of our kinds that helm made and has no more, those that somebody made in their place.
+
+        They are asked for by name, since nobody has to label what is his.
+        """
+        there: dict[str, str] = {}
+        for told in names:
+            kind, _, name = told.partition(" ")
+            if kind in _PLURALS and await self._kubernetes.read(resource_path(_PLURALS[kind], namespace, name)):
+                there[told] = MADE
+        return there
 
     async def _invariants(self, namespace: str, release: str) -> tuple[Mapping[str, bool], bool]:
         """Read what each ledger's audit says; one that is broken for anyone is broken."""

@@ -1,11 +1,12 @@
 """What somebody changed by hand of a platform's own objects: what helm owned after its last run and owns no more. Pure.
 
 The API server takes a field from its owner where somebody else changes it. What helm never set, such as somebody's
-annotation or the replicas that an autoscaler counts, is no difference.
+annotation or the replicas that an autoscaler counts, is no difference. Of resources of our kinds only that one is gone
+counts: what somebody changed of one is that one's own affair, and partitions that grew can't shrink again.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,9 @@ from tradeflow_operator.resources import Resource, instant_of
 
 SET_BACK_AFTER_SECONDS = 30.0
 """How long a run of helm is let stand: who changes the same again and again is no reason to deploy without a pause."""
+
+MADE = "made"
+"""In a digest's place, of a resource of our kinds that is there."""
 
 _NOTED = "ownedFields"
 """The field of the status."""
@@ -43,6 +47,12 @@ def objects_changed_by_hand(
         return ()
     digests: Mapping[str, str] = noted.get("digests") or {}
     return tuple(sorted(name for name, digest in digests.items() if owned.get(name) != digest))
+
+
+def resources_of_helm(bodies: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """Name, of resources of our kinds, those that helm made."""
+    found = ((f"{kind} {body['metadata']['name']}", body["metadata"]) for kind, body in bodies)
+    return {name: MADE for name, metadata in found if fields_of_helm(metadata)}
 
 
 def fields_of_helm(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:

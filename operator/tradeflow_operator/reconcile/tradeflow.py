@@ -50,7 +50,7 @@ class PlatformSeen(msgspec.Struct, frozen=True, kw_only=True):
     owned_fields: Mapping[str, str] | None = None
     """By object of the release, a digest of what helm owns of it; None where nobody looked."""
     namespace_terminating: bool = False
-    """Only looked at before a deletion."""
+    """Only looked at before a deletion, and where something would be set back."""
 
 
 class Hindrance(msgspec.Struct, frozen=True):
@@ -128,7 +128,7 @@ def _stay(resource: Resource[TradeFlowSpec], seen: PlatformSeen, release: Releas
 
 
 def _changed_by_hand(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> tuple[str, ...]:
-    if seen.release is None or seen.owned_fields is None:
+    if seen.release is None or seen.owned_fields is None or seen.namespace_terminating:
         return ()
     return objects_changed_by_hand(resource, seen.release, seen.owned_fields)
 
