@@ -71,14 +71,21 @@ def plan_platform(resource: Resource[TradeFlowSpec], seen: PlatformSeen, now: da
     if not spec.manages:
         reason = "Suspended" if spec.management == "Operator" else "Observed"
         return Plan(verdict=_summary(resource, seen, reason=reason, message=""))
-    if spec.version is None:
-        return Plan(verdict=_told(resource, seen, refused("InvalidSpec", "management: Operator needs spec.version.")))
-    if not steps_of(spec):
-        nothing = "spec.values.install leaves none of ledger, orders and gateway; leave one of them in."
-        return Plan(verdict=_told(resource, seen, refused("InvalidSpec", nothing)))
+    if mistake := _mistake(spec):
+        # What was deployed before goes with its resource all the same.
+        keep = spec.uninstalls and seen.release is not None and _is_ours(resource, seen.release)
+        return Plan(verdict=_told(resource, seen, refused("InvalidSpec", mistake)), keep_finalizer=keep)
     if foreign := _foreign(resource, seen):
         return Plan(verdict=_told(resource, seen, refused("ForeignRelease", foreign)))
     return msgspec.structs.replace(_plan_release(resource, seen, now), keep_finalizer=spec.uninstalls)
+
+
+def _mistake(spec: TradeFlowSpec) -> str | None:
+    if spec.version is None:
+        return "management: Operator needs spec.version."
+    if not steps_of(spec):
+        return "spec.values.install leaves none of ledger, orders and gateway; leave one of them in."
+    return None
 
 
 def _plan_deletion(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> Plan:

@@ -573,6 +573,35 @@ async def test_who_deletes_the_resource_removes_the_platform() -> None:
     assert not world.exists()
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [{"values": {"install": dict.fromkeys(COMPONENTS, False)}}, {"version": None}],
+    ids=["nothing", "no version"],
+)
+async def test_who_deletes_the_resource_after_a_mistake_in_it_removes_the_platform_too(mistake: dict[str, Any]) -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.bench.change("shop", spec=mistake)
+    refused = await world.visit()
+
+    world.delete()
+    await world.look()
+
+    assert refused == ("False", "InvalidSpec")
+    assert (world.uninstalls, world.tags()) == (1, {})
+    assert not world.exists()
+
+
+async def test_a_mistake_in_a_resource_that_has_no_platform_needs_no_operator_to_be_deleted() -> None:
+    world = PlatformWorld()
+    world.bench.create("shop")
+    await world.visit()
+
+    world.delete()
+
+    assert not world.exists()
+
+
 @pytest.mark.parametrize("spec", [{"deletionPolicy": "Retain"}, {"suspend": True}])
 async def test_a_platform_stays_where_its_resource_says_so(spec: dict[str, Any]) -> None:
     world = PlatformWorld()
