@@ -141,6 +141,24 @@ def test_what_others_take_from_a_user_is_given_back(guarded: GuardedShop, start_
     wait_until(lambda: guarded.signs_in(guarded.password()), "the user can't sign in with the new Secret")
 
 
+@pytest.mark.parametrize("left", [None, "", "//8="], ids=["no password", "an empty one", "no text"])
+def test_a_user_whose_password_somebody_took_out_of_the_secret_gets_a_new_one(
+    guarded: GuardedShop, start_operator: Start, left: str | None
+) -> None:
+    shop = guarded.shop
+    start_operator()
+    guarded.access()
+    shop.wait_for(ACCESS, "ledger", "True", "InSync")
+    patch = json.dumps({"data": {"password": left}})
+
+    shop.namespace.kubectl("patch", "secret", "ledger-kafka", "--type=merge", "--patch", patch)
+    guarded.access(topics=[{"name": "orders", "operations": ["Describe"]}])
+
+    wait_until(lambda: guarded.rights() == ["DESCRIBE orders"], "it isn't looked at")
+    shop.wait_for(ACCESS, "ledger", "True", "InSync")
+    wait_until(lambda: guarded.signs_in(guarded.password()), "the user can't sign in with the new password")
+
+
 def test_a_user_whose_secret_somebody_replaced_stays_its_resources_and_goes_with_it(
     guarded: GuardedShop, start_operator: Start
 ) -> None:

@@ -66,10 +66,10 @@ class EventAccessKind(Kind[EventAccessSpec, EventAccessSight]):
             case WriteSecret():
                 await self._write_secret(resource)
             case SetPassword(principal=principal):
-                data = (await self._secret(resource) or {}).get("data") or {}
-                if "password" not in data:
+                password = _password_in(await self._secret(resource) or {})
+                if password is None:
                     raise UnavailableError("The Secret went away meanwhile.", reason="SecretNotFound")
-                await users.set_password(principal, base64.b64decode(data["password"]).decode())
+                await users.set_password(principal, password)
             case GrantRights(principal=principal, rights=rights):
                 await users.grant(principal, rights)
             case TakeRights(principal=principal, rights=rights):
@@ -120,7 +120,7 @@ class EventAccessKind(Kind[EventAccessSpec, EventAccessSight]):
                 await self._kubernetes.create(object_path("api/v1", "secrets", resource.namespace), body)
             except AlreadyExistsError:
                 return  # the next observation tells whose it is
-        elif _sight_of(resource, there) is not None and "password" not in (there.get("data") or {}):
+        elif _password_in(there) is None:
             path = object_path("api/v1", "secrets", resource.namespace, spec.secret_name)
             version = {"resourceVersion": there["metadata"]["resourceVersion"]}
             await self._kubernetes.patch(path, {"metadata": version, "data": body["data"]})
@@ -134,5 +134,13 @@ def _sight_of(resource: Resource[EventAccessSpec], secret: Mapping[str, Any] | N
     return SecretSight(
         version=f"{metadata['uid']}/{metadata['resourceVersion']}",
         is_ours=resource.uid in owners,
-        complete="password" in (secret.get("data") or {}),
+        complete=_password_in(secret) is not None,
     )
+
+
+def _password_in(secret: Mapping[str, Any]) -> str | None:
+    """Read the password; None where there is none that Kafka could take."""
+    try:
+        return base64.b64decode((secret.get("data") or {}).get("password", "")).decode() or None
+    except UnicodeDecodeError:
+        return None
