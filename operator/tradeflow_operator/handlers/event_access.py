@@ -115,12 +115,13 @@ class EventAccessKind(Kind[EventAccessSpec, EventAccessSight]):
             "data": {name: base64.b64encode(value.encode()).decode() for name, value in fields.items()},
         }
         there = await self._secret(resource)
+        seen = _sight_of(resource, there)
         if there is None:
             try:
                 await self._kubernetes.create(object_path("api/v1", "secrets", resource.namespace), body)
             except AlreadyExistsError:
                 return  # the next observation tells whose it is
-        elif _password_in(there) is None:
+        elif seen is not None and seen.is_ours and not seen.complete:
             path = object_path("api/v1", "secrets", resource.namespace, spec.secret_name)
             version = {"resourceVersion": there["metadata"]["resourceVersion"]}
             await self._kubernetes.patch(path, {"metadata": version, "data": body["data"]})
