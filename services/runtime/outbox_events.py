@@ -8,7 +8,7 @@ are the services' own, by their migrations: `outbox`, and `outbox_streams` for t
 from collections.abc import Sequence
 
 from services.runtime.database.port import CommitWrites, Connection
-from services.runtime.outbox_packs import OutboxEvent, Pack, pack_row, packed
+from services.runtime.outbox_packs import OutboxEvent, pack_rows
 
 # Writes packs. The caller's transaction holds the lock on the stream's number.
 _INSERT = """
@@ -25,10 +25,8 @@ _BEGIN = "INSERT INTO outbox_streams (stream, last_sequence) VALUES ($1, 0) ON C
 _READ_LAST = "SELECT last_sequence FROM outbox_streams WHERE stream = $1"
 
 
-async def append(
-    connection: CommitWrites, stream: str, events: Sequence[OutboxEvent], *, first_sequence: int
-) -> list[Pack]:
-    """Write events whose numbers the caller took from a row that its transaction has locked; return their packs.
+async def append(connection: CommitWrites, stream: str, events: Sequence[OutboxEvent], *, first_sequence: int) -> None:
+    """Write events whose numbers the caller took from a row that its transaction has locked.
 
     They are written at the transaction's end where the engine can, so an error may come from there.
 
@@ -38,11 +36,8 @@ async def append(
         events: In order.
         first_sequence: The first event's number; the others follow.
     """
-    written = list(packed(events, first_sequence=first_sequence))
-    if written:
-        name = stream.encode()
-        await connection.write_at_commit(_INSERT, [pack_row(name, pack, payload) for pack, payload in written])
-    return [pack for pack, _ in written]
+    if events:
+        await connection.write_at_commit(_INSERT, pack_rows(stream, events, first_sequence=first_sequence))
 
 
 async def append_numbered(connection: Connection, stream: str, events: Sequence[OutboxEvent]) -> int:

@@ -61,7 +61,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
 
     sequence: int
     first_sequence: int
-    events: Sequence[OutboxEvent]
+    events: list[OutboxEvent]
 
 
 class DamagedPackError(Exception):
@@ -73,29 +73,28 @@ _ENCODER = msgspec.msgpack.Encoder(uuid_format="bytes")
 _DECODER = msgspec.msgpack.Decoder(list[OutboxEvent])
 
 
-def packed(events: Sequence[OutboxEvent], *, first_sequence: int) -> Iterator[tuple[Pack, bytes]]:
-    """Make packs of events in order, each with what its row keeps as payload."""
+def pack_rows(
+    stream: str, events: Sequence[OutboxEvent], *, first_sequence: int
+) -> list[tuple[bytes, int, int, int, bytes]]:
+    """Make the rows (stream, sequence, first_sequence, recorded_at, payload) of events in order."""
+    name, rows = stream.encode(), []
     for first in range(0, len(events), PACK_EVENTS_MAX):
-        for some, payload in _encoded(events[first : first + PACK_EVENTS_MAX]):
-            pack = Pack(sequence=first_sequence + len(some) - 1, first_sequence=first_sequence, events=some)
-            yield pack, payload
-            first_sequence = pack.sequence + 1
+        for some, payload in _packed(events[first : first + PACK_EVENTS_MAX]):
+            last_sequence = first_sequence + len(some) - 1
+            rows.append((name, last_sequence, first_sequence, to_micros(some[-1].recorded_at), payload))
+            first_sequence = last_sequence + 1
+    return rows
 
 
-def pack_row(stream: bytes, pack: Pack, payload: bytes) -> tuple[bytes, int, int, int, bytes]:
-    """Make the row (stream, sequence, first_sequence, recorded_at, payload) of a pack."""
-    return stream, pack.sequence, pack.first_sequence, to_micros(pack.events[-1].recorded_at), payload
-
-
-def _encoded(events: Sequence[OutboxEvent]) -> Iterator[tuple[Sequence[OutboxEvent], bytes]]:
+def _packed(events: Sequence[OutboxEvent]) -> Iterator[tuple[Sequence[OutboxEvent], bytes]]:
     """Encode events as one pack, or halve them until each pack is small enough."""
     payload = _ENCODER.encode(events)
     if len(payload) <= PACK_BYTES_MAX or len(events) == 1:
         yield events, payload
         return
     middle = len(events) // 2
-    yield from _encoded(events[:middle])
-    yield from _encoded(events[middle:])
+    yield from _packed(events[:middle])
+    yield from _packed(events[middle:])
 
 
 def pack_of_row(row: Row) -> Pack:

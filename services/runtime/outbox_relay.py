@@ -10,7 +10,7 @@ of each event comes after the first copies of all before it. Consumers drop the 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,7 +23,6 @@ from services.runtime.broker.port import Message, Producer
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.database.port import Database
 from services.runtime.errors import UnavailableError
-from services.runtime.outbox_fresh import FreshPacks
 from services.runtime.outbox_lease import RelayLease
 from services.runtime.outbox_packs import PACK_EVENTS_MAX, OutboxEvent, Pack, read_packs
 from services.runtime.outbox_pruning import OutboxPruner, PruningMetrics
@@ -128,17 +127,10 @@ class OutboxRelay:
         size = StepSize(rows_max=self._settings.prune_step_packs, seconds_max=self._settings.prune_step_seconds)
         self._pruner = OutboxPruner(database, stream, self._lease, size, self._metrics.pruning)
         self._woken = asyncio.Event()
-        self._fresh = FreshPacks()
-        self._may_have_more = True
         self._prune_at = self._clock.now()
 
-    def wake(self, packs: Sequence[Pack] = ()) -> None:
-        """Say that a transaction with events was committed, and which, where they are known.
-
-        Packs are handed over in the order of their commits, and never before the commit.
-        """
-        self._fresh.add(packs)
-        self._may_have_more = self._may_have_more or not packs
+    def wake(self) -> None:
+        """Say that a transaction with events was committed."""
         self._woken.set()
 
     async def run(self) -> None:
@@ -155,17 +147,16 @@ class OutboxRelay:
                     await self._after_failure(error, failures)
                     failures += 1
                     continue
-                if pruned_all and not self._has_left_some(published):
+                if pruned_all and not self._may_have_left_some(published):
                     await self._wait()
                 if published < self._settings.batch_events_max and self._settings.linger_seconds:
                     await self._clock.sleep(self._settings.linger_seconds)
         finally:
             await self._release()
 
-    def _has_left_some(self, published: int) -> bool:
-        """Tell whether more may wait than was published; what is committed later wakes the relay."""
-        is_full = published > max(0, self._settings.batch_events_max - PACK_EVENTS_MAX)
-        return is_full or (published > 0 and (self._may_have_more or len(self._fresh) > 0))
+    def _may_have_left_some(self, published: int) -> bool:
+        """Tell whether more may wait than was read; what is committed later wakes the relay."""
+        return published > max(0, self._settings.batch_events_max - PACK_EVENTS_MAX)
 
     async def _after_failure(self, error: UnavailableError, failures: int) -> None:
         self._metrics.failures.labels(self._stream).inc()
@@ -198,9 +189,6 @@ class OutboxRelay:
 
     async def _next_packs(self) -> list[Pack]:
         cursor_sequence = await self._lease.cursor_sequence()
-        if fresh := self._fresh.after(cursor_sequence, events_max=self._settings.batch_events_max):
-            return fresh
-        self._may_have_more = False  # unless somebody says so while this looks
         async with self._database.snapshot() as connection:
             return await read_packs(
                 connection,
@@ -216,7 +204,6 @@ class OutboxRelay:
         with recorded_messages(self._recorder, StepKind.PRODUCER, messages) as continued:
             await self._producer.publish(continued)
         await self._write_cursor(self._lease.advance(packs[-1].sequence))
-        self._fresh.let_go(packs[-1].sequence)
         self._metrics.published.labels(self._stream).inc(len(messages))
         return len(messages)
 

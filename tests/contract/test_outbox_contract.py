@@ -17,7 +17,7 @@ from services.runtime.broker.port import Message
 from services.runtime.database.port import Connection, Database, PoolUsage, PreparedWrite
 from services.runtime.database_opening import open_database
 from services.runtime.errors import UnavailableError
-from services.runtime.outbox import OutboxRelay, Pack, RelaySettings, append, append_numbered, read_packs
+from services.runtime.outbox import OutboxRelay, RelaySettings, append, append_numbered, read_packs
 from tests.support.clock import START, VirtualClock
 from tests.support.fake_producer import FakeProducer
 from tests.support.faulty_database import AFTER_COMMIT, Fault, FaultyDatabase
@@ -50,13 +50,12 @@ def first_copies(messages: list[Message]) -> list[str]:
 
 
 class CountingDatabase:
-    """Counts the transactions that write, and the looks without one."""
+    """Counts the transactions that write."""
 
     def __init__(self, database: Database) -> None:
         self.engine: Engine[Any] = database.engine
         self.definitions_commit = database.definitions_commit
         self.transactions = 0
-        self.looks = 0
         self._database = database
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
@@ -64,7 +63,6 @@ class CountingDatabase:
         return self._database.transaction()
 
     def snapshot(self) -> AbstractAsyncContextManager[Connection]:
-        self.looks += 1
         return self._database.snapshot()
 
     def prepare(self, sql: str, rows: Sequence[Sequence[object]]) -> PreparedWrite:
@@ -110,86 +108,6 @@ async def test_events_leave_in_the_order_of_their_numbers(database: Database, cl
 
     assert payloads(producer.log) == [str(number) for number in range(30)]
     assert await cursor_of(database) == 30
-
-
-async def append_numbers(database: Database, numbers: range) -> list[Pack]:
-    """Write events as a committer does, which numbers them itself: each event says its number."""
-    async with database.transaction() as connection:
-        return await append(
-            connection, STREAM, [an_event(str(number)) for number in numbers], first_sequence=numbers.start
-        )
-
-
-async def test_packs_that_were_written_are_those_that_are_read(database: Database) -> None:
-    written = await append_numbers(database, range(1, 200))
-    async with database.snapshot() as connection:
-        read = await read_packs(connection, STREAM, after_sequence=0, events_max=1_000)
-    assert [(pack.sequence, pack.first_sequence, list(pack.events)) for pack in written] == [
-        (pack.sequence, pack.first_sequence, pack.events) for pack in read
-    ]
-    assert len(read) > 1
-
-
-async def test_packs_that_were_handed_over_are_not_read_again(database: Database, clock: VirtualClock) -> None:
-    producer, counting = FakeProducer(), CountingDatabase(database)
-    relay = OutboxRelay(counting, producer, STREAM, clock, SETTINGS)
-    await append_numbers(database, range(1, 2))
-    await publish_all(relay)
-    looks_before = counting.looks
-    for number in range(2, 12):
-        relay.wake(await append_numbers(database, range(number, number + 1)))
-        assert await relay.publish_next() == 1
-
-    assert payloads(producer.log) == [str(number) for number in range(1, 12)]
-    assert counting.looks == looks_before
-    assert await cursor_of(database) == 11
-
-
-@pytest.mark.parametrize("seed", range(8))
-async def test_nothing_is_lost_or_overtaken_whoever_hands_over(
-    database: Database, clock: VirtualClock, seed: int
-) -> None:
-    """Some commits hand their events over, some only wake the relay, and some are another process's."""
-    rng = random.Random(seed)  # noqa: S311 - an order of steps, no secret
-    producer = FakeProducer()
-    relay = OutboxRelay(database, producer, STREAM, clock, SETTINGS)
-    last = 0
-    for _ in range(60):
-        numbers = range(last + 1, last + 1 + rng.randrange(1, 5))
-        packs, last = await append_numbers(database, numbers), numbers[-1]
-        match rng.randrange(4):
-            case 0:
-                relay.wake()
-            case 1 | 2:
-                relay.wake(packs)
-        if rng.random() < 0.4:
-            await relay.publish_next()
-    await publish_all(relay)
-
-    assert payloads(producer.log) == [str(number) for number in range(1, last + 1)]
-
-
-@pytest.mark.parametrize("handed_over", [(2, 4), (2,)], ids=["behind a gap", "not handed over"])
-async def test_a_running_relay_waits_for_no_poll_to_publish_the_rest(
-    database: Database, clock: VirtualClock, handed_over: Sequence[int]
-) -> None:
-    """The clock stands still from then on, so that nothing but the commits' own words wake the relay."""
-    producer = FakeProducer()
-    relay = OutboxRelay(database, producer, STREAM, clock, dataclasses.replace(SETTINGS, batch_events_max=1_024))
-    relay.wake(await append_numbers(database, range(1, 2)))
-    running = asyncio.create_task(relay.run())
-    await eventually(lambda: has_cursor(database, 1))
-
-    written = {number: await append_numbers(database, range(number, number + 1)) for number in (2, 3, 4)}
-    for number, packs in written.items():
-        if number in handed_over:
-            relay.wake(packs)
-    if 4 not in handed_over:
-        relay.wake()
-    await eventually(lambda: len(producer.log) == 4)
-    await stopped(running)
-
-    assert payloads(producer.log) == ["1", "2", "3", "4"]
 
 
 async def test_numbers_have_no_gap_whoever_writes_and_fails(database: Database) -> None:

@@ -103,7 +103,7 @@ async def a_committer(
         clock=HastyClock(),
         batch_commands_max=batch_commands_max,
         queue_commands_max=queue_commands_max,
-        on_commit=lambda _: commits.append(1),
+        on_commit=lambda: commits.append(1),
         lease=BookLease(real, lease_row, SystemClock()),
         pace=pace,
         cache=cache,

@@ -19,7 +19,7 @@ from services.ledger.committer.cache import BookCache
 from services.ledger.committer.flight import BookWriter
 from services.ledger.committer.lease import BookLease
 from services.ledger.committer.metrics import CommitterMetrics
-from services.ledger.committer.pipeline import OnCommit, Pace, Pipeline
+from services.ledger.committer.pipeline import Pace, Pipeline
 from services.ledger.committer.plan import Planner
 from services.ledger.committer.waiting_room import Reply, WaitingRoom
 from services.ledger.domain.receipt import Receipt
@@ -103,7 +103,7 @@ async def committing(
     clock: Clock | None = None,
     batch_commands_max: int = BATCH_COMMANDS_MAX,
     queue_commands_max: int = QUEUE_COMMANDS_MAX,
-    on_commit: OnCommit = lambda _: None,
+    on_commit: Callable[[], None] = lambda: None,
     registry: CollectorRegistry | None = None,
     random_bytes: Callable[[int], bytes] = os.urandom,
     lease: BookLease | None = None,
@@ -120,7 +120,7 @@ async def committing(
         clock: Where `now` comes from; the ledger's time never goes back whatever it says.
         batch_commands_max: The most commands of one commit.
         queue_commands_max: The most commands that wait; past it callers are refused with a hint.
-        on_commit: Told of each commit that wrote: it wakes the outbox's relay.
+        on_commit: Called after each commit that wrote: it wakes the outbox's relay. It must not block.
         registry: Where metrics go.
         random_bytes: Where salts and record ids come from.
         lease: Who leads; one of the default length, on the machine's clock, if it isn't given.

@@ -10,7 +10,7 @@ lock. Nobody is answered before the COMMIT of his batch returned.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -25,7 +25,6 @@ from services.ledger.committer.waiting_room import Batch, Reply, WaitingRoom
 from services.ledger.outbound.named_rows import NamedRows
 from services.runtime.database.port import DuplicateKeyError
 from services.runtime.errors import UnavailableError
-from services.runtime.outbox import Pack
 
 logger = structlog.get_logger(__name__)
 
@@ -49,10 +48,6 @@ both are through sooner than all at once, and callers that come back then come i
 CAREFUL_BATCHES = 4
 """How many batches go under the lock, all their keys read, after a start, after each miss, and after each key that was
 found so: a miss costs two batches, and where one repeats old keys, or another committer is at work, more follow."""
-
-
-OnCommit = Callable[[Sequence[Pack]], None]
-"""Told of each commit that wrote, with its events, or without any where they aren't at hand. Must not block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +84,7 @@ class Pipeline:
         *,
         batch_commands_max: int,
         is_leader: Callable[[], bool],
-        on_commit: OnCommit,
+        on_commit: Callable[[], None],
         metrics: CommitterMetrics,
         pace: Pace | None = None,
     ) -> None:
@@ -230,13 +225,12 @@ class Pipeline:
             if isinstance(error, UnavailableError):
                 settlement.note_drafts(flight.plan)
             replies = await settlement.settle(flight.batch.commands)
-            if settlement.wrote:
-                self._on_commit(())
+            wrote = settlement.wrote
         else:
             self._metrics.ahead.labels("kept").inc()
-            replies = list[Reply](flight.plan.decision.answers)
-            if flight.plan.writes_something:
-                self._on_commit(flight.plan.events)
+            replies, wrote = list[Reply](flight.plan.decision.answers), flight.plan.writes_something
+        if wrote:
+            self._on_commit()
         return lambda: self._answer(flight.batch, replies, flight.began_at_seconds)
 
     def _note_miss(self, flight: _Flight, error: Exception) -> None:
@@ -255,7 +249,7 @@ class Pipeline:
         careful_batches = self._pace.careful_batches if settlement.found_keys else self._careful_batches - 1
         self._careful_batches = max(0, careful_batches)
         if settlement.wrote:
-            self._on_commit(())
+            self._on_commit()
         self._answer(batch, replies, began_at_seconds)
         self._cache.trim()
 

@@ -19,7 +19,6 @@ from services.ledger.domain.journal import Head
 from services.ledger.domain.proof import SealedRecord, Sealer
 from services.ledger.outbound.book_writing import write_decision
 from services.runtime.database.port import Connection, Database, PreparedWrite
-from services.runtime.outbox import Pack
 from services.runtime.turns import pieces_in_turns
 
 PIECE_COMMANDS = 128
@@ -65,7 +64,6 @@ class Plan:
     after: Head
     decision: Decision
     writes: KeptWrites = field(repr=False)
-    events: Sequence[Pack] = field(repr=False)
     keys_asked: Sequence[KeyScope]
     keys_unproven: Sequence[KeyScope]
     holds_unproven: Sequence[UUID]
@@ -111,7 +109,7 @@ class Planner:
         holds_unproven = [hold_id for hold_id in holds_assumed_new or () if hold_id not in decision.holds]
         proven = not keys_unproven and not holds_unproven
         guarded = holds_assumed_new is not None and proven and not decision.changes_nothing
-        writes, events, after = await self._seal(assumed, decision, keys_asked if guarded else ())
+        writes, after = await self._seal(assumed, decision, keys_asked if guarded else ())
         self.cache.head = after
         return Plan(
             commands=commands,
@@ -119,19 +117,16 @@ class Planner:
             after=after,
             decision=decision,
             writes=writes,
-            events=events,
             keys_asked=keys_asked,
             keys_unproven=keys_unproven,
             holds_unproven=holds_unproven,
             guarded=guarded,
         )
 
-    async def _seal(
-        self, assumed: Head, decision: Decision, unanswered: Sequence[KeyScope]
-    ) -> tuple[KeptWrites, list[Pack], Head]:
+    async def _seal(self, assumed: Head, decision: Decision, unanswered: Sequence[KeyScope]) -> tuple[KeptWrites, Head]:
         writes = KeptWrites(self.database)
         if decision.changes_nothing:
-            return writes, [], assumed
+            return writes, assumed
         sealer = Sealer(
             book_id=assumed.book_id,
             last_hash=assumed.last_hash,
@@ -150,5 +145,5 @@ class Planner:
             last_account_id=decision.last_account_id,
             last_event_sequence=decision.last_event_sequence,
         )
-        events = await write_decision(writes, assumed, decision, sealed, sealer, unanswered)
-        return writes, events, after
+        await write_decision(writes, assumed, decision, sealed, sealer, unanswered)
+        return writes, after

@@ -31,7 +31,7 @@ from services.ledger.outbound.stored_rows import (
 from services.ledger.outbound.wallet_event_encoding import outbox_event_of
 from services.runtime.clock import to_micros
 from services.runtime.database.port import CommitWrites
-from services.runtime.outbox import Pack, append
+from services.runtime.outbox import append
 
 # The journal grows; a key that has a record already fails the batch, since it would be a second effect of one key.
 _INSERT_RECORDS = """
@@ -154,8 +154,8 @@ async def write_decision(
     records: Sequence[SealedRecord],
     sealer: Sealer,
     unanswered: Iterable[KeyScope] = (),
-) -> list[Pack]:
-    """Move the head, which locks the book if nothing did before, and write all of it; return its events.
+) -> None:
+    """Move the head, which locks the book if nothing did before, and write all of it.
 
     The transaction fails with `ValueMissingError` if the book doesn't stand at `head`, or if one of the keys
     `unanswered` has an answer.
@@ -196,7 +196,7 @@ async def write_decision(
     answers = sorted([key for key in decision.keys if not key.sequence], key=in_order)
     await write(_INSERT_ANSWERS, [answer_row(book_id, key) for key in answers])
     events = [outbox_event_of(event) for event in decision.events]
-    return await append(connection, stream_of(book_id), events, first_sequence=head.last_event_sequence + 1)
+    await append(connection, stream_of(book_id), events, first_sequence=head.last_event_sequence + 1)
 
 
 async def write_rows(connection: CommitWrites, rows: BookRows) -> None:
