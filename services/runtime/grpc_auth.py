@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 
 from services.runtime.errors import ForbiddenError
-from services.runtime.grpc_interceptors import metadata_value
+from services.runtime.grpc_surroundings import metadata_value
 from services.runtime.jwt import Principal, TokenVerifier, bearer_token
 from services.runtime.tracing import HEADER, current_traceparent
 

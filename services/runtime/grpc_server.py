@@ -1,7 +1,7 @@
 """A gRPC server in the running event loop, with what every one of ours has: health, reflection, errors, metrics."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from services.runtime.grpc_errors import end_with_error
-from services.runtime.grpc_interceptors import CallInterceptor
+from services.runtime.grpc_surroundings import SurroundedMethods, Surroundings
 from services.runtime.health import Health
 from services.runtime.health_grpc import follow
 from services.runtime.metrics import GrpcMetrics
@@ -49,7 +49,6 @@ async def serving_grpc(
     *,
     register: Callable[[grpc.aio.Server], None],
     service_names: Sequence[str],
-    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     registry: CollectorRegistry | None = None,
     recorder: SpanRecorder | None = None,
     health: Health | None = None,
@@ -64,7 +63,6 @@ async def serving_grpc(
         port: The port, or 0 for any free one.
         register: Adds the servicers.
         service_names: Their full names, for health and reflection.
-        interceptors: Run inside of ours, in their order.
         registry: Where calls are counted.
         recorder: Where calls are recorded as spans.
         health: What the health service says; without, it says that all is well.
@@ -75,16 +73,12 @@ async def serving_grpc(
     Raises:
         OSError: The address can't be listened on.
     """
-    metrics = GrpcMetrics(registry or CollectorRegistry())
-    server = grpc.aio.server(
-        interceptors=[CallInterceptor(metrics, end_with_error, recorder), *interceptors],
-        options=SERVER_OPTIONS,
-        maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX,
-    )
-    by_name = cast("grpc.aio.Server", _FoundByName(server))
-    register(by_name)
-    servicer = await _add_health(by_name, service_names)
-    _add_reflection(by_name, service_names)
+    server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_AT_ONCE_MAX)
+    surroundings = Surroundings(GrpcMetrics(registry or CollectorRegistry()), end_with_error, recorder)
+    methods = cast("grpc.aio.Server", _Methods(server, surroundings))
+    register(methods)
+    servicer = await _add_health(methods, service_names)
+    _add_reflection(methods, service_names)
     bound_port = _listen(server, host, port, credentials)
     await server.start()
     following = asyncio.create_task(follow(health or Health(), servicer, service_names), name="grpc-health")
@@ -98,15 +92,20 @@ async def serving_grpc(
         await server.stop(stop_seconds_max)
 
 
-class _FoundByName:
-    """The server as generated code sees it, which registers each method with gRPC's core beside its table of handlers.
+class _Methods:
+    """The server as generated code sees it: methods are put into their surroundings, and found by their names.
 
-    For each registered method gRPC's asyncio server keeps a request open, and at every call it begins to wait for all
-    of them anew: 45 methods made a call a third dearer. In the table a method is found by its name.
+    Generated code also registers each method with gRPC's core. For a registered one gRPC's asyncio server keeps a
+    request open, and at every call it begins to wait for all of them anew: 45 methods made a call a third dearer.
     """
 
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+    def __init__(self, server: grpc.aio.Server, surroundings: Surroundings) -> None:
+        self._server = server
+        self._surroundings = surroundings
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Add the methods of services."""
+        self._server.add_generic_rpc_handlers([SurroundedMethods(methods, self._surroundings) for methods in handlers])
 
     def add_registered_method_handlers(self, _service_name: str, _method_handlers: object) -> None:
         """Register nothing."""
