@@ -6,18 +6,21 @@ when it was made). The newest active key signs; all are published, so that a tok
 
 A key that comes into the folder as `active` is published for a while before it signs, while there is an older active
 key: verifiers that have a copy of the set, and replicas whose mount is slower, hear of it first. A key that was
-`prepared` for that long signs as soon as it is active; and when no other key is active any more, there is no choice.
+`prepared` for that long signs as soon as it is active; and when no other key is active any more, there is no choice. Of
+several that are all too young, the one signs that is published longest.
 
 A Kubernetes Secret is mounted as such a folder and changes by an atomic swap of a link; files whose names begin with a
 dot are its own and are not read.
 """
 
 import asyncio
+import math
 import os
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -71,10 +74,15 @@ class KeySet:
     active: SigningKey
 
     @classmethod
-    def of(cls, keys: Iterable[SigningKey], *, unannounced: Collection[str] = ()) -> "KeySet":
+    def of(cls, keys: Iterable[SigningKey], *, unannounced: Mapping[str, float] = MappingProxyType({})) -> "KeySet":
         """Choose the newest active key, and one that verifiers may not know yet only if there is no other.
 
         Of those made in one second it is the last one that was read: whoever adds a key adds it behind the others.
+
+        Args:
+            keys: All of them.
+            unannounced: Those that verifiers may not know yet, and since when each is published. If all may be unknown,
+                the one is chosen that more of them know, which is published longest.
 
         Raises:
             KeysError: None is active.
@@ -85,7 +93,10 @@ class KeySet:
             raise KeysError("no key is active: nothing can be signed")
         announced = [key for key in candidates if key.key_id not in unannounced]
         # Of equals `max` takes the first.
-        chosen = max(reversed(announced or candidates), key=lambda key: key.made_at_seconds)
+        chosen = max(
+            reversed(announced or candidates),
+            key=lambda key: (-unannounced.get(key.key_id, -math.inf), key.made_at_seconds),
+        )
         return cls(keys=unique, active=chosen)
 
     def public(self) -> dict[str, list[dict[str, str]]]:
@@ -189,7 +200,9 @@ class KeyRing:
             key.key_id: self._published_at_seconds.get(key.key_id, now_seconds) for key in found
         }
         announced_seconds = now_seconds - self._announce_seconds
-        young = {key_id for key_id, seconds in self._published_at_seconds.items() if seconds > announced_seconds}
+        young = {
+            key_id: seconds for key_id, seconds in self._published_at_seconds.items() if seconds > announced_seconds
+        }
         return KeySet.of(found, unannounced=young)
 
     def _use(self, keys: KeySet) -> bool:

@@ -160,6 +160,26 @@ def test_without_another_active_key_a_new_one_signs_at_once(tmp_path: Path) -> N
     assert ring.current.active.key_id == kid("new")
 
 
+async def test_of_keys_that_are_all_young_the_one_signs_that_is_published_longest(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    write_keys(tmp_path, jwk("old"))
+    ring = a_ring(tmp_path, clock)
+    write_keys(tmp_path, jwk("old", status="retiring"), jwk("hasty", iat=100))
+    ring.reload_if_changed()
+    await clock.advance(50)
+
+    write_keys(tmp_path, jwk("old", status="retiring"), jwk("hasty", iat=100), jwk("new", iat=200))
+    ring.reload_if_changed()
+    assert ring.current.active.key_id == kid("hasty")
+
+    await clock.advance(59)
+    ring.reload_if_changed()
+    assert ring.current.active.key_id == kid("hasty")
+    await clock.advance(1)
+    ring.reload_if_changed()
+    assert ring.current.active.key_id == kid("new")
+
+
 def test_a_replica_that_starts_in_the_middle_of_a_rotation_waits_too(tmp_path: Path) -> None:
     clock = VirtualClock()
     made_now = int(clock.now().timestamp())
