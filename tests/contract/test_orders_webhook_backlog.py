@@ -16,16 +16,15 @@ from services.orders.inbound.webhooks_loop import DeliveringLoop
 from services.orders.metrics import WebhookMetrics
 from services.orders.outbound.webhook_overview import endpoint_is_there
 from services.orders.outbound.webhook_rows import READ_DUE, READ_TURNS, SqlWebhookRows
-from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX, TAKEN_FOR, deliver_webhooks
-from services.orders.use_cases.keep_webhooks import register_webhook
+from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX, TAKEN_FOR
 from services.orders.webhook_ports import Attempt, TakenDelivery
 from services.runtime.database.port import Connection
 from services.runtime.ids import new_id
 from tests.parts.sql_servers import administrator
 from tests.support.fake_endpoints import FakeEndpoints
-from tests.support.orders_world import OrdersWorld, an_actor, orders_world
+from tests.support.orders_world import OrdersWorld, orders_world
 from tests.support.waiting import eventually
-from tests.support.webhook_backlog import send_to
+from tests.support.webhooks import deliver, listen, send_to
 
 BACKLOG = 3_000
 """Far more than a pass takes, and soon written."""
@@ -42,16 +41,6 @@ ON_SERVERS = pytest.mark.parametrize(
 async def world(engine_url: str) -> AsyncIterator[OrdersWorld]:
     async with orders_world(engine_url) as world:
         yield world
-
-
-async def listen(world: OrdersWorld) -> WebhookEndpoint:
-    return await register_webhook(
-        "https://shop.example",
-        merchant_id=an_actor().user_id,
-        plain_http_allowed=False,
-        store=world.store,
-        clock=world.clock,
-    )
 
 
 async def leave_alone(world: OrdersWorld, endpoint: WebhookEndpoint) -> None:
@@ -100,16 +89,7 @@ async def test_all_who_wait_have_their_turn(world: OrdersWorld) -> None:
     fakes = FakeEndpoints()
 
     passes = 0
-    while (
-        await deliver_webhooks(
-            failing=False,
-            store=world.store,
-            sender=fakes,
-            is_there=partial(endpoint_is_there, world.database),
-            clock=world.clock,
-            attempts_max=3,
-        )
-    ).taken:
+    while (await deliver(world, fakes)).taken:
         passes += 1
 
     assert [len(fakes.taken[endpoint.endpoint_id]) for endpoint in endpoints] == [2] * len(endpoints)

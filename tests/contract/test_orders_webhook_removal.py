@@ -5,23 +5,20 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from datetime import datetime
-from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
 
 from services.orders.domain.webhook import EndpointNotFoundError, WebhookEndpoint
 from services.orders.outbound.webhook_ending import READ_PENDING, READ_REMOVED, WebhookEnder
-from services.orders.outbound.webhook_overview import endpoint_is_there
-from services.orders.use_cases.deliver_webhooks import Delivered, deliver_webhooks
-from services.orders.use_cases.keep_webhooks import register_webhook, remove_webhook
+from services.orders.use_cases.keep_webhooks import remove_webhook
 from services.orders.webhook_ports import Attempt, TakenDelivery
 from services.runtime.ids import new_id
 from services.runtime.step_size import StepSize
 from tests.parts.sql_servers import administrator
 from tests.support.fake_endpoints import FakeEndpoints
-from tests.support.orders_world import OrdersWorld, an_actor, orders_world
-from tests.support.webhook_backlog import send_to
+from tests.support.orders_world import OrdersWorld, orders_world
+from tests.support.webhooks import deliver, listen, send_to
 
 BACKLOG = 1_000
 """Many steps, and soon written."""
@@ -36,29 +33,8 @@ async def world(engine_url: str) -> AsyncIterator[OrdersWorld]:
         yield world
 
 
-async def listen(world: OrdersWorld) -> WebhookEndpoint:
-    return await register_webhook(
-        "https://shop.example",
-        merchant_id=an_actor().user_id,
-        plain_http_allowed=False,
-        store=world.store,
-        clock=world.clock,
-    )
-
-
 async def remove(world: OrdersWorld, endpoint: WebhookEndpoint) -> None:
     await remove_webhook(endpoint.endpoint_id, merchant_id=endpoint.merchant_id, store=world.store, clock=world.clock)
-
-
-async def deliver(world: OrdersWorld, endpoints: FakeEndpoints) -> Delivered:
-    return await deliver_webhooks(
-        failing=False,
-        store=world.store,
-        sender=endpoints,
-        is_there=partial(endpoint_is_there, world.database),
-        clock=world.clock,
-        attempts_max=3,
-    )
 
 
 async def states(world: OrdersWorld, endpoint: WebhookEndpoint) -> Counter[str]:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 import pytest
@@ -13,11 +12,10 @@ from services.orders.domain.actor import Actor
 from services.orders.domain.order import CaptureMode
 from services.orders.domain.webhook import Delivery, DeliveryState, EndpointNotFoundError, WebhookEndpoint
 from services.orders.outbound.webhook_ending import WebhookEnder
-from services.orders.outbound.webhook_overview import endpoint_is_there, redrive_all, undelivered
-from services.orders.use_cases.deliver_webhooks import REST, TAKEN_FOR, Delivered, deliver_webhooks
+from services.orders.outbound.webhook_overview import redrive_all, undelivered
+from services.orders.use_cases.deliver_webhooks import REST, TAKEN_FOR, Delivered
 from services.orders.use_cases.keep_webhooks import (
     redrive_webhooks,
-    register_webhook,
     remove_webhook,
     rotate_webhook_secret,
     show_deliveries,
@@ -25,11 +23,11 @@ from services.orders.use_cases.keep_webhooks import (
 )
 from services.orders.webhook_ports import Attempt, TakenDelivery
 from services.runtime.errors import NotFoundError, RefusedError, UnavailableError
+from tests.support import webhooks
 from tests.support.crashes import ProcessDied
 from tests.support.fake_endpoints import FakeEndpoints
 from tests.support.orders_world import OrdersWorld, an_actor, orders_world
 
-ATTEMPTS_MAX = 3
 LATER_SECONDS = 7 * 3_600
 """Past any pause between two attempts."""
 
@@ -55,25 +53,12 @@ class SlowEndpoints(FakeEndpoints):
 
 
 async def listen(world: OrdersWorld, merchant: Actor | None = None) -> WebhookEndpoint:
-    merchant_id = (merchant or world.seller).user_id
-    return await register_webhook(
-        "https://shop.example", merchant_id=merchant_id, plain_http_allowed=False, store=world.store, clock=world.clock
-    )
+    return await webhooks.listen(world, (merchant or world.seller).user_id)
 
 
 async def deliver(world: OrdersWorld, endpoints: FakeEndpoints) -> Delivered:
     """Try what is due, as both loops do."""
-    well, failing = [
-        await deliver_webhooks(
-            failing=failing,
-            store=world.store,
-            sender=endpoints,
-            is_there=partial(endpoint_is_there, world.database),
-            clock=world.clock,
-            attempts_max=ATTEMPTS_MAX,
-        )
-        for failing in (False, True)
-    ]
+    well, failing = [await webhooks.deliver(world, endpoints, failing=failing) for failing in (False, True)]
     return Delivered(
         taken=well.taken + failing.taken,
         delivered=well.delivered + failing.delivered,
@@ -95,7 +80,7 @@ async def deliveries(world: OrdersWorld, endpoint: WebhookEndpoint) -> list[Deli
 
 async def fail_until_dead(world: OrdersWorld, endpoints: FakeEndpoints, endpoint: WebhookEndpoint) -> None:
     endpoints.status_of[endpoint.endpoint_id] = 500
-    for _ in range(ATTEMPTS_MAX):
+    for _ in range(webhooks.ATTEMPTS_MAX):
         await deliver(world, endpoints)
         await world.clock.advance(LATER_SECONDS)
 
@@ -180,7 +165,7 @@ async def test_a_failed_delivery_is_tried_again_later_each_time_and_given_up(wor
 
     assert (first.failed, at_once.taken, last.died) == (1, 0, 1)
     assert (waiting.state, waiting.attempts, waiting.status) == (DeliveryState.PENDING, 1, 500)
-    assert (dead.state, dead.attempts, dead.due_at) == (DeliveryState.DEAD, ATTEMPTS_MAX, None)
+    assert (dead.state, dead.attempts, dead.due_at) == (DeliveryState.DEAD, webhooks.ATTEMPTS_MAX, None)
     ids = {one.message_id for one in endpoints.sent}
     assert len(ids) == 1, "all attempts have one id"
 
@@ -281,7 +266,7 @@ async def test_dead_deliveries_are_redriven_with_all_their_attempts(world: Order
     delivered = await deliver(world, endpoints)
 
     assert (redriven, delivered.delivered) == (1, 1)
-    assert (dead.url, dead.attempts, dead.error) == ("https://shop.example", ATTEMPTS_MAX, "status 500")
+    assert (dead.url, dead.attempts, dead.error) == ("https://shop.example", webhooks.ATTEMPTS_MAX, "status 500")
     with pytest.raises(NotFoundError):
         await redrive_webhooks(
             endpoint.endpoint_id,
