@@ -34,6 +34,7 @@ SERVER_FLAGS = (
     "--sync-binlog=1",
     "--innodb-buffer-pool-size=4G",
     "--innodb-redo-log-capacity=2G",
+    "--innodb-adaptive-hash-index=ON",
     "--local-infile=1",
 )
 """A durable server of a small machine, which also takes LOAD DATA."""

@@ -42,7 +42,7 @@ UNPUBLISHED = """
 """
 """How many events wait for the relay."""
 
-WARM_SECONDS = 1.0
+WARM_SECONDS = 3.0
 """How long batches come before single calls are measured, so that most wallets are known."""
 
 DRAIN_POLL_SECONDS = 0.1
