@@ -279,6 +279,7 @@ async def _doors(parts: _Parts, committer: Committer) -> AsyncIterator[tuple[str
             registry=parts.registry,
             recorder=parts.recorder,
             health=parts.health,
+            leads=lambda: not committer.stands_by,
             on_stop=service.end_streams,
         ) as grpc_target,
     ):

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from services.runtime.grpc_errors import end_with_error
 from services.runtime.grpc_surroundings import SurroundedMethods, Surroundings
 from services.runtime.health import Health
-from services.runtime.health_grpc import follow
+from services.runtime.health_grpc import Leads, follow
 from services.runtime.metrics import GrpcMetrics
 from services.runtime.tracing import SpanRecorder
 
@@ -52,6 +52,7 @@ async def serving_grpc(
     registry: CollectorRegistry | None = None,
     recorder: SpanRecorder | None = None,
     health: Health | None = None,
+    leads: Leads | None = None,
     credentials: grpc.ServerCredentials | None = None,
     stop_seconds_max: float = STOP_SECONDS_MAX,
     on_stop: Callable[[], None] = lambda: None,
@@ -66,6 +67,7 @@ async def serving_grpc(
         registry: Where calls are counted.
         recorder: Where calls are recorded as spans.
         health: What the health service says; without, it says that all is well.
+        leads: Whether this is the replica that clients with a `grpc_leader` call; without, there is no such one.
         credentials: TLS, where it is wanted.
         stop_seconds_max: How long calls under way may take at the end.
         on_stop: Called when stopping begins: it asks long streams to end.
@@ -81,7 +83,7 @@ async def serving_grpc(
     _add_reflection(methods, service_names)
     bound_port = _listen(server, host, port, credentials)
     await server.start()
-    following = asyncio.create_task(follow(health or Health(), servicer, service_names), name="grpc-health")
+    following = asyncio.create_task(follow(health or Health(), servicer, service_names, leads), name="grpc-health")
     try:
         yield f"{_bracketed(host)}:{bound_port}"
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import grpc
 import pytest
 
 from services.embedded.service_settings import free_port
@@ -15,6 +16,7 @@ from services.orders.outbound.ledger_guards import LedgerGuards
 from services.runtime.clock import SystemClock
 from services.runtime.errors import NotFoundError
 from services.runtime.grpc_channel import open_channel
+from services.runtime.grpc_leader import to_leader
 from services.runtime.ids import new_id
 from services.runtime.service_tokens import ServiceTokens
 from tests.support.issuer import Issuer, running_issuer
@@ -41,6 +43,7 @@ class Replicas:
     http_urls: Sequence[str]
     calls: LedgerCalls
     guards: LedgerGuards
+    leading: grpc.aio.Channel
 
     async def call(self) -> None:
         """Run a command: a void of a hold that nobody knows."""
@@ -61,6 +64,17 @@ class Replicas:
             code="OK",
         )
 
+    async def answered_of(self, calls: int) -> list[float]:
+        """Make so many calls, and tell how many of them each replica answered."""
+        before = [await self.answered(number) for number in range(len(self.processes))]
+        for _ in range(calls):
+            await self.call()
+        return [await self.answered(number) - some for number, some in enumerate(before)]
+
+    def has_leader(self) -> bool:
+        """Tell whether a replica is known to lead."""
+        return self.leading.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
     async def until_both_get_calls(self) -> None:
         """Call until each replica got calls."""
         for number in range(len(self.processes)):
@@ -73,7 +87,7 @@ class Replicas:
 
 
 @asynccontextmanager
-async def two_replicas(folder: Path) -> AsyncIterator[Replicas]:
+async def two_replicas(folder: Path, *, leader_first: bool = False) -> AsyncIterator[Replicas]:
     async with running_issuer() as issuer:
         ports = [(free_port(HOST), free_port(HOST)) for _ in range(2)]
         processes = [
@@ -88,13 +102,23 @@ async def two_replicas(folder: Path) -> AsyncIterator[Replicas]:
                 await asyncio.to_thread(process.start)
             target = f"ipv4:{','.join(f'{HOST}:{grpc_port}' for _, grpc_port in ports)}"
             guards = LedgerGuards.make()
-            async with open_channel(target, service_config=SERVICE_CONFIG) as channel:
+            async with (
+                open_channel(target, service_config=SERVICE_CONFIG) as channel,
+                open_channel(target, service_config=to_leader(LEDGER_SERVICE)) as leading,
+            ):
                 tokens = ServiceTokens(issuer.token_url, "orders", "secret", SystemClock())
                 yield Replicas(
                     processes=processes,
                     http_urls=[f"http://{HOST}:{http_port}" for http_port, _ in ports],
-                    calls=LedgerCalls(channel, tokens, deadline_seconds=CALL_SECONDS_MAX, guards=guards),
+                    calls=LedgerCalls(
+                        channel,
+                        tokens,
+                        deadline_seconds=CALL_SECONDS_MAX,
+                        leading=leading if leader_first else None,
+                        guards=guards,
+                    ),
                     guards=guards,
+                    leading=leading,
                 )
                 await tokens.aclose()
 
@@ -107,6 +131,7 @@ def _environment(folder: Path, issuer: Issuer, http_port: int, grpc_port: int) -
         "JWKS_URL": issuer.jwks_url,
         "HTTP_PORT": str(http_port),
         "GRPC_PORT": str(grpc_port),
+        "LEASE_SECONDS": "2",
         "LOG_LEVEL": "WARNING",
     }
     return {f"TRADEFLOW_LEDGER_{name}": value for name, value in settings.items()}
@@ -140,3 +165,25 @@ async def test_a_replica_that_hangs_is_given_up_and_what_it_was_asked_is_asked_o
 
         for _ in range(6):  # every other one goes to the replica that hangs, as long as it is taken for alive
             await replicas.look()
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(240)  # fifteen seconds alone
+async def test_commands_go_to_the_replica_that_leads_and_to_the_next_one_once_it_was_killed(tmp_path: Path) -> None:
+    async with two_replicas(tmp_path, leader_first=True) as replicas:
+        await eventually(replicas.has_leader)
+        shares = await replicas.answered_of(20)
+        assert sorted(shares) == [0, 20]
+        leader = shares.index(20)
+
+        calling = [asyncio.create_task(replicas.call()) for _ in range(20)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(replicas.processes[leader].kill)
+        await asyncio.gather(*calling)
+        await replicas.call()  # by one that doesn't lead yet
+        await eventually(replicas.has_leader, seconds_max=START_SECONDS_MAX)
+        assert replicas.guards.circuit.state == "closed"
+
+        await asyncio.to_thread(replicas.processes[leader].start)
+        shares = await replicas.answered_of(20)
+        assert (shares[leader], shares[1 - leader]) == (0, 20)

@@ -36,6 +36,7 @@ async def test_one_leads_and_the_next_one_takes_over_when_its_time_is_over(tmp_p
     killed, next_one = [BookLease(database, 1, clock, lease_seconds=LEASE_SECONDS) for _ in range(2)]
     assert await killed.take()
     assert not await next_one.take()
+    assert (killed.stands_by, next_one.stands_by) == (False, True)
 
     await clock.advance(LEASE_SECONDS - 0.1)
     assert (killed.held, await next_one.take()) == (True, False)
@@ -45,6 +46,7 @@ async def test_one_leads_and_the_next_one_takes_over_when_its_time_is_over(tmp_p
     assert await next_one.take()
     assert next_one.fencing_token == killed.fencing_token + 1
     assert not await killed.take()
+    assert (killed.stands_by, next_one.stands_by) == (True, False)
     await database.close()
 
 

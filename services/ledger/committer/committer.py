@@ -53,6 +53,11 @@ class Committer:
         """Tell whether this is the book's leading committer now, which keeps house too."""
         return self._lease.held
 
+    @property
+    def stands_by(self) -> bool:
+        """Tell whether another process leads: commands are committed sooner there, and here they are in its way."""
+        return self._lease.stands_by
+
     def while_leading(self, loop: Loop) -> Loop:
         """Make a loop that runs only while this is the leading committer: housekeeping, the notary."""
         return self._lease.while_held(loop)

@@ -57,6 +57,8 @@ class BookLease:
         self._holder = new_id().bytes
         self._expires_at: datetime | None = None
         self._others_lease = OthersLease()
+        self.stands_by = False
+        """Whether another committer held it at the last look."""
         self.fencing_token = 0
         """Rises with each new holder; this one's own once it held the lease."""
 
@@ -73,10 +75,8 @@ class BookLease:
         """
         # The span counts from before the statement: its answer may be late.
         now = self._clock.now()
-        if not self.held and await self._is_anothers(now):
-            self._expires_at = None
-            return False
-        token = await self._write(now)
+        token = None if not self.held and await self._is_anothers(now) else await self._write(now)
+        self.stands_by = token is None
         if token is None:
             self._expires_at = None
             return False

@@ -6,7 +6,7 @@ is sent again here; the keys make both safe.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -18,11 +18,12 @@ from services.runtime.errors import ForbiddenError, TradeFlowError, Unauthentica
 from services.runtime.gathering import Gathering
 from services.runtime.grpc_auth import call_metadata
 from services.runtime.grpc_errors import rebuilt_error, translating_errors
+from services.runtime.grpc_leader import LeaderFirst
 from services.runtime.service_tokens import ServiceTokens
 from services.runtime.tracing import current_traceparent, traced_call
 from tradeflow.common.v1.problem_pb2 import Problem
 from tradeflow.ledger.v1.commands_pb2 import Command, Outcome, Receipt
-from tradeflow.ledger.v1.ledger_service_pb2 import ExecuteBatchRequest
+from tradeflow.ledger.v1.ledger_service_pb2 import ExecuteBatchRequest, ExecuteBatchResponse
 from tradeflow.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 
 AUDIENCE: Final = "ledger"
@@ -70,17 +71,22 @@ class LedgerCalls:
         tokens: ServiceTokens,
         *,
         deadline_seconds: float,
+        leading: grpc.aio.Channel | None = None,
         guards: LedgerGuards | None = None,
     ) -> None:
-        """Speak over a channel, which its owner closes.
+        """Speak over channels, which their owner closes.
 
         Args:
-            channel: To the ledger.
+            channel: To all replicas of the ledger.
             tokens: Where the service's own tokens come from.
             deadline_seconds: How long a call may take with all its repetitions, where its caller has the time.
+            leading: To the replica that commits soonest, which gets the commands; without, any of them does.
             guards: What stands before the calls.
         """
         self.stub = LedgerServiceStub(channel)
+        self._execute_at: Callable[..., Awaitable[ExecuteBatchResponse]] = self.stub.ExecuteBatch
+        if leading is not None:
+            self._execute_at = LeaderFirst(leading, LedgerServiceStub(leading).ExecuteBatch, self.stub.ExecuteBatch)
         self._tokens = tokens
         self._deadline_seconds = deadline_seconds
         self._guards = guards or LedgerGuards.make()
@@ -149,11 +155,9 @@ class LedgerCalls:
 
     async def _execute_batch(self, commands: Sequence[Command], timeout_seconds: float) -> Sequence[Outcome]:
         request = ExecuteBatchRequest(commands=commands)
-        return (await self._call(self.stub.ExecuteBatch, request, timeout_seconds)).outcomes
+        return (await self._call(self._execute_at, request, timeout_seconds)).outcomes
 
-    async def _call(
-        self, method: Callable[..., grpc.aio.UnaryUnaryCall[Any, Reply]], request: object, timeout_seconds: float
-    ) -> Reply:
+    async def _call(self, method: Callable[..., Awaitable[Reply]], request: object, timeout_seconds: float) -> Reply:
         """Call; the kept token may be signed with a key that was withdrawn, so once more with a new one."""
         ends_at_seconds = asyncio.get_running_loop().time() + timeout_seconds
         try:
@@ -166,7 +170,7 @@ class LedgerCalls:
             raise _not_let_in() from error
 
     async def _call_once(
-        self, method: Callable[..., grpc.aio.UnaryUnaryCall[Any, Reply]], request: object, ends_at_seconds: float
+        self, method: Callable[..., Awaitable[Reply]], request: object, ends_at_seconds: float
     ) -> Reply:
         metadata = call_metadata(await self._tokens.token_for(AUDIENCE))
         timeout_seconds = max(0.0, ends_at_seconds - asyncio.get_running_loop().time())

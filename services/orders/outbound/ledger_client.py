@@ -34,10 +34,14 @@ class GrpcLedger:
         tokens: ServiceTokens,
         *,
         deadline_seconds: float,
+        leading: grpc.aio.Channel | None = None,
         guards: LedgerGuards | None = None,
     ) -> None:
-        """Speak over a channel, which its owner closes; `deadline_seconds` bounds a call with all its repetitions."""
-        self._calls = LedgerCalls(channel, tokens, deadline_seconds=deadline_seconds, guards=guards)
+        """Speak over channels, which their owner closes: to all replicas, and to the one that leads.
+
+        `deadline_seconds` bounds a call with all its repetitions.
+        """
+        self._calls = LedgerCalls(channel, tokens, deadline_seconds=deadline_seconds, leading=leading, guards=guards)
 
     def check_there(self) -> None:
         """Let those pass whose command would be sent now."""
