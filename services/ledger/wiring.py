@@ -62,6 +62,7 @@ from services.runtime.registry.codec import open_codec
 from services.runtime.registry.encoding_producer import EncodingProducer
 from services.runtime.registry.port import MessageCodec
 from services.runtime.span_export import recording_spans
+from services.runtime.temporary_consumer import TemporaryConsumer
 from services.runtime.tracing import SpanRecorder
 from tradeflow.ledger.v1 import ledger_service_pb2
 from tradeflow.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
@@ -204,10 +205,10 @@ async def _committing(parts: _Parts) -> AsyncIterator[Committer]:
             parts.book.database, parts.book.book_id, SystemClock(), lease_seconds=parts.settings.lease_seconds
         ),
     ) as committer:
-        order_events = _order_events_loop(parts, committer)
+        order_events = _order_events(parts, committer)
         parts.health.add(ORDER_EVENTS, partial(_check_consumer, order_events))
         loops = {
-            ORDER_EVENTS: order_events.run,
+            ORDER_EVENTS: committer.while_leading(order_events.run),
             WALLET_EVENTS_TOPIC: relay.run,
             "outbox_lag": OutboxLag(
                 parts.book.database, stream_of(parts.book.book_id), parts.clock, parts.registry
@@ -235,15 +236,18 @@ def _auditor(parts: _Parts) -> Auditor:
     return Auditor(parts.book, pace, AuditMetrics(parts.registry, book_id=parts.book.book_id))
 
 
-def _order_events_loop(parts: _Parts, committer: Committer) -> ConsumerLoop:
+def _order_events(parts: _Parts, committer: Committer) -> TemporaryConsumer:
     letters = partial(parts.broker.replaying_consumer, topics=[f"{ORDER_EVENTS}{DEAD_LETTERS_SUFFIX}"])
-    return ConsumerLoop(
-        parts.broker.group_consumer(group=GROUP, topics=[ORDER_EVENTS]),
-        OrderEventsHandler(committer).handle,
-        Parking(parts.broker.producer(), letters, consumer_name=CONSUMER_NAME),
-        clock=parts.clock,
-        metrics=ConsumerMetrics(parts.registry),
-        recorder=parts.recorder,
+    return TemporaryConsumer(
+        partial(parts.broker.group_consumer, group=GROUP, topics=[ORDER_EVENTS]),
+        partial(
+            ConsumerLoop,
+            handle=OrderEventsHandler(committer).handle,
+            parking=Parking(parts.broker.producer(), letters, consumer_name=CONSUMER_NAME),
+            clock=parts.clock,
+            metrics=ConsumerMetrics(parts.registry),
+            recorder=parts.recorder,
+        ),
     )
 
 
@@ -295,6 +299,6 @@ async def _check_book(book: Book) -> None:
     await book_head(book)
 
 
-async def _check_consumer(loop: ConsumerLoop) -> None:
-    if not loop.healthy:
+async def _check_consumer(consumer: TemporaryConsumer) -> None:
+    if not consumer.healthy:
         raise UnavailableError("Too many dead letters: the consumer stopped.", reason="consumer_stopped")

@@ -24,20 +24,25 @@ class LagWatch:
         self._gauge = gauge
         self._name = name
         self._clock = clock
-        # Kept from one run to the next: what one showed and the next doesn't read would stay in the gauge for good.
         self._shown: set[Place] = set()
 
     async def run(self) -> None:
-        """Ask until cancelled; what was shown last stands then."""
-        while True:
-            try:
-                self._show(await self._consumer.lag())
-            except TradeFlowError as error:
-                # The last known values stand; that the broker is away is said by others, and louder.
-                _log.info("consumer_lag_unknown", consumer=self._name, reason=error.reason, error=error.message)
-            except Exception:  # noqa: BLE001 - the edge of a loop: a consumer goes on without its metric
-                _log.error("consumer_lag_failed", consumer=self._name, exc_info=True)
-            await self._clock.sleep(LAG_EVERY_SECONDS)
+        """Ask until cancelled; what is nobody's to read here any more is shown no longer then."""
+        try:
+            while True:
+                await self._look()
+                await self._clock.sleep(LAG_EVERY_SECONDS)
+        finally:
+            self._show({})
+
+    async def _look(self) -> None:
+        try:
+            self._show(await self._consumer.lag())
+        except TradeFlowError as error:
+            # The last known values stand; that the broker is away is said by others, and louder.
+            _log.info("consumer_lag_unknown", consumer=self._name, reason=error.reason, error=error.message)
+        except Exception:  # noqa: BLE001 - the edge of a loop: a consumer goes on without its metric
+            _log.error("consumer_lag_failed", consumer=self._name, exc_info=True)
 
     def _show(self, lag: Mapping[Place, int]) -> None:
         for topic, partition in self._shown - lag.keys():

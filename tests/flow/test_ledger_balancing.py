@@ -11,8 +11,11 @@ import grpc
 import pytest
 
 from services.embedded.service_settings import free_port
+from services.ledger.inbound.order_events import ORDER_EVENTS
 from services.orders.outbound.ledger_calls import LEDGER_SERVICE, SERVICE_CONFIG, LedgerCalls
 from services.orders.outbound.ledger_guards import LedgerGuards
+from services.runtime.broker.opening import open_broker
+from services.runtime.broker.port import Message
 from services.runtime.clock import SystemClock
 from services.runtime.errors import NotFoundError
 from services.runtime.grpc_channel import open_channel
@@ -23,6 +26,7 @@ from tests.support.issuer import Issuer, running_issuer
 from tests.support.scraped_metrics import scraped
 from tests.support.service_process import ServiceProcess
 from tests.support.waiting import eventually
+from tradeflow.events.v1.order_event_pb2 import OrderEvent
 from tradeflow.ledger.v1.commands_pb2 import Command, VoidHold
 from tradeflow.ledger.v1.ledger_service_pb2 import GetHoldRequest
 
@@ -44,6 +48,7 @@ class Replicas:
     calls: LedgerCalls
     guards: LedgerGuards
     leading: grpc.aio.Channel
+    broker_url: str
 
     async def call(self) -> None:
         """Run a command: a void of a hold that nobody knows."""
@@ -70,6 +75,14 @@ class Replicas:
         for _ in range(calls):
             await self.call()
         return [await self.answered(number) - some for number, some in enumerate(before)]
+
+    async def handled(self, number: int) -> float:
+        """Count the order events that a replica handled since it started."""
+        return await scraped(self.http_urls[number], "tradeflow_consumer_handled_total")
+
+    async def leads(self, number: int) -> bool:
+        """Tell whether a replica leads."""
+        return await scraped(self.http_urls[number], "tradeflow_ledger_leader") == 1
 
     def has_leader(self) -> bool:
         """Tell whether a replica is known to lead."""
@@ -119,6 +132,7 @@ async def two_replicas(folder: Path, *, leader_first: bool = False) -> AsyncIter
                     ),
                     guards=guards,
                     leading=leading,
+                    broker_url=f"sqlite:///{folder}/broker.db",
                 )
                 await tokens.aclose()
 
@@ -187,3 +201,32 @@ async def test_commands_go_to_the_replica_that_leads_and_to_the_next_one_once_it
         await asyncio.to_thread(replicas.processes[leader].start)
         shares = await replicas.answered_of(20)
         assert (shares[leader], shares[1 - leader]) == (0, 20)
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(240)  # fifteen seconds alone
+async def test_order_events_are_taken_by_the_replica_that_leads_and_by_the_next_one_once_it_was_killed(
+    tmp_path: Path,
+) -> None:
+    async with two_replicas(tmp_path) as replicas:
+        leader = 0 if await replicas.leads(0) else 1
+        broker = open_broker(replicas.broker_url)
+        await broker.producer().publish([_order_event() for _ in range(5)])
+        await eventually(partial(_handled, replicas, leader, 5))
+        assert await replicas.handled(1 - leader) == 0
+
+        await asyncio.to_thread(replicas.processes[leader].kill)
+        await broker.producer().publish([_order_event() for _ in range(5)])
+        await eventually(partial(_handled, replicas, 1 - leader, 5), seconds_max=START_SECONDS_MAX)
+        await broker.close()
+
+
+async def _handled(replicas: Replicas, number: int, count: int) -> bool:
+    return await replicas.handled(number) == count
+
+
+def _order_event() -> Message:
+    """Make a fact about an order that the ledger need do nothing about."""
+    order_id = str(new_id())
+    event = OrderEvent(event_id=str(new_id()), order_id=order_id)
+    return Message(topic=ORDER_EVENTS, key=order_id.encode(), value=event.SerializeToString())

@@ -1,0 +1,99 @@
+"""A consumer that is there only while it works, whichever broker it reads."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from services.runtime.broker.opening import open_broker
+from services.runtime.broker.port import Broker, Consumer, Message, ReceivedMessage
+from services.runtime.consumer_loop import ConsumerLoop, LoopSettings
+from services.runtime.errors import RefusedError
+from services.runtime.parking import Parking
+from services.runtime.temporary_consumer import TemporaryConsumer
+from tests.parts.kafka_topics import make_topics
+from tests.support.waiting import eventually
+
+TOPIC, LETTERS, GROUP = "things", "things.dlq", "shop"
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.part("kafka"))])
+async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/broker.db"
+    else:
+        url = request.getfixturevalue("kafka_url")
+        make_topics(url, [TOPIC, LETTERS], partitions=3)
+    broker = open_broker(url)
+    await broker.ensure_topics([TOPIC, LETTERS])
+    yield broker
+    await broker.close()
+
+
+class Reader:
+    """One process of the group, which may be at work again and again."""
+
+    def __init__(self, broker: Broker, *, disliked: str = "", dead_letters_max: int = 1) -> None:
+        self.read: list[str] = []
+        self._disliked = disliked
+        self._settings = LoopSettings(poll_seconds=0.1, dead_letters_max=dead_letters_max)
+        self._broker = broker
+        self.consumer = TemporaryConsumer(partial(broker.group_consumer, group=GROUP, topics=[TOPIC]), self._loop_on)
+
+    def _loop_on(self, consumer: Consumer) -> ConsumerLoop:
+        letters = partial(self._broker.replaying_consumer, topics=[LETTERS])
+        parking = Parking(self._broker.producer(), letters, consumer_name=GROUP)
+        return ConsumerLoop(consumer, self._handle, parking, settings=self._settings)
+
+    async def _handle(self, messages: list[ReceivedMessage]) -> None:
+        values = [message.value.decode() for message in messages]
+        if self._disliked in values:
+            raise RefusedError("no", reason="disliked")
+        self.read += values
+
+    def has_read(self, values: Sequence[str]) -> bool:
+        return set(values) <= set(self.read)
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        running = asyncio.create_task(self.consumer.run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+
+async def publish(broker: Broker, *values: str) -> None:
+    await broker.producer().publish(
+        [Message(topic=TOPIC, key=value.encode(), value=value.encode()) for value in values]
+    )
+
+
+async def test_one_that_ended_leaves_all_partitions_to_the_next_which_goes_on_behind_it(broker: Broker) -> None:
+    first, second = Reader(broker), Reader(broker)
+    for reader, values in ((first, ["a", "b", "c"]), (second, ["d", "e", "f"]), (first, ["g", "h", "i"])):
+        async with reader.at_work():
+            await publish(broker, *values)
+            await eventually(partial(reader.has_read, values))
+
+    assert (sorted(first.read), sorted(second.read)) == (list("abcghi"), list("def"))
+
+
+async def test_one_that_stopped_over_its_dead_letters_is_not_begun_again(broker: Broker) -> None:
+    reader = Reader(broker, disliked="bad", dead_letters_max=0)
+    async with reader.at_work():
+        await publish(broker, "bad")
+        await eventually(lambda: not reader.consumer.healthy)
+
+    async with reader.at_work():
+        await publish(broker, "good")
+        await asyncio.sleep(1)
+
+    assert (reader.consumer.healthy, reader.read) == (False, [])
