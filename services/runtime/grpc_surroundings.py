@@ -102,6 +102,8 @@ class Surroundings:
         return answer
 
     def _streaming(self, behavior: Behavior, method: str) -> Behavior:
+        if method.startswith(PROBED_SERVICES):
+            return behavior  # it lasts for as long as somebody watches, which says nothing of us
         if not inspect.isasyncgenfunction(behavior):
             return self._answering(behavior, method)  # it writes to the context and returns nothing
         recorder = self._recorder_of(method)

@@ -169,6 +169,19 @@ async def test_the_server_tells_its_health(channel: Any) -> None:
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+async def test_whoever_watches_its_health_is_no_call_that_takes_long() -> None:
+    registry = CollectorRegistry()
+    async with serving(registry=registry) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watching = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=5)
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+        watching.cancel()
+        await channel.unary_unary(method("Echo"))(b"a", timeout=5)
+
+    measured = {sample.labels.get("method") for metric in registry.collect() for sample in metric.samples}
+    assert measured == {method("Echo")}
+
+
 async def test_the_server_lists_its_services(channel: Any) -> None:
     untyped_channel: Any = channel
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(untyped_channel)
