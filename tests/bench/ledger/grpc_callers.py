@@ -8,7 +8,7 @@ stays in the figures.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count, islice
 
 import grpc
@@ -177,6 +177,10 @@ async def _stream(door: Door, requests: Requests, samples: Samples, seconds: flo
                 free.release()
 
 
+def _require_none(_answered: bytes) -> None:
+    raise RuntimeError("the client reads what it is answered itself, and raises what isn't done")
+
+
 def _require_receipt(answered: bytes) -> None:
     _require(messages.TransferResponse.FromString(answered))
 
@@ -198,7 +202,8 @@ def _require(answer: messages.TransferResponse | commands_pb2.Outcome) -> None:
 
 ONE_CALLER = Way("gRPC unary, one caller", 1, 1, _single_requests, _call_one_by_one, _require_receipt)
 SINGLE_CALLS = Way("gRPC unary, 64 callers", UNARY_CALLERS, 1, _single_requests, _call_one_by_one, _require_receipt)
-THROUGH_CLIENT = Way("gRPC client, 64 callers", UNARY_CALLERS, 1, _commands, _call_through_client, _require_receipt)
+THROUGH_CLIENT = Way("gRPC client, 64 callers", UNARY_CALLERS, 1, _commands, _call_through_client, _require_none)
+TWO_REPLICAS = replace(THROUGH_CLIENT, piece="gRPC client, two replicas")
 STREAM = Way("gRPC stream", STREAMS, STREAM_MESSAGE_COMMANDS, _stream_requests, _stream, _require_streamed_receipts)
 BATCHES = Way(
     "gRPC batches of 256", BATCH_CALLERS, BATCH_COMMANDS, _batch_requests, _call_in_batches, _require_receipts

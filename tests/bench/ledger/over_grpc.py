@@ -2,7 +2,8 @@
 
 The service does all it does in production: it verifies tokens, serves metrics and publishes events. Its broker is a
 file in memory, as a broker's disk is another machine's. Its callers (grpc_callers.py) run in this process, on the
-same machine, and take their share of it.
+same machine, and take their share of it. At last a second replica stands beside it, and our client has both to choose
+from.
 """
 
 import asyncio
@@ -12,13 +13,15 @@ import tempfile
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 
-from services.orders.outbound.ledger_calls import LedgerCalls
+from services.orders.outbound.ledger_calls import LEDGER_SERVICE, SERVICE_CONFIG, LedgerCalls
 from services.runtime.clock import SystemClock
 from services.runtime.grpc_auth import call_metadata
+from services.runtime.grpc_channel import open_channel
+from services.runtime.grpc_leader import to_leader
 from services.runtime.service_tokens import ServiceTokens
 from tests.bench.ledger.grpc_callers import (
     BATCHES,
@@ -26,6 +29,7 @@ from tests.bench.ledger.grpc_callers import (
     SINGLE_CALLS,
     STREAM,
     THROUGH_CLIENT,
+    TWO_REPLICAS,
     Door,
     Way,
 )
@@ -78,6 +82,22 @@ async def measure_over_grpc(server: Server, meter: Meter, results: list[Measurem
                 await run.measure(way, workload, seconds=seconds)
         # Last: by now the ledger knows all wallets, as the baseline's database has all of its rows in memory.
         await run.measure(ONE_CALLER, UNIFORM, seconds=seconds / 2)
+        async with _service(server, issuer) as (_, other_target), _client_of(tokens, target, other_target) as client:
+            await replace(run, door=replace(door, client=client)).measure(TWO_REPLICAS, UNIFORM, seconds=seconds)
+
+
+@asynccontextmanager
+async def _client_of(tokens: ServiceTokens, *targets: str) -> AsyncIterator[LedgerCalls]:
+    """Open a client as orders has it, once it knows who leads."""
+    target = f"ipv4:{','.join(targets)}"
+    async with (
+        open_channel(target, service_config=SERVICE_CONFIG) as channel,
+        open_channel(target, service_config=to_leader(LEDGER_SERVICE)) as leading,
+    ):
+        async with asyncio.timeout(CALL_SECONDS_MAX):
+            while (state := leading.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+                await leading.wait_for_state_change(state)
+        yield LedgerCalls(channel, tokens, deadline_seconds=CALL_SECONDS_MAX, leading=leading)
 
 
 @dataclass(frozen=True, slots=True)
