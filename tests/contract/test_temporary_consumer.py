@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.broker.opening import open_broker
 from services.runtime.broker.port import Broker, Consumer, Message, ReceivedMessage
 from services.runtime.consumer_loop import ConsumerLoop, LoopSettings
 from services.runtime.errors import RefusedError
 from services.runtime.parking import Parking
 from services.runtime.temporary_consumer import TemporaryConsumer
-from tests.parts.kafka_topics import make_topics
+from tests.support.brokers import BROKERS, opened_broker
 from tests.support.waiting import eventually
 
 TOPIC, LETTERS, GROUP = "things", "things.dlq", "shop"
@@ -22,17 +21,10 @@ TOPIC, LETTERS, GROUP = "things", "things.dlq", "shop"
 pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.part("kafka"))])
+@pytest.fixture(params=BROKERS)
 async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/broker.db"
-    else:
-        url = request.getfixturevalue("kafka_url")
-        make_topics(url, [TOPIC, LETTERS], partitions=3)
-    broker = open_broker(url)
-    await broker.ensure_topics([TOPIC, LETTERS])
-    yield broker
-    await broker.close()
+    async with opened_broker(request, tmp_path, [TOPIC, LETTERS]) as broker:
+        yield broker
 
 
 class Reader:
