@@ -3,7 +3,9 @@
 What is not given here comes from the services' own environment variables and defaults, as it does elsewhere.
 """
 
+import errno
 import hashlib
+import random
 import socket
 from dataclasses import dataclass
 
@@ -19,6 +21,9 @@ from services.orders.settings import BootstrapUserSetting, OrdersSettings
 
 ISSUER = "https://tradeflow.example"
 """A name, not an address: tokens outlive a restart on another port."""
+
+PORTS = range(20_000, 32_768)
+"""Below those that Linux gives to outgoing connections: one of them could take the port before the gateway does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +106,19 @@ def plan_of(options: PlatformOptions, folder: DataFolder) -> Plan:
 
 
 def free_port(host: str) -> int:
-    """Find a port that is free now. The services must know the gateway's before it listens."""
-    with socket.create_server((host, 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Choose a port that is free now, by chance. The services must know the gateway's before it listens.
+
+    Raises:
+        OSError: None of a hundred ports was free.
+    """
+    for port in random.sample(PORTS, 100):
+        try:
+            with socket.create_server((host, port)):
+                return port
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OSError(f"no free port between {PORTS.start} and {PORTS.stop}")
 
 
 def _bootstrap_user(email: str, password: str, role: Role) -> BootstrapUserSetting:
