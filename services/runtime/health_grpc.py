@@ -1,7 +1,7 @@
 """gRPC's health service says what `/readyz` says, and of a replica that may lead others, whether it does."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
@@ -20,7 +20,7 @@ Leads = Callable[[], bool]
 
 
 async def follow(
-    health: Health, servicer: health_aio.HealthServicer, service_names: Iterable[str], leads: Leads | None = None
+    health: Health, servicer: health_aio.HealthServicer, service_names: Sequence[str], leads: Leads | None = None
 ) -> None:
     """Set the status of each service, and that of the server as a whole (the empty name), until cancelled.
 
