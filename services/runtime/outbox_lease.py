@@ -63,6 +63,11 @@ class RelayLease:
         self._others_lease = OthersLease()
 
     @property
+    def is_held(self) -> bool:
+        """Tell whether it was taken and, as far as this relay knows, by nobody after it; it may be over."""
+        return self._expires_at is not None
+
+    @property
     def is_fresh(self) -> bool:
         """Tell whether it is held with half of it left, so that a batch that begins now usually ends before it does."""
         return self._expires_at is not None and self._clock.now() + self._span / 2 < self._expires_at
@@ -70,12 +75,13 @@ class RelayLease:
     async def cursor_sequence(self) -> int:
         """Tell the number of the last event that was published, as far as this relay knows."""
         if self._cursor_sequence is None:
-            await self._is_anothers()
+            await self.is_anothers()
         return self._cursor_sequence or 0
 
     async def take(self) -> bool:
         """Take the lease or extend it; False when another relay holds it."""
-        if await self._is_anothers():
+        if await self.is_anothers():
+            self._expires_at = None
             return False
         async with self._database.transaction() as connection:
             rows = await connection.fetch(_LOCK, self._stream)
@@ -86,6 +92,7 @@ class RelayLease:
             now = self._clock.now()
             mine = holder == self._holder
             if not mine and self._others_lease.lasts(rows[0], from_micros(expires_at_micros), now):
+                self._expires_at = None
                 return False
             # Its own lease goes on, even past its end, when nobody took it meanwhile; any other is a new one.
             token = fencing_token if mine else fencing_token + 1
@@ -95,8 +102,8 @@ class RelayLease:
             self._cursor_sequence, self._cursor_is_written = cursor_sequence, True
         return True
 
-    async def _is_anothers(self) -> bool:
-        """Look without a lock, so that a relay that stands by writes nothing; follow the cursor meanwhile."""
+    async def is_anothers(self) -> bool:
+        """Tell whether another relay publishes, without a lock: one that stands by writes nothing, and follows."""
         async with self._database.snapshot() as connection:
             rows = await connection.fetch(_READ, self._stream)
         if not rows:
@@ -134,7 +141,7 @@ class RelayLease:
 
     async def release(self) -> None:
         """Let another relay take over at once, where this one stopped."""
-        held, self._expires_at = self._expires_at is not None, None
+        held, self._expires_at = self.is_held, None
         if held:
             async with self._database.transaction() as connection:
                 await connection.execute(

@@ -42,7 +42,9 @@ class RelaySettings:
 
     Attributes:
         batch_events_max: Events of one publish, and of one move of the cursor, give or take a pack.
-        poll_seconds: How long an event waits when nobody woke the relay: one that another process wrote.
+        poll_seconds: How long an event waits at most when nobody woke the relay: one that another process wrote.
+        others_poll_seconds: The same where other processes write too, as they do beside each other: for as long as a
+            lease from the last event on that nobody had woken the relay for.
         linger_seconds: How long events wait for company before they are published, unless a whole batch of them waits
             already; a look, a publish and a move of the cursor cost the same for one event as for a hundred.
         cursor_every_seconds: How often the cursor is written at most. A relay that dies has its successor publish again
@@ -58,6 +60,7 @@ class RelaySettings:
 
     batch_events_max: int = 1_024
     poll_seconds: float = 0.5
+    others_poll_seconds: float = 0.05
     linger_seconds: float = 0.0
     cursor_every_seconds: float = 0.5
     lease_seconds: float = 5.0
@@ -127,7 +130,7 @@ class OutboxRelay:
         size = StepSize(rows_max=self._settings.prune_step_packs, seconds_max=self._settings.prune_step_seconds)
         self._pruner = OutboxPruner(database, stream, self._lease, size, self._metrics.pruning)
         self._woken = asyncio.Event()
-        self._prune_at = self._clock.now()
+        self._others_write_until = self._prune_at = self._clock.now()
 
     def wake(self) -> None:
         """Say that a transaction with events was committed."""
@@ -135,7 +138,7 @@ class OutboxRelay:
 
     async def run(self) -> None:
         """Publish until cancelled."""
-        failures = 0
+        failures, woken = 0, True
         try:
             while True:
                 self._woken.clear()
@@ -147,8 +150,11 @@ class OutboxRelay:
                     await self._after_failure(error, failures)
                     failures += 1
                     continue
+                if published and not woken:
+                    self._others_write_until = self._clock.now() + timedelta(seconds=self._settings.lease_seconds)
+                woken = True
                 if pruned_all and not self._may_have_left_some(published):
-                    await self._wait()
+                    woken = await self._wait()
                 if published < self._settings.batch_events_max and self._settings.linger_seconds:
                     await self._clock.sleep(self._settings.linger_seconds)
         finally:
@@ -175,6 +181,8 @@ class OutboxRelay:
         Raises:
             UnavailableError: Neither the database nor the broker lost anything; try again.
         """
+        if not self._lease.is_held and await self._lease.is_anothers():
+            return 0
         packs = await self._next_packs()
         if not packs:
             # Nothing more is written while nothing happens: the lease may run out, and is taken again when needed.
@@ -211,17 +219,20 @@ class OutboxRelay:
         if not await written:
             _log.warning("outbox_lease_lost", stream=self._stream)
 
-    async def _wait(self) -> None:
-        """Wait for a wake or for the next look, whichever is first."""
+    async def _wait(self) -> bool:
+        """Wait for a wake or for the next look, whichever is first; tell whether it was a wake."""
+        others_write = self._clock.now() < self._others_write_until
+        poll_seconds = self._settings.others_poll_seconds if others_write else self._settings.poll_seconds
         waits = {
             asyncio.ensure_future(self._woken.wait()),
-            asyncio.ensure_future(self._clock.sleep(self._settings.poll_seconds)),
+            asyncio.ensure_future(self._clock.sleep(poll_seconds)),
         }
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
+        return self._woken.is_set()
 
     async def _release(self) -> None:
         try:

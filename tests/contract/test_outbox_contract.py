@@ -50,12 +50,13 @@ def first_copies(messages: list[Message]) -> list[str]:
 
 
 class CountingDatabase:
-    """Counts the transactions that write."""
+    """Counts the transactions that write, and those that only read."""
 
     def __init__(self, database: Database) -> None:
         self.engine: Engine[Any] = database.engine
         self.definitions_commit = database.definitions_commit
         self.transactions = 0
+        self.snapshots = 0
         self._database = database
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
@@ -63,6 +64,7 @@ class CountingDatabase:
         return self._database.transaction()
 
     def snapshot(self) -> AbstractAsyncContextManager[Connection]:
+        self.snapshots += 1
         return self._database.snapshot()
 
     def prepare(self, sql: str, rows: Sequence[Sequence[object]]) -> PreparedWrite:
@@ -251,6 +253,34 @@ async def test_a_second_relay_stands_by_and_writes_nothing(database: Database, c
     assert payloads(first.log) == [str(number) for number in range(20)]
     assert second.log == []
     assert counting.transactions == 0
+    assert counting.snapshots == 5, "each time it looked who publishes, and read no events"
+
+
+async def test_an_event_that_another_process_wrote_is_soon_found_where_they_write_beside_each_other(
+    database: Database, clock: VirtualClock
+) -> None:
+    counting = CountingDatabase(database)
+    producer = FakeProducer()
+    running = asyncio.create_task(OutboxRelay(counting, producer, STREAM, clock, SETTINGS).run())
+    await eventually(lambda: clock.sleepers == 1)
+    await write(database, an_event("found by a seldom look"))
+    await clock.advance(SETTINGS.poll_seconds)
+    await eventually(lambda: len(producer.log) == 1 and clock.sleepers == 1)
+
+    await write(database, an_event("found soon"))
+    await clock.advance(SETTINGS.others_poll_seconds)
+    await eventually(lambda: len(producer.log) == 2 and clock.sleepers == 1)
+
+    await clock.advance(SETTINGS.lease_seconds)
+    await eventually(lambda: clock.sleepers == 1)
+    looks = counting.snapshots
+    await clock.advance(SETTINGS.poll_seconds - SETTINGS.others_poll_seconds)
+    assert counting.snapshots == looks, "nobody wrote for long: it looks seldom again"
+    await clock.advance(SETTINGS.others_poll_seconds)
+    await eventually(lambda: counting.snapshots > looks)
+    await stopped(running)
+
+    assert payloads(producer.log) == ["found by a seldom look", "found soon"]
 
 
 async def test_an_idle_relay_writes_nothing(database: Database, clock: VirtualClock) -> None:
