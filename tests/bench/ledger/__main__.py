@@ -11,6 +11,7 @@ from rich.console import Console
 from services.runtime import collector, event_loop
 from services.runtime.log import configure_logging
 from tests.bench.ledger.delaying import delayed
+from tests.bench.ledger.full_memory import FullMemory
 from tests.bench.ledger.growing import measure_grown
 from tests.bench.ledger.in_process import SCHEMA, measure_in_process
 from tests.bench.ledger.load_data import measure_load_data
@@ -56,15 +57,15 @@ def main() -> None:
     arguments = parser.parse_args()
     configure_logging(level="WARNING", log_format="console")
     collector.collect_seldom()  # as in the service's own process, in which the committer usually runs
-    with _server() as server:
-        event_loop.run(_Run(arguments, server).run())
+    servers = parts_home() / "servers"
+    servers.mkdir(parents=True, exist_ok=True)
+    with FullMemory(servers) as memory, _server(servers) as server:
+        event_loop.run(_Run(arguments, server, memory).run())
 
 
 @contextmanager
-def _server() -> Iterator[Server]:
+def _server(servers: Path) -> Iterator[Server]:
     """Start a durable server with a fresh folder, and forget it at the end."""
-    servers = parts_home() / "servers"
-    servers.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=servers, prefix="bench-") as folder:
         part = open_server("mysql", Path(folder), SERVER_FLAGS)
         try:
@@ -76,10 +77,11 @@ def _server() -> Iterator[Server]:
 class _Run:
     """One run of the chosen pieces."""
 
-    def __init__(self, arguments: argparse.Namespace, server: Server) -> None:
+    def __init__(self, arguments: argparse.Namespace, server: Server, memory: FullMemory) -> None:
         self._arguments = arguments
         self._server = server
-        self._meter = Meter(database_pid=server.pid)
+        self._memory = memory
+        self._meter = Meter(database_pid=server.pid, memory=memory)
         self._console = Console()
         self._console.width = max(self._console.width, TABLE_CHARACTERS)
         self._results: list[Measurement] = []
@@ -87,6 +89,7 @@ class _Run:
     async def run(self) -> None:
         arguments, results = self._arguments, self._results
         about = {"machine": machine(), "server": await self._server.version(), "seconds": arguments.seconds}
+        self._memory.fill_at_first(self._console)
         await self._measure()
         if arguments.round_trip_ms:
             about["longer_wire"] = await self._measure_longer_wire()

@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 
+from tests.bench.ledger.full_memory import FullMemory
+
 MICROS = 1_000_000
 MEBIBYTE = 1024 * 1024
 
@@ -71,9 +73,10 @@ class Samples:
 class Meter:
     """Measures pieces beside the processes that do the work."""
 
-    def __init__(self, *, database_pid: int) -> None:
-        """Watch the database server."""
+    def __init__(self, *, database_pid: int, memory: FullMemory) -> None:
+        """Watch the database server, on a machine whose memory is full before each piece."""
         self._database = psutil.Process(database_pid)
+        self._memory = memory
 
     @asynccontextmanager
     async def measure(
@@ -88,6 +91,7 @@ class Meter:
             service_pid: The process that does the ledger's work; this one unless given.
         """
         await self._until_idle()
+        self._memory.fill()
         service, callers = psutil.Process(service_pid), psutil.Process()
         samples = Samples()
         before = [_cpu_seconds(process) for process in (service, self._database, callers)]
