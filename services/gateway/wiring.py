@@ -50,7 +50,7 @@ from services.gateway.wallet_feed import WalletFeed
 from services.gateway.wallet_session import SessionParts
 from services.money import register_assets
 from services.runtime.background import background
-from services.runtime.broker.opening import open_broker
+from services.runtime.broker.opening import open_broker, require_topics
 from services.runtime.broker.port import Broker
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.grpc_channel import open_channel
@@ -121,7 +121,7 @@ async def running(
     async with AsyncExitStack() as stack:
         broker = open_broker(settings.broker_url)
         stack.push_async_callback(broker.close)
-        await broker.ensure_topics([TOPIC])
+        await require_topics(broker, [TOPIC])
         parts = await _made(settings, clock or SystemClock(), registry or new_registry("gateway"), stack)
         parts.health.add_hint("broker", asked_rarely(partial(broker.ensure_topics, [TOPIC])))
         reader = _reader(parts, broker)

@@ -37,7 +37,7 @@ from services.ledger.queries.book import Book, book_head
 from services.ledger.settings import LedgerSettings
 from services.money import register_assets
 from services.runtime.background import background
-from services.runtime.broker.opening import open_broker
+from services.runtime.broker.opening import open_broker, require_topics
 from services.runtime.broker.port import DEAD_LETTERS_SUFFIX, Broker
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.consumer_loop import ConsumerLoop, ConsumerMetrics
@@ -175,7 +175,7 @@ async def _parts(settings: LedgerSettings, clock: Clock, registry: CollectorRegi
 
 async def _prepare(settings: LedgerSettings, database: Database, broker: Broker) -> None:
     await prepare_schema(database, MIGRATIONS, service=SCHEMA_OWNER, migrate_on_start=settings.migrate_on_start)
-    await broker.ensure_topics(TOPICS)
+    await require_topics(broker, TOPICS)
 
 
 @asynccontextmanager

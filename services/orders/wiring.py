@@ -27,7 +27,7 @@ from services.orders.outbound.store import SqlStore
 from services.orders.settings import OrdersSettings
 from services.orders.webhooks_wiring import WebhookParts, webhook_loops, webhook_parts
 from services.runtime.background import Loop, background
-from services.runtime.broker.opening import open_broker
+from services.runtime.broker.opening import open_broker, require_topics
 from services.runtime.broker.port import DEAD_LETTERS_SUFFIX, Broker
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.consumer_loop import ConsumerLoop
@@ -171,7 +171,7 @@ async def _opened_database(settings: OrdersSettings, clock: Clock, stack: AsyncE
 async def _opened_broker(settings: OrdersSettings, stack: AsyncExitStack) -> Broker:
     broker = open_broker(settings.broker_url)
     stack.push_async_callback(broker.close)
-    await broker.ensure_topics(TOPICS)
+    await require_topics(broker, TOPICS)
     return broker
 
 

@@ -1,4 +1,7 @@
-"""The broker is gone while people order: orders are confirmed, outboxes grow, and nothing is lost."""
+"""The broker is gone while people order: orders are confirmed, outboxes grow, and nothing is lost.
+
+Services that are started meanwhile do the same.
+"""
 
 import asyncio
 from pathlib import Path
@@ -6,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.aftermath import backlog_of, unpublished_of
+from tests.support.fault_plan import SERVICES
 from tests.support.faulty_platform import FaultyPlatform, faulty_platform
 from tests.support.persistent_buyers import PersistentBuyers, impatient_http, persistent_buyers
 from tests.support.public_shop import public_shop, until
@@ -41,6 +45,7 @@ async def _assert_survives_without_broker(parts: RealParts, data: Path, *, secon
                 group.create_task(load.run())
                 await load.until_told(BUYERS)
                 await asyncio.to_thread(parts.kafka.kill)
+                await _start_services_again(platform)
                 confirmed = await _confirmed_meanwhile(platform, load, seconds)
                 unpublished = await asyncio.to_thread(unpublished_of, platform.real.urls)
                 load.close()
@@ -57,6 +62,13 @@ async def _assert_survives_without_broker(parts: RealParts, data: Path, *, secon
             await load.assert_done_as_told(seconds_max=DRAINED_SECONDS_MAX)
             assert await load.ask_all_again() == []
         await platform.real.assert_invariants_hold()
+
+
+async def _start_services_again(platform: FaultyPlatform) -> None:
+    processes = [platform.real.replica(service) for service in SERVICES]
+    for process in processes:
+        process.kill()
+    await asyncio.gather(*[asyncio.to_thread(process.start) for process in processes])
 
 
 async def _confirmed_meanwhile(platform: FaultyPlatform, load: PersistentBuyers, seconds: float) -> int:

@@ -60,7 +60,16 @@ class WalletEventsReader:
         self._consumer: Consumer | None = None
 
     async def start(self) -> None:
-        """Take the place in the log from which everything is seen; connections may be accepted after this."""
+        """Take the place in the log from which everything is seen; connections may be accepted after this.
+
+        Where the broker is away, `run` takes one once it can, and connections are told that they missed something.
+        """
+        try:
+            await self._take_place()
+        except UnavailableError as error:
+            logger.warning("wallet_events_not_read", error=error.message)
+
+    async def _take_place(self) -> None:
         consumer = await self._broker.tailing_consumer(topics=[TOPIC])
         self._consumer = consumer
         await self._handle(await consumer.poll(messages_max=self._messages_max, timeout_seconds=0.0))
@@ -68,7 +77,7 @@ class WalletEventsReader:
     async def run(self) -> None:
         """Read until cancelled; whatever ends this, the next run begins with a new place and a broken continuity."""
         if self._consumer is None:
-            await self.start()
+            await self._take_place()
             self._feed.lose_continuity()
         try:
             failures = 0

@@ -1,12 +1,18 @@
 """A broker by its URL."""
 
+from collections.abc import Sequence
+
+import structlog
+
 from services.runtime.broker.kafka import KafkaBroker
 from services.runtime.broker.kafka_url import SCHEME, cluster_of
 from services.runtime.broker.port import Broker
 from services.runtime.broker.sqlite import SqliteBroker
 from services.runtime.database_opening import sqlite_path
-from services.runtime.errors import InvalidArgumentError
+from services.runtime.errors import InvalidArgumentError, UnavailableError
 from services.runtime.url_parts import url_parts
+
+_log = structlog.get_logger(__name__)
 
 
 def open_broker(url: str) -> Broker:
@@ -19,6 +25,20 @@ def open_broker(url: str) -> Broker:
     if url_parts(url, "broker").scheme == SCHEME:
         return KafkaBroker(url)
     return SqliteBroker(sqlite_path(url, "broker"))
+
+
+async def require_topics(broker: Broker, topics: Sequence[str]) -> None:
+    """Make sure that there are the topics that a service needs, as far as the broker can be asked now.
+
+    A service begins without its broker as it goes on without it: what reads and publishes asks again by itself.
+
+    Raises:
+        NotFoundError: The broker has no such topic (`topic_missing`).
+    """
+    try:
+        await broker.ensure_topics(topics)
+    except UnavailableError as error:
+        _log.warning("begun_without_broker", reason=error.reason, error=error.message)
 
 
 def check_broker_url(url: str) -> None:
