@@ -69,6 +69,12 @@ class GatewaySettings(GrpcClientSettings):
     http_port: int = Field(default=8080, ge=0, le=65535)
     """The port to listen on; 0 means any free one."""
 
+    metrics_host: str = "127.0.0.1"
+    """The address of the port of metrics."""
+
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """The port of /metrics, and of all that /readyz has to say. 0: both are at http_port, for whoever calls."""
+
     access_token_seconds: int = Field(default=600, ge=1, le=600)
     """How long a user's access token is good: a revocation that nobody hears of lasts no longer."""
 

@@ -56,6 +56,7 @@ from services.runtime.clock import Clock, SystemClock
 from services.runtime.grpc_channel import open_channel
 from services.runtime.health import Health, asked_rarely
 from services.runtime.http_app import create_http_app
+from services.runtime.http_probes import create_probes_app
 from services.runtime.http_server import serving_http
 from services.runtime.jwks import FETCH_PAUSE_SECONDS
 from services.runtime.jwt import JwtVerifier
@@ -63,6 +64,9 @@ from services.runtime.metrics import new_registry
 from services.runtime.metrics_event_loop import EventLoopWatch
 from services.runtime.span_export import recording_spans
 from services.runtime.tracing import SpanRecorder
+
+PROBES_STOP_SECONDS_MAX = 1
+"""How long the port of metrics may take to end, after all else has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +138,7 @@ async def running(
         }
         await stack.enter_async_context(background(loops, registry=parts.registry, on_end=parts.health.note_ended))
         app = _app(parts)
+        await _serve_probes_apart(parts, stack)
         http_url = await stack.enter_async_context(serving_http(app, settings.http_host, settings.http_port))
         await parts.revocations.read_at_start()  # orders checks our token by the keys that are served from here
         try:
@@ -141,6 +146,14 @@ async def running(
         finally:
             await parts.health.drain(unready_seconds=settings.unready_seconds)
             await parts.feed.drain(timeout_seconds=settings.drain_seconds_max)
+
+
+async def _serve_probes_apart(parts: _Parts, stack: AsyncExitStack) -> None:
+    """Show metrics where strangers don't come; to the very end, since how a process stops is worth a look."""
+    if parts.settings.metrics_port:
+        probes = create_probes_app(parts.health, parts.registry)
+        host, port = parts.settings.metrics_host, parts.settings.metrics_port
+        await stack.enter_async_context(serving_http(probes, host, port, stop_seconds_max=PROBES_STOP_SECONDS_MAX))
 
 
 async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegistry, stack: AsyncExitStack) -> _Parts:
@@ -325,6 +338,7 @@ def _app(parts: _Parts) -> Litestar:
         recorder=parts.recorder,
         body_bytes_max=settings.body_bytes_max,
         trusts_budgets=False,
+        probes_apart=settings.metrics_port != 0,
         on_app_init=[count_before_authentication],
     )
     describe_public_api(app)

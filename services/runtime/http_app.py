@@ -1,29 +1,30 @@
 """An HTTP service: Litestar with what every one of ours has, so that a service brings only its routes.
 
-Strict JSON bodies, bearer tokens, problems, `/healthz`, `/readyz`, `/metrics`, and the description at `/schema`.
+Strict JSON bodies, bearer tokens, problems, `/healthz`, `/readyz`, `/metrics` (see `http_probes.py`), and the
+description at `/schema`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from litestar import Litestar, Response, get
+from litestar import Litestar
 from litestar.di import Provide
-from litestar.handlers import BaseRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.types import ControllerRouterHandler, Middleware
 from prometheus_client import CollectorRegistry
 
 from services.runtime.health import Health
-from services.runtime.http_auth import PUBLIC, BearerAuthentication, provide_principal
+from services.runtime.http_auth import BearerAuthentication, provide_principal
 from services.runtime.http_budget import BudgetEdge
 from services.runtime.http_edge import HttpEdge
 from services.runtime.http_errors import problem_details_plugin
 from services.runtime.http_openapi import DescribedRoutesPlugin, openapi_config
+from services.runtime.http_probes import health_routes, metrics_route
 from services.runtime.http_request import StrictRequest
 from services.runtime.idempotency import provide_idempotency_key
 from services.runtime.jwt import TokenVerifier
-from services.runtime.metrics import METRICS_MEDIA_TYPE, HttpMetrics, new_registry, render
+from services.runtime.metrics import HttpMetrics, new_registry
 from services.runtime.tracing import SpanRecorder
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -42,6 +43,7 @@ def create_http_app(
     description: str | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
     trusts_budgets: bool = True,
+    probes_apart: bool = False,
     dependencies: Mapping[str, Provide] | None = None,
     middleware: Sequence[Middleware] = (),
     on_startup: Sequence[Callable[..., Any]] = (),
@@ -68,6 +70,7 @@ def create_http_app(
         description: What the API is for.
         body_bytes_max: The largest request body.
         trusts_budgets: Whether callers say how long they wait, as those of services behind the gateway do.
+        probes_apart: Whether another port has `/metrics`, and tells what `/readyz` here leaves out.
         dependencies: More of what handlers can ask for.
         middleware: Runs after authentication, in its order.
         on_startup: Runs before the first request.
@@ -78,7 +81,11 @@ def create_http_app(
     registry = registry or new_registry(title)
     authentication = [] if verifier is None else [DefineMiddleware(BearerAuthentication, verifier=verifier)]
     app = Litestar(
-        [*route_handlers, *_own_routes(health, registry)],
+        [
+            *route_handlers,
+            *health_routes(health, tells_all=not probes_apart),
+            *([] if probes_apart else [metrics_route(registry)]),
+        ],
         dependencies={**_own_dependencies(), **(dependencies or {})},
         lifespan=list(lifespan),
         logging_config=None,
@@ -101,30 +108,3 @@ def _own_dependencies() -> dict[str, Provide]:
         "principal": Provide(provide_principal, sync_to_thread=False),
         "idempotency_key": Provide(provide_idempotency_key, sync_to_thread=False),
     }
-
-
-def _own_routes(health: Health, registry: CollectorRegistry) -> list[BaseRouteHandler]:
-    @get("/healthz", opt=PUBLIC, include_in_schema=False)
-    async def healthz() -> Response[dict[str, Any]]:
-        """Say whether the process is alive, and which of its loops has ended if not."""
-        liveness = health.liveness()
-        body = {"status": "alive" if liveness.alive else "dead", "loops": dict(liveness.loops)}
-        return Response(body, status_code=200 if liveness.alive else 503)
-
-    @get("/readyz", opt=PUBLIC, include_in_schema=False)
-    async def readyz() -> Response[dict[str, Any]]:
-        """Say whether the service should get traffic, and what is wrong if not."""
-        readiness = await health.readiness()
-        body = {
-            "status": "ready" if readiness.ready else "not_ready",
-            "checks": dict(readiness.checks),
-            "hints": dict(readiness.hints),
-        }
-        return Response(body, status_code=200 if readiness.ready else 503)
-
-    @get("/metrics", opt=PUBLIC, include_in_schema=False)
-    async def metrics() -> Response[bytes]:
-        """Show the metrics to Prometheus."""
-        return Response(render(registry), media_type=METRICS_MEDIA_TYPE)
-
-    return [healthz, readyz, metrics]

@@ -43,6 +43,8 @@ FILLED_IN = frozenset(
         "lease_namespace",
         "ledger_grpc_target",
         "ledger_http_url",
+        "metrics_host",
+        "metrics_port",
         "migrate_on_start",
         "namespaces",
         "orders_grpc_target",
