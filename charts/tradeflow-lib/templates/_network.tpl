@@ -21,14 +21,26 @@ spec:
         - {protocol: TCP, port: {{ . }}}
         {{- end }}
     {{- end }}
-    {{- if $facts.public }}
+    {{- $doors := list }}
+    {{- if or $facts.public (.Values.httpRoute).enabled }}{{ $doors = append $doors "http" }}{{ end }}
+    {{- if (.Values.grpcRoute).enabled }}{{ $doors = append $doors "grpc" }}{{ end }}
+    {{- if $doors }}
     - ports:
-        - {protocol: TCP, port: http}
+        {{- range $doors }}
+        - {protocol: TCP, port: {{ . }}}
+        {{- end }}
       {{- with .Values.networkPolicy.ingressFrom }}
       from:
         {{- toYaml . | nindent 8 }}
       {{- end }}
     {{- end }}
+    # The operator, wherever it is, asks whether keys, limits and the ledger's invariants hold.
+    - from:
+        - namespaceSelector: {}
+          podSelector:
+            matchLabels: {app.kubernetes.io/component: tradeflow-operator}
+      ports:
+        - {protocol: TCP, port: http}
     {{- with .Values.networkPolicy.metricsFrom }}
     - from:
         {{- toYaml . | nindent 8 }}
