@@ -147,6 +147,23 @@ def test_what_one_service_calls_the_other_lets_in() -> None:
     assert {("gateway", "orders"), ("gateway", "ledger"), ("orders", "ledger")} <= calls
 
 
+@pytest.mark.parametrize("service", ["ledger", "orders"])
+def test_a_port_of_grpc_is_called_plain_text_only_where_it_is(service: str) -> None:
+    plain, encrypted = (
+        [
+            port.get("appProtocol")
+            for manifest in render(service, {**NEEDED[service], "grpcTls": tls})
+            if manifest["kind"] == "Service"
+            for port in manifest["spec"]["ports"]
+            if port["name"] == "grpc"
+        ]
+        for tls in ({}, {"existingSecret": "tls"})
+    )
+
+    assert plain == ["kubernetes.io/h2c", "kubernetes.io/h2c"]
+    assert encrypted == [None, None]
+
+
 def test_webhooks_go_out_wherever_the_registry_is() -> None:
     registry = {"schemaRegistry": {"ports": [443], "to": [{"ipBlock": {"cidr": "10.0.0.7/32"}}]}}
 

@@ -16,7 +16,7 @@ spec:
       port: {{ $number }}
       targetPort: {{ $name }}
       protocol: TCP
-      appProtocol: {{ ternary "kubernetes.io/h2c" "http" (eq $name "grpc") }}
+      {{- include "tradeflow-lib.appProtocol" (list $ $name) | nindent 6 }}
       {{- if and (eq $name "http") $.Values.service.nodePort }}
       nodePort: {{ $.Values.service.nodePort }}
       {{- end }}
@@ -43,9 +43,20 @@ spec:
       port: {{ $facts.ports.grpc }}
       targetPort: grpc
       protocol: TCP
-      appProtocol: kubernetes.io/h2c
+      {{- include "tradeflow-lib.appProtocol" (list . "grpc") | nindent 6 }}
   selector:
     {{- include "tradeflow-lib.selectorLabels" . | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{- /* (list . "grpc"): what proxies speak at a port. Kubernetes has no name for HTTP/2 in TLS, which is agreed on with the
+       certificate, so nothing is said there; h2c would mean plain text. */ -}}
+{{- define "tradeflow-lib.appProtocol" -}}
+{{- $root := index . 0 }}{{ $port := index . 1 }}
+{{- if ne $port "grpc" }}
+appProtocol: http
+{{- else if not ($root.Values.grpcTls).existingSecret }}
+appProtocol: kubernetes.io/h2c
 {{- end }}
 {{- end }}
 
