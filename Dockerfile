@@ -37,7 +37,7 @@ RUN for process in ledger=services.ledger orders=services.orders gateway=service
 ENV PATH=/opt/tradeflow/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TRADEFLOW_DATA=/data/platform
 WORKDIR /data
 USER 10001:10001
-EXPOSE 8080 8081 8082 8084 9090 9091
+EXPOSE 8080 8081 8082 8083 8084 9090 9091
 CMD ["tradeflow", "--help"]
 
 # With what the operator installs for a TradeFlow resource: its own version of the charts.

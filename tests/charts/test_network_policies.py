@@ -33,6 +33,14 @@ def test_the_operator_is_let_in_whoever_else_reads_metrics(service: str) -> None
         assert ("http", [OPERATOR]) in let_in(service, networkPolicy={"metricsFrom": readers})
 
 
+def test_the_gateways_metrics_are_for_those_who_are_named_whoever_comes_to_the_public_port() -> None:
+    opened = let_in("gateway", networkPolicy={"metricsFrom": TEAM})
+
+    assert [peers for port, peers in opened if port == "metrics"] == [[OPERATOR], TEAM]
+    assert ("http", ANYBODY) in opened
+    assert ("http", TEAM) not in opened
+
+
 @pytest.mark.parametrize("service", ["ledger", "orders"])
 @pytest.mark.parametrize(("route", "port"), [("httpRoute", "http"), ("grpcRoute", "grpc")])
 def test_who_comes_by_a_route_is_let_in_at_its_port_alone(service: str, route: str, port: str) -> None:

@@ -92,6 +92,41 @@ def test_pods_get_no_token_and_stand_apart(everything: list[Manifest]) -> None:
     }
 
 
+def test_metrics_of_the_gateway_are_reached_by_a_service_that_is_never_public() -> None:
+    manifests = render("gateway", {**everything_of("gateway"), "service": {"type": "LoadBalancer"}})
+    container = pod_of(manifests)["containers"][0]
+    port = next(each["containerPort"] for each in container["ports"] if each["name"] == "metrics")
+    told = {variable["name"]: variable.get("value") for variable in container["env"]}
+    public, apart = one(manifests, "Service", "shop-gateway"), one(manifests, "Service", "shop-gateway-metrics")
+
+    assert told["TRADEFLOW_GATEWAY_METRICS_HOST"] == told["TRADEFLOW_GATEWAY_HTTP_HOST"]
+    assert told["TRADEFLOW_GATEWAY_METRICS_PORT"] == str(port)
+    assert [each["name"] for each in public["spec"]["ports"]] == ["http"]
+    assert [(each["name"], each["port"]) for each in apart["spec"]["ports"]] == [("metrics", port)]
+    assert apart["spec"]["clusterIP"] == "None"
+
+
+def test_each_process_is_scraped_once_where_it_shows_metrics(service: str, everything: list[Manifest]) -> None:
+    monitor = one(everything, "ServiceMonitor")["spec"]
+    [endpoint] = monitor["endpoints"]
+    scraped = [
+        manifest["metadata"]["name"]
+        for manifest in everything
+        if manifest["kind"] == "Service" and is_selected(manifest["metadata"]["labels"], monitor["selector"])
+    ]
+    expected, port = ("shop-gateway-metrics", "metrics") if service == "gateway" else (f"shop-{service}", "http")
+
+    assert (scraped, endpoint["port"]) == ([expected], port)
+
+
+def is_selected(labels: dict[str, str], selector: Manifest) -> bool:
+    """Tell whether a selector finds labels."""
+    wanted = {rule["key"]: rule["operator"] == "Exists" for rule in selector["matchExpressions"]}
+    return selector["matchLabels"].items() <= labels.items() and all(
+        (key in labels) == there for key, there in wanted.items()
+    )
+
+
 def test_a_digest_wins_over_a_tag(everything: list[Manifest]) -> None:
     pod = pod_of(everything)
 

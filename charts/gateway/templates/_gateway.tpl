@@ -1,6 +1,8 @@
 {{- define "gateway.facts" -}}
 envPrefix: TRADEFLOW_GATEWAY_
 ports: {http: 8080}
+# Strangers come to the other one.
+metricsPort: 8083
 public: true
 database: false
 publishes: false

@@ -73,6 +73,9 @@ spec:
             {{- range $name, $number := $facts.ports }}
             - {name: {{ $name }}, containerPort: {{ $number }}, protocol: TCP}
             {{- end }}
+            {{- with $facts.metricsPort }}
+            - {name: metrics, containerPort: {{ . }}, protocol: TCP}
+            {{- end }}
           env:
             {{- include "tradeflow-lib.withExtraEnv" (list . "tradeflow-lib.env") | trim | nindent 12 }}
           {{- with .Values.extraEnvFrom }}

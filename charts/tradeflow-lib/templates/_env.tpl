@@ -30,6 +30,10 @@
 {{- range $port, $_ := $facts.ports }}
 {{ include "tradeflow-lib.variable" (list (printf "%s%s_HOST" $prefix (upper $port)) "0.0.0.0") | trim }}
 {{- end }}
+{{- with $facts.metricsPort }}
+{{ include "tradeflow-lib.variable" (list (printf "%sMETRICS_HOST" $prefix) "0.0.0.0") | trim }}
+{{ include "tradeflow-lib.variable" (list (printf "%sMETRICS_PORT" $prefix) .) | trim }}
+{{- end }}
 {{ include "tradeflow-lib.variable" (list (printf "%sISSUER" $prefix) (include "tradeflow-lib.required" (list . "issuer" "the exact `iss` of all tokens, which is the gateway's public URL"))) | trim }}
 {{ include "tradeflow-lib.variable" (list (printf "%sUNREADY_SECONDS" $prefix) .Values.drain.unreadySeconds) | trim }}
 {{ include "tradeflow-lib.secretEnv" (list . "broker" "BROKER_URL" "where events are, such as kafka://user:password@kafka:9092") | trim }}

@@ -1,5 +1,6 @@
 {{- define "tradeflow-lib.serviceMonitor" -}}
 {{- if .Values.serviceMonitor.enabled }}
+{{- $facts := fromYaml (include "tradeflow-lib.facts" .) }}
 apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
 metadata:
@@ -14,9 +15,13 @@ spec:
     matchLabels:
       {{- include "tradeflow-lib.selectorLabels" . | nindent 6 }}
     matchExpressions:
+      {{- if $facts.metricsPort }}
+      - {key: tradeflow.dev/metrics, operator: Exists}
+      {{- else }}
       - {key: tradeflow.dev/headless, operator: DoesNotExist}
+      {{- end }}
   endpoints:
-    - port: http
+    - port: {{ ternary "metrics" "http" (hasKey $facts "metricsPort") }}
       path: /metrics
       interval: {{ .Values.serviceMonitor.interval }}
       scrapeTimeout: {{ .Values.serviceMonitor.scrapeTimeout }}

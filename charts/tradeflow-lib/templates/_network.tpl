@@ -41,11 +41,14 @@ spec:
             matchLabels: {app.kubernetes.io/component: tradeflow-operator}
       ports:
         - {protocol: TCP, port: http}
+        {{- if $facts.metricsPort }}
+        - {protocol: TCP, port: metrics}
+        {{- end }}
     {{- with .Values.networkPolicy.metricsFrom }}
     - from:
         {{- toYaml . | nindent 8 }}
       ports:
-        - {protocol: TCP, port: http}
+        - {protocol: TCP, port: {{ ternary "metrics" "http" (hasKey $facts "metricsPort") }}}
     {{- end }}
     {{- with .Values.networkPolicy.extraIngress }}
     {{- toYaml . | nindent 4 }}

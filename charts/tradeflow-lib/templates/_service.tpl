@@ -47,6 +47,28 @@ spec:
   selector:
     {{- include "tradeflow-lib.selectorLabels" . | nindent 4 }}
 {{- end }}
+{{- with $facts.metricsPort }}
+---
+# Apart from the other one, which may be open to the world, by a load balancer say.
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "tradeflow-lib.fullname" $ }}-metrics
+  namespace: {{ $.Release.Namespace }}
+  labels:
+    {{- include "tradeflow-lib.labels" $ | nindent 4 }}
+    tradeflow.dev/metrics: "true"
+spec:
+  clusterIP: None
+  ports:
+    - name: metrics
+      port: {{ . }}
+      targetPort: metrics
+      protocol: TCP
+      appProtocol: http
+  selector:
+    {{- include "tradeflow-lib.selectorLabels" $ | nindent 4 }}
+{{- end }}
 {{- end }}
 
 {{- /* (list . "grpc"): what proxies speak at a port. Kubernetes has no name for HTTP/2 in TLS, which is agreed on with the

@@ -1,7 +1,10 @@
 """RateLimitPolicy: a ConfigMap that the gateways mount, and what each of them says of it."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
+from http import HTTPStatus
 from typing import ClassVar
 
 from tradeflow_operator.clients.owned_objects import OwnedObjects
@@ -18,6 +21,12 @@ from tradeflow_operator.reconcile.rate_limit_policy import (
     plan_limits,
 )
 from tradeflow_operator.resources import Resource
+
+_METRICS_SUFFIX = "-metrics"
+"""What ends the name of the Service by which the gateway's chart shows metrics, beside the gateway's own."""
+
+_METRICS_PORT = "metrics"
+"""Its port."""
 
 _OK = "tradeflow_gateway_rate_limits_file_ok"
 _DIGEST = "tradeflow_gateway_rate_limits_file_info"
@@ -59,8 +68,21 @@ class RateLimitPolicyKind(Kind[RateLimitPolicySpec, LimitsSeen]):
         gateway = resource.spec.gateway
         if gateway is None:
             return ()
-        answers = await self._addresses.ask(resource.namespace, gateway.service, gateway.port, "/metrics")
-        return tuple(_limits_of(answer) for answer in answers)
+        ask = partial(self._addresses.ask, resource.namespace)
+        apart, public = await asyncio.gather(
+            ask(f"{gateway.service}{_METRICS_SUFFIX}", _METRICS_PORT, "/metrics"),
+            ask(gateway.service, gateway.port, "/metrics"),
+        )
+        return tuple(_limits_of(answer) for answer in _best(apart, public))
+
+
+def _best(apart: Sequence[Answer], public: Sequence[Answer]) -> list[Answer]:
+    """Take what a gateway says where it shows metrics to monitoring alone, and else what it says to everybody.
+
+    While a version rolls out, there may be gateways of either kind.
+    """
+    told = {answer.address.host: answer for answer in apart if answer.status == HTTPStatus.OK}
+    return [told.get(answer.address.host, answer) for answer in public]
 
 
 def _limits_of(answer: Answer) -> GatewayLimits:
