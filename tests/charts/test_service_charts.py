@@ -4,6 +4,7 @@ import pytest
 
 from tests.charts.chart_values import NEEDED, SERVICES, everything_of
 from tests.support.helm import CHARTS, HelmError, Manifest, one, render
+from tradeflow_operator.reconcile.kafka_address import AUTHORITY_FILE, AUTHORITY_KEY
 
 pytestmark = [pytest.mark.part("helm")]
 
@@ -125,6 +126,27 @@ def is_selected(labels: dict[str, str], selector: Manifest) -> bool:
     return selector["matchLabels"].items() <= labels.items() and all(
         (key in labels) == there for key, there in wanted.items()
     )
+
+
+def test_a_service_enters_kafka_by_the_secret_that_an_event_access_writes(service: str) -> None:
+    manifests = render(service, {**NEEDED[service], "broker": {"existingSecret": f"{service}-kafka"}})
+    pod = pod_of(manifests)
+    told = {variable["name"]: variable.get("valueFrom") for variable in pod["containers"][0]["env"]}
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    [authority] = [volume for volume in pod["volumes"] if volume["name"] == "broker-authority"]
+    [entry] = authority["secret"]["items"]
+
+    secret = {"name": f"{service}-kafka", "key": "url"}
+    assert told[f"TRADEFLOW_{service.upper()}_BROKER_URL"] == {"secretKeyRef": secret}
+    assert authority["secret"]["secretName"] == f"{service}-kafka"
+    assert authority["secret"]["optional"] is True, "most authorities are public"
+    assert (entry["key"], f"{mounts['broker-authority']}/{entry['path']}") == (AUTHORITY_KEY, AUTHORITY_FILE)
+
+
+def test_nothing_is_mounted_of_a_url_among_the_values(service: str) -> None:
+    pod = pod_of(render(service, {**NEEDED[service], "broker": {"url": "kafka://kafka:9092"}}))
+
+    assert "broker-authority" not in {volume["name"] for volume in pod["volumes"]}
 
 
 def test_a_digest_wins_over_a_tag(everything: list[Manifest]) -> None:

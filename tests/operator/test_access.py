@@ -53,15 +53,16 @@ class GuardedShop:
         """Read what the ledger signs in with."""
         return base64.b64decode(self.shop.namespace.get("secret", "ledger-kafka")["data"]["password"]).decode()
 
+    def service_url(self) -> str:
+        """Read by which URL the ledger comes to Kafka."""
+        return base64.b64decode(self.shop.namespace.get("secret", "ledger-kafka")["data"]["url"]).decode()
+
     def signs_in(self, password: str, user: str = "ledger") -> bool:
         """Tell whether a user signs in with a password."""
         root = cluster_of(self.url).config
-        client = AdminClient({**root, "sasl.username": self.user(user), "sasl.password": password, "log_level": 0})
-        try:
-            client.list_topics(timeout=5)
-        except KafkaException:
-            return False
-        return True
+        return enters(
+            AdminClient({**root, "sasl.username": self.user(user), "sasl.password": password, "log_level": 0})
+        )
 
     def rights(self, user: str = "ledger") -> list[str]:
         """List what a user may do."""
@@ -125,6 +126,33 @@ def test_a_user_signs_in_with_the_secret_that_was_written_and_goes_with_its_reso
     wait_until(lambda: not guarded.signs_in(password), "the user still signs in")
     assert guarded.rights() == []
     wait_until(lambda: not guarded.has_secret(), "the Secret is still there")
+
+
+def test_a_service_enters_by_the_url_of_its_secret_which_goes_with_the_connection(
+    guarded: GuardedShop, start_operator: Start
+) -> None:
+    shop = guarded.shop
+    start_operator()
+    guarded.access()
+    shop.wait_for(ACCESS, "ledger", "True", "InSync")
+    service = AdminClient({**cluster_of(guarded.service_url()).config, "log_level": 0})
+    wait_until(lambda: enters(service), "the service isn't let in")
+
+    servers = [*str(cluster_of(guarded.url).config["bootstrap.servers"]).split(","), "another:9092"]
+    shop.apply("KafkaConnection", "kafka", bootstrapServers=servers, secretRef={"name": "admin"})
+
+    wait_until(lambda: "another:9092" in guarded.service_url(), "the Secret still leads to where Kafka was")
+    assert cluster_of(guarded.service_url()).config["sasl.password"] == guarded.password()
+    wait_until(lambda: guarded.signs_in(guarded.password()), "the user can't sign in any more")
+
+
+def enters(client: AdminClient) -> bool:
+    """Tell whether a client is let in."""
+    try:
+        client.list_topics(timeout=5)
+    except KafkaException:
+        return False
+    return True
 
 
 def test_what_others_take_from_a_user_is_given_back(guarded: GuardedShop, start_operator: Start) -> None:

@@ -111,6 +111,9 @@ volumeMounts:
   {{- if (.Values.grpcTls).existingSecret }}
   - {name: grpc-tls, mountPath: /etc/tradeflow/tls, readOnly: true}
   {{- end }}
+  {{- if include "tradeflow-lib.brokerSecret" . }}
+  - {name: broker-authority, mountPath: /etc/tradeflow/broker, readOnly: true}
+  {{- end }}
   {{- if (.Values.keys).existingSecret }}
   - {name: keys, mountPath: /etc/tradeflow/keys, readOnly: true}
   {{- end }}
@@ -129,6 +132,11 @@ volumeMounts:
 {{- with (.Values.grpcTls).existingSecret }}
 - name: grpc-tls
   secret: {secretName: {{ tpl . $ }}, defaultMode: 0440}
+{{- end }}
+{{- with include "tradeflow-lib.brokerSecret" . }}
+{{- /* An EventAccess writes it where Kafka's certificates are of a private authority; the URL beside it names the file. */}}
+- name: broker-authority
+  secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}], optional: true, defaultMode: 0440}
 {{- end }}
 {{- with (.Values.keys).existingSecret }}
 - name: keys

@@ -33,6 +33,12 @@ url: {{ tpl $chosen.url $root | quote }}
       key: {{ $source.key }}
 {{- end }}
 
+{{- /* The name of a Secret with Kafka's URL that the chart didn't make; empty where there is none. */ -}}
+{{- define "tradeflow-lib.brokerSecret" -}}
+{{- $source := fromYaml (include "tradeflow-lib.secretSource" (list . "broker")) }}
+{{- if and $source.name (not $source.url) }}{{ $source.name }}{{ end }}
+{{- end }}
+
 {{- /* What the chart's own Secret holds; empty where the team has Secrets for all. */ -}}
 {{- define "tradeflow-lib.ownSecretData" -}}
 {{- $root := . }}

@@ -19,6 +19,7 @@ from tradeflow_operator.errors import RefusedError, UnavailableError
 from tradeflow_operator.log import without_secrets
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.reconcile.connection import KIND, ConnectionRef, KafkaConnectionSpec, may_refer, registry_of
+from tradeflow_operator.reconcile.kafka_address import KafkaAddress
 from tradeflow_operator.resources import ObjectKey, Resource, parse_resource
 
 SECRET_SECONDS = 30.0
@@ -80,6 +81,16 @@ class Connections:
             RefusedError: `ConnectionForbidden`, or its Secret isn't there (`SecretNotFound`).
         """
         return (await self.clients(self.find(ref, namespace))).kafka
+
+    async def address(self, ref: ConnectionRef, namespace: str) -> KafkaAddress:
+        """Say where the Kafka is that a resource of a namespace refers to; raises as `kafka`."""
+        connection = self.find(ref, namespace)
+        secret = await self._secret_of(connection)
+        return KafkaAddress(
+            bootstrap_servers=connection.spec.bootstrap_servers,
+            tls=speaks_tls(connection.spec, secret),
+            authority=secret.get("ca.crt") or None,
+        )
 
     async def registry(self, ref: ConnectionRef, namespace: str) -> RegistryClient:
         """Find the schema registry that a resource of a namespace refers to.
@@ -148,7 +159,7 @@ class Connections:
     async def clients(self, connection: Resource[KafkaConnectionSpec]) -> Clients:
         """Make, or find, the clients of a connection."""
         spec = connection.spec
-        secret = await self._secret(connection.namespace, spec.secret_ref.name) if spec.secret_ref else {}
+        secret = await self._secret_of(connection)
         made_from = (connection.uid, connection.generation, tuple(sorted(secret.items())))
         clients = self._clients.get(connection.key)
         if clients is not None and clients.made_from == made_from:
@@ -185,6 +196,10 @@ class Connections:
             self.forget(key)
         await asyncio.gather(*self._closing)
 
+    async def _secret_of(self, connection: Resource[KafkaConnectionSpec]) -> dict[str, str]:
+        ref = connection.spec.secret_ref
+        return await self._secret(connection.namespace, ref.name) if ref else {}
+
     async def _secret(self, namespace: str, name: str) -> dict[str, str]:
         kept = self._secrets.get((namespace, name))
         if kept is not None and time.monotonic() < kept[0]:
@@ -205,10 +220,15 @@ def _text_of(encoded: str) -> str:
     return base64.b64decode(encoded).decode(errors="replace")
 
 
+def speaks_tls(spec: KafkaConnectionSpec, secret: dict[str, str]) -> bool:
+    """Tell whether brokers are spoken to by TLS."""
+    return spec.tls or "ca.crt" in secret
+
+
 def kafka_config(spec: KafkaConnectionSpec, secret: dict[str, str]) -> dict[str, Any]:
     """Write librdkafka's settings."""
     signed_in = "username" in secret
-    layers = ["SASL"] * signed_in + ["SSL" if spec.tls or "ca.crt" in secret else "PLAINTEXT"]
+    layers = ["SASL"] * signed_in + ["SSL" if speaks_tls(spec, secret) else "PLAINTEXT"]
     config: dict[str, Any] = {
         "bootstrap.servers": ",".join(spec.bootstrap_servers),
         "security.protocol": "_".join(layers),

@@ -36,6 +36,7 @@ class EventAccessSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
     connection_ref: ConnectionRef
     principal: str
     secret_name: str
+    topic_prefix: str = ""
     topics: list[Grant] = []
     groups: list[Grant] = []
     adoption_policy: Literal["Never", "Adopt"] = "Never"
@@ -61,6 +62,9 @@ class SecretSight(msgspec.Struct, frozen=True, kw_only=True):
     """Its uid and resource version."""
     is_ours: bool
     complete: bool
+    """Whether it has a password."""
+    leads_there: bool = True
+    """Whether its other entries are those of the user and the connection as they are now."""
 
 
 class EventAccessSight(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +84,16 @@ class WriteSecret(Step, frozen=True, kw_only=True):
     def sentence(self) -> str:
         """Say it."""
         return f"write the Secret {self.secret} with a new password of {self.principal}"
+
+
+class WriteAddress(Step, frozen=True, kw_only=True):
+    """Write again how the user comes to Kafka, with the password that the Secret has."""
+
+    secret: str
+
+    def sentence(self) -> str:
+        """Say it."""
+        return f"write into the Secret {self.secret} where Kafka is by now"
 
 
 class SetPassword(Step, frozen=True, kw_only=True):
@@ -178,6 +192,8 @@ def _steps(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> t
     spec, secret = resource.spec, observed.secret
     if secret is None or not secret.complete:
         return (WriteSecret(secret=spec.secret_name, principal=spec.principal),)
+    if not secret.leads_there:
+        return (WriteAddress(secret=spec.secret_name),)
     steps = list[Step]()
     if not observed.user_exists or resource.status.get("secretVersion") != secret.version:
         # Noted at once: Kafka can't say which password a user has, so nothing else tells that it was told.
