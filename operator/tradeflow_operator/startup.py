@@ -162,7 +162,7 @@ def _build(settings: OperatorSettings, configuration: Configuration, make_kinds:
     lease_client = KubernetesClient(ApiClient(configuration), open_fence(), metrics)
     world = World(settings=settings, kubernetes=kubernetes, fence=fence, known=known, metrics=metrics)
     kinds = Kinds(make_kinds(world))
-    intake = Intake(kinds, known, queue)
+    intake = Intake(kinds, known, queue, held=[kind.name for kind in kinds])
     leadership = Leadership(
         lease_client,
         fence,

@@ -1,4 +1,7 @@
-"""Compares the watches with listings now and then: a watch can die in silence, or miss what was deleted meanwhile.
+"""Compares the watches with listings: at first until they have told all that is there, and then now and then.
+
+Nobody works on a kind before its watch has told all: who owns what several claim follows from all that claim it, and by
+half a listing the newer of two would own it. Later a watch can die in silence, or miss what was deleted meanwhile.
 
 Listings are of metadata alone, in chunks. What the watch missed is taken in; a watch that misses too much for too long
 makes the process unhealthy, and Kubernetes starts it again.
@@ -6,6 +9,7 @@ makes the process unhealthy, and Kubernetes starts it again.
 
 import asyncio
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +21,7 @@ from tradeflow_operator.errors import OperatorError
 from tradeflow_operator.kinds import Kind, Kinds
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.resources import ObjectKey
+from tradeflow_operator.work.backoff import backoff_seconds
 from tradeflow_operator.work.intake import Intake
 from tradeflow_operator.work.known import KnownResources
 
@@ -27,6 +32,15 @@ CHUNK = 500
 
 LATE_SECONDS = 10.0
 """How late a watch may be before what it hasn't told counts as missed."""
+
+LISTED_ANEW_SECONDS = 2.0
+"""How long the first listing is waited for before what is there is asked again: some of it may have gone meanwhile."""
+
+HEARD_EVERY_SECONDS = 0.05
+"""How often is looked whether the first listing has come in: workers wait for it."""
+
+RETRY_LONGEST_SECONDS = 10.0
+"""The longest wait between attempts at a first listing that fails, as for the watches themselves."""
 
 MISSING_AUDITS_MAX = 3
 """So many audits in a row in which the same watch missed something make the process unhealthy."""
@@ -74,7 +88,41 @@ class WatchAudit:
         return sorted(kind for kind, misses in self._missed_in_a_row.items() if misses >= MISSING_AUDITS_MAX)
 
     async def run(self) -> None:
-        """Audit for ever."""
+        """Release each kind once its watch has told all that is there, and audit for ever."""
+        async with asyncio.TaskGroup() as group:
+            for kind in self._kinds:
+                group.create_task(self.release(kind), name=f"first-listing-{kind.plural}")
+            group.create_task(self._audit_for_ever(), name="audits")
+
+    async def release(self, kind: Kind[Any, Any]) -> None:
+        """Wait until all is known that is there of a kind, and let it be worked on.
+
+        One that can't be listed stays held back, and the others don't.
+        """
+        failures = 0
+        while True:
+            try:
+                there = await self._versions(kind)
+            except OperatorError as error:
+                failures += 1
+                _log.warning("not_listed_yet", kind=kind.name, reason=error.reason, problem=error.message)
+                await asyncio.sleep(backoff_seconds(failures, longest_seconds=RETRY_LONGEST_SECONDS))
+                continue
+            if await self._heard_of(there):
+                self._intake.release(kind.name)
+                return
+
+    async def _heard_of(self, keys: Iterable[ObjectKey]) -> bool:
+        """Wait a while until the watches have told these; what goes meanwhile they never tell."""
+        until = time.monotonic() + LISTED_ANEW_SECONDS
+        while missing := [key for key in keys if self._known.get(key) is None]:
+            if time.monotonic() > until:
+                return False
+            keys = missing
+            await asyncio.sleep(HEARD_EVERY_SECONDS)
+        return True
+
+    async def _audit_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._scope.every_seconds)
             for kind in self._kinds:

@@ -1,7 +1,7 @@
 """What comes in from the watches: noted, told apart from our own writes, and queued."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tradeflow_operator.conditions import ready_of
@@ -18,11 +18,19 @@ GONE = "DELETED"
 class Intake:
     """Feeds the queue; called for each event, so it does little, and never waits."""
 
-    def __init__(self, kinds: Kinds, known: KnownResources, queue: WorkQueue) -> None:
-        """Prepare."""
+    def __init__(self, kinds: Kinds, known: KnownResources, queue: WorkQueue, *, held: Iterable[str] = ()) -> None:
+        """Prepare.
+
+        Args:
+            kinds: Those that are served.
+            known: Where what comes in is noted.
+            queue: What is fed.
+            held: Names of kinds of which nothing is queued before `release`.
+        """
         self._kinds = kinds
         self._known = known
         self._queue = queue
+        self._held = set(held)
         self.last_event_at: dict[str, float] = {}
         """By kind, by `time.monotonic`."""
 
@@ -41,7 +49,7 @@ class Intake:
             self._kinds[kind].forget(key)
         changed = before is None or wishes_of(before) != wishes_of(body)
         if changed:
-            self._queue.add(key, _priority_of(body))
+            self._add(key, _priority_of(body))
         if before is None or changed or _says(before) != _says(body):
             self._tell_dependents(key)
 
@@ -56,7 +64,14 @@ class Intake:
     def enqueue_all(self) -> None:
         """Let all resources be looked at: this process begins to lead, and doesn't know what the last one did."""
         for key, body in self._known.all():
-            self._queue.add(key, _priority_of(body))
+            self._add(key, _priority_of(body))
+
+    def release(self, kind: str) -> None:
+        """Queue what was held back: all of this kind have come in, so who claims what is known."""
+        self._held.discard(kind)
+        for key, body in self._known.all():
+            if kind in self._kinds_behind(key):
+                self._add(key, _priority_of(body))
 
     def _index(self, key: ObjectKey, body: Mapping[str, Any]) -> None:
         kind = self._kinds[key.kind]
@@ -70,7 +85,7 @@ class Intake:
             self._known.index(key, references=kind.references(resource), claim=claim, shares=shares)
         rivals_now = self._known.rivals_of(key)
         if set(rivals_before) != set(rivals_now) or shared_before != self._known.shared_by(key):
-            self._wake(rivals_before)
+            self._wake([*rivals_before, *rivals_now])
 
     def _tell_dependents(self, key: ObjectKey) -> None:
         dependents = self._known.dependents_of(key)
@@ -82,7 +97,15 @@ class Intake:
 
     def _wake(self, keys: list[ObjectKey]) -> None:
         for key in keys:
-            self._queue.add(key, Priority.WOKEN)
+            self._add(key, Priority.WOKEN)
+
+    def _add(self, key: ObjectKey, priority: Priority) -> None:
+        if self._held.isdisjoint(self._kinds_behind(key)):
+            self._queue.add(key, priority)
+
+    def _kinds_behind(self, key: ObjectKey) -> set[str]:
+        """Name the kinds that have to be known for a resource: what it claims follows from what it refers to, too."""
+        return {key.kind, *(referred.kind for referred in self._known.references_of(key))}
 
 
 def _priority_of(body: Mapping[str, Any]) -> Priority:

@@ -83,6 +83,10 @@ class KnownResources:
         """List the resources that refer to one."""
         return list(self._dependents.get(key, ()))
 
+    def references_of(self, key: ObjectKey) -> Sequence[ObjectKey]:
+        """List the resources that one refers to."""
+        return self._references.get(key, ())
+
     def rivals_of(self, key: ObjectKey) -> list[ObjectKey]:
         """List the other resources that claim the same."""
         claim = self._claims.get(key)

@@ -12,7 +12,7 @@ from tradeflow_operator.conditions import RESOURCE_CONFLICT
 from tradeflow_operator.errors import NotLeaderError, RefusedError, UnavailableError
 from tradeflow_operator.kinds import Kind
 from tradeflow_operator.log import without_secrets_within
-from tradeflow_operator.reconcile.plan import NoteInStatus, Plan, Verdict, refused, unknown
+from tradeflow_operator.reconcile.plan import NoteInStatus, Plan, Step, Verdict, refused, unknown
 from tradeflow_operator.reconcile.status import paused_status_of, status_of
 from tradeflow_operator.resources import ObjectKey, Resource, parse_resource
 from tradeflow_operator.work.known import KnownResources
@@ -93,6 +93,8 @@ class Visitor:
             done = await self._carry_out(kind, resource, body)
         except _GoneError:
             return GONE
+        except _OwnedByOtherError as other:
+            return await self._give_way(kind, other.resource, other.body, other.owner)
         except NotLeaderError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the other resources
@@ -130,6 +132,7 @@ class Visitor:
                 confirmed = True
                 if not same:
                     continue
+            self._check_owner(resource, body)
             if plan.keep_finalizer and not resource.has_finalizer and not resource.deleting:
                 # Before the first effect, so that nothing is made that nobody would clean up.
                 written = await self._writer.set_finalizer(kind, resource, body, wanted=True)
@@ -137,18 +140,29 @@ class Visitor:
                     raise _GoneError
                 resource, body = self._noted(kind, written)
             for step in plan.steps:
-                _log.info("step", resource=str(resource.key), step=step.sentence())
-                if isinstance(step, NoteInStatus):
-                    resource, body = await self._note(kind, resource, step)
-                else:
-                    await kind.apply(resource, step)
-                    changed = True
+                resource, body = await self._take(kind, resource, body, step)
+                changed = changed or not isinstance(step, NoteInStatus)
         if plan.verdict.synced:
             # It holds only once no step is left; what servers show late is seen at the next visit.
             steps = ", and to ".join(step.sentence() for step in plan.steps)
             message = f"Each time it was done it was to be done again: to {steps}."
             raise UnavailableError(message, reason="StepsWithoutEffect")
         return _Done(resource, body, msgspec.structs.replace(plan, steps=()), changed)
+
+    def _check_owner(self, resource: Resource[Any], body: Mapping[str, Any]) -> None:
+        """Look once more before an effect: an older one may have come in while this one was looked at."""
+        owner = self._known.owner_of_claim(resource.key)
+        if owner != resource.key:
+            raise _OwnedByOtherError(resource, body, owner)
+
+    async def _take(
+        self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], step: Step
+    ) -> tuple[Resource[Any], Mapping[str, Any]]:
+        _log.info("step", resource=str(resource.key), step=step.sentence())
+        if isinstance(step, NoteInStatus):
+            return await self._note(kind, resource, step)
+        await kind.apply(resource, step)
+        return resource, body
 
     async def _confirmed(
         self, kind: Kind[Any, Any], resource: Resource[Any]
@@ -271,6 +285,15 @@ class _Done(NamedTuple):
 
 class _GoneError(Exception):
     """The resource was deleted meanwhile."""
+
+
+class _OwnedByOtherError(Exception):
+    """What the resource claims is another one's, as came out meanwhile."""
+
+    def __init__(self, resource: Resource[Any], body: Mapping[str, Any], owner: ObjectKey) -> None:
+        """Take the resource as it was read last, and whose it is."""
+        super().__init__(str(owner))
+        self.resource, self.body, self.owner = resource, body, owner
 
 
 def _verdict_on(error: Exception, resource: Resource[Any]) -> Verdict:
