@@ -149,6 +149,17 @@ async def test_creating_a_topic_again_leaves_it_as_it_is(kafka: KafkaAdmin, topi
     assert sight.config["retention.ms"] != "1234"
 
 
+async def test_creating_a_topic_that_must_be_new_is_refused_where_it_is_there(kafka: KafkaAdmin, topic: str) -> None:
+    topic_id = await made(kafka, topic)
+
+    with pytest.raises(RefusedError):
+        await kafka.create_topic(topic, partitions=5, replicas=None, config={}, must_be_new=True)
+
+    sight = await kafka.topic(topic)
+    assert sight is not None
+    assert (sight.id, sight.partitions) == (topic_id, 3)
+
+
 @pytest.mark.parametrize(
     ("ending", "replicas", "config"),
     [("", 2, {}), ("", None, {"retention.ms": "long"}), (" with spaces", None, {})],

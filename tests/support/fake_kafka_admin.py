@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tradeflow_operator.clients.fence import Fence, open_fence
 from tradeflow_operator.clients.kafka import KafkaAdmin
 from tradeflow_operator.errors import RefusedError, UnavailableError
+from tradeflow_operator.reconcile.event_access import Right
 from tradeflow_operator.reconcile.event_topic import TopicSight
 
 BROKER_CONFIG = {"retention.ms": "604800000", "cleanup.policy": "delete"}
@@ -36,6 +37,8 @@ class FakeCluster:
         self.id = cluster_id
         self.topics: dict[str, FakeTopic] = {}
         self.users: dict[str, str] = {}
+        self.rights: dict[str, set[Right]] = {}
+        self.makes_no_users = False
         self.is_away = False
         self.writes: list[str] = []
         self._numbers = itertools.count(1)
@@ -82,7 +85,13 @@ class FakeKafkaAdmin(KafkaAdmin):
         return topic.groups if topic is not None else ()
 
     async def create_topic(
-        self, name: str, *, partitions: int, replicas: int | None, config: Mapping[str, str]
+        self,
+        name: str,
+        *,
+        partitions: int,
+        replicas: int | None,
+        config: Mapping[str, str],
+        must_be_new: bool = False,
     ) -> None:
         def create() -> None:
             if replicas is not None and replicas > 1:
@@ -91,6 +100,8 @@ class FakeKafkaAdmin(KafkaAdmin):
                 raise RefusedError("Kafka refuses: it is no name", reason="KafkaRefused")
             _check_config(config)
             topics = self.cluster_of_test.topics
+            if must_be_new and name in topics:
+                raise RefusedError("Kafka refuses: it is there", reason="KafkaRefused")
             topics.setdefault(name, FakeTopic(self.cluster_of_test.new_id(), partitions, replicas or 1, dict(config)))
 
         self._write(f"create {name}", create)

@@ -17,7 +17,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from tradeflow_operator.clients.fence import Fence
 from tradeflow_operator.clients.gathering import Gatherer
 from tradeflow_operator.clients.kafka_errors import ALREADY_EXISTS, UNKNOWN_TOPIC, code_of, is_silence, meaning_of
-from tradeflow_operator.errors import UnavailableError
+from tradeflow_operator.errors import RefusedError, UnavailableError
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.reconcile.event_topic import TopicSight
 
@@ -112,21 +112,38 @@ class KafkaAdmin:
         return tuple(sorted(readers))
 
     async def create_topic(
-        self, name: str, *, partitions: int, replicas: int | None, config: Mapping[str, str]
+        self,
+        name: str,
+        *,
+        partitions: int,
+        replicas: int | None,
+        config: Mapping[str, str],
+        must_be_new: bool = False,
     ) -> None:
-        """Create a topic and wait until it is seen; one that is there is left as it is."""
+        """Create a topic and wait until it is seen; one that is there is left as it is.
+
+        Raises:
+            RefusedError: Nothing was made; also where one is there that must be new.
+        """
         wish = NewTopic(name, partitions, replicas if replicas is not None else -1, config=dict(config))
         await self.write(
             "create_topic",
             lambda seconds: self._admin.create_topics([wish], operation_timeout=seconds, request_timeout=seconds)[name],
             f"create the topic {name}",
-            harmless=ALREADY_EXISTS,
+            harmless=None if must_be_new else ALREADY_EXISTS,
         )
         until = time.monotonic() + VISIBLE_SECONDS_MAX
-        while await self.topic(name) is None:
+        while not await self._sees_new(name):
             if time.monotonic() > until:
                 raise UnavailableError(f"The new topic {name} isn't seen yet.", reason="NotVisibleYet")
             await asyncio.sleep(0.1)
+
+    async def _sees_new(self, name: str) -> bool:
+        """Look for a topic that was made: whatever keeps it from being seen doesn't undo that."""
+        try:
+            return await self.topic(name) is not None
+        except RefusedError as error:
+            raise UnavailableError(error.message, reason=error.reason) from error
 
     async def add_partitions(self, name: str, *, partitions: int) -> None:
         """Let a topic have so many partitions."""

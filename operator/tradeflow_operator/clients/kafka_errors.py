@@ -21,6 +21,7 @@ _REFUSED = frozenset(
         KafkaError.INVALID_REPLICATION_FACTOR,
         KafkaError.INVALID_REQUEST,
         KafkaError.POLICY_VIOLATION,
+        KafkaError.TOPIC_ALREADY_EXISTS,
         KafkaError.TOPIC_EXCEPTION,
         KafkaError.TOPIC_DELETION_DISABLED,
         KafkaError.UNSUPPORTED_VERSION,

@@ -59,8 +59,10 @@ class EventTopicKind(Kind[EventTopicSpec, EventTopicSight]):
         """Take one step."""
         kafka = await self._connections.kafka(resource.spec.connection_ref, resource.namespace)
         match step:
-            case CreateTopic(topic=topic, partitions=partitions, replicas=replicas, config=config):
-                await kafka.create_topic(topic, partitions=partitions, replicas=replicas, config=config)
+            case CreateTopic(topic=topic, partitions=partitions, replicas=replicas, config=config, must_be_new=new):
+                await kafka.create_topic(
+                    topic, partitions=partitions, replicas=replicas, config=config, must_be_new=new
+                )
             case AddPartitions(topic=topic, after=after):
                 await kafka.add_partitions(topic, partitions=after)
             case SetConfig(topic=topic, config=config):

@@ -4,9 +4,9 @@ The password is made once, into the Secret, before Kafka hears of it; Kafka is t
 one that it was last told of. So no crash leaves a user whose password nobody knows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,7 +17,10 @@ from tradeflow_operator.resources import Resource
 KIND = "EventAccess"
 
 _TOLD = ("principal", "secretName", "secretVersion")
-"""The fields of the status that are this kind's own."""
+"""The fields of the status that tell of a user that is there."""
+
+_REFUSED = "userRefused"
+"""Noted where Kafka refused to make the user, and so has none of ours."""
 
 Operation = Literal["Read", "Write", "Describe", "Create", "Delete", "Alter", "DescribeConfigs", "AlterConfigs"]
 
@@ -101,10 +104,16 @@ class SetPassword(Step, frozen=True, kw_only=True):
 
     principal: str
     secret: str
+    is_first: bool = False
+    """Whether it makes the user, of which Kafka was never told before."""
 
     def sentence(self) -> str:
         """Say it."""
         return f"give the user {self.principal} the password of the Secret {self.secret}"
+
+    def noted_when_refused(self) -> Mapping[str, Any]:
+        """Say that no user was made, though the Secret is there: one of this name is somebody else's one day."""
+        return {_REFUSED: True} if self.is_first else {}
 
 
 class GrantRights(Step, frozen=True, kw_only=True):
@@ -176,7 +185,8 @@ def _refusal(resource: Resource[EventAccessSpec], observed: EventAccessSight) ->
         )
         told = {name: resource.status.get(name) for name in _TOLD} if _is_ours(resource) else {}
         return Plan(verdict=refused("SecretNotOurs", message, status=told))
-    is_new = secret is None and not _is_ours(resource)
+    was_refused = resource.status.get(_REFUSED)
+    is_new = (secret is None or was_refused) and not _is_ours(resource)
     if is_new and (observed.user_exists or observed.rights) and spec.adoption_policy != "Adopt":
         # Who signs in by a certificate has no SCRAM password, and may have rights all the same.
         what = "a user" if observed.user_exists else "rights of a user"
@@ -184,7 +194,7 @@ def _refusal(resource: Resource[EventAccessSpec], observed: EventAccessSight) ->
             f"Kafka has {what} {spec.principal} already, that this resource didn't make; choose another name, or set "
             "adoptionPolicy: Adopt to give it a new password and these rights alone."
         )
-        return Plan(verdict=refused("AdoptionRefused", message))
+        return Plan(verdict=refused("AdoptionRefused", message, status={_REFUSED: True} if was_refused else {}))
     return None
 
 
@@ -196,8 +206,12 @@ def _steps(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> t
         return (WriteAddress(secret=spec.secret_name),)
     steps = list[Step]()
     if not observed.user_exists or resource.status.get("secretVersion") != secret.version:
+        if resource.status.get(_REFUSED):
+            # Else a crash right after it would make the user look like a stranger's.
+            steps.append(NoteInStatus(fields={_REFUSED: None}))
         # Noted at once: Kafka can't say which password a user has, so nothing else tells that it was told.
-        steps.append(SetPassword(principal=spec.principal, secret=spec.secret_name))
+        is_first = not observed.user_exists and not _is_ours(resource)
+        steps.append(SetPassword(principal=spec.principal, secret=spec.secret_name, is_first=is_first))
         steps.append(NoteInStatus(fields={"secretVersion": secret.version}))
     wanted, there = set(wanted_rights(spec)), set(observed.rights)
     if there - wanted:
@@ -210,7 +224,8 @@ def _steps(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> t
 def _plan_deletion(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> Plan:
     principal, secret = resource.spec.principal, observed.secret
     # A crash may have come between the password and its note; a Secret of ours is made for a user of ours alone.
-    ours = _is_ours(resource) or (secret is not None and secret.is_ours)
+    may_be_told = secret is not None and secret.is_ours and not resource.status.get(_REFUSED)
+    ours = _is_ours(resource) or may_be_told
     steps = list[Step]()
     if resource.spec.deletion_policy == "Delete" and ours:
         if observed.user_exists:

@@ -5,6 +5,7 @@ two must not leave a subject with a level that no accepted schema asked for.
 """
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -84,12 +85,18 @@ class SetLevel(Step, frozen=True, kw_only=True):
 
     subject: str
     level: str | None
+    is_first: bool = False
+    """Whether what was the level before was noted for this step alone."""
 
     def sentence(self) -> str:
         """Say it."""
         if self.level is None:
             return f"let the subject {self.subject} follow the registry's compatibility level"
         return f"set the compatibility level of the subject {self.subject} to {self.level}"
+
+    def noted_when_refused(self) -> Mapping[str, Any]:
+        """Say that there is nothing to put back: the level that is there one day is somebody else's choice."""
+        return {"levelBefore": None} if self.is_first else {}
 
 
 class RegisterSchema(Step, frozen=True, kw_only=True):
@@ -147,12 +154,18 @@ def _plan_registration(resource: Resource[EventSchemaSpec], observed: EventSchem
     if observed.incompatibilities and (level_fits or _promises_no_less(spec.compatibility, observed.level)):
         return _plan_incompatible(resource, observed)
     if not level_fits:
-        note = NoteInStatus(fields={"levelBefore": observed.level or FOLLOWS_REGISTRY})
-        steps: tuple[Step, ...] = (SetLevel(subject=subject, level=spec.compatibility),)
-        # Noted once: a second note after a crash would take our own level for the former one.
-        return _under_way(resource, *(() if resource.status.get("levelBefore") else (note,)), *steps)
+        return _under_way(resource, *_steps_to_level(resource, observed))
     # The level is the target's by now: what was observed is a check over all versions against it.
     return _under_way(resource, RegisterSchema(subject=subject, after=max(observed.versions, default=0)))
+
+
+def _steps_to_level(resource: Resource[EventSchemaSpec], observed: EventSchemaSight) -> tuple[Step, ...]:
+    subject, level = resource.spec.subject, resource.spec.compatibility
+    if resource.status.get("levelBefore"):
+        # Noted once: a second note after a crash would take our own level for the former one.
+        return (SetLevel(subject=subject, level=level),)
+    note = NoteInStatus(fields={"levelBefore": observed.level or FOLLOWS_REGISTRY})
+    return note, SetLevel(subject=subject, level=level, is_first=True)
 
 
 def _promises_no_less(target: str | None, level: str | None) -> bool:

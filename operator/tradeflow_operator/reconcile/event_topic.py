@@ -68,12 +68,18 @@ class CreateTopic(Step, frozen=True, kw_only=True):
     partitions: int
     replicas: int | None
     config: Mapping[str, str]
+    must_be_new: bool = False
+    """Whether one that is there by now is somebody else's for sure: none of ours was ever begun."""
 
     def sentence(self) -> str:
         """Say it."""
         copies = f", {self.replicas} replica(s)" if self.replicas else ""
         settings = f", {_listed(self.config)}" if self.config else ""
         return f"create the topic {self.topic} with {self.partitions} partition(s){copies}{settings}"
+
+    def noted_when_refused(self) -> Mapping[str, Any]:
+        """Say that nothing was made: a topic of this name that is there one day is somebody else's."""
+        return {"creating": None}
 
 
 class AddPartitions(Step, frozen=True, kw_only=True):
@@ -141,13 +147,14 @@ def _plan_creation(resource: Resource[EventTopicSpec]) -> Plan:
         )
         return Plan(verdict=refused("ExternalDeleted", message, drifted=True, status=_seen(resource, None)))
     create = CreateTopic(topic=name, partitions=spec.partitions, replicas=spec.replicas, config=_wanted_config(spec))
+    begun = msgspec.structs.replace(create, must_be_new=True)
     steps: tuple[Step, ...] = (create,)
     if spec.adoption_policy == "Never" and not resource.status.get("creating"):
         # Else a crash between the creation and its record would leave a topic that may never be taken.
-        steps = (NoteInStatus(fields={"creating": True}), create)
+        steps = (NoteInStatus(fields={"creating": True}), begun)
     elif recorded:
         # The old id must not make the new topic look like a stranger's.
-        steps = (NoteInStatus(fields={"topicID": None, "creating": True}), create)
+        steps = (NoteInStatus(fields={"topicID": None, "creating": True}), begun)
     return Plan(verdict=waiting("Creating", f"The topic {name} is being created.", ready=None), steps=steps)
 
 

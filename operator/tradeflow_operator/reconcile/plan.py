@@ -19,6 +19,13 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag=True, tag_field="do"):
         """Say in the imperative what it does, for the status, the log and `plan -f`."""
         raise NotImplementedError
 
+    def noted_when_refused(self) -> Mapping[str, Any]:
+        """Write the fields of the status that say that it wasn't taken, where it is refused for good; None removes one.
+
+        What was noted before it, for a crash to find, would else make what others do later look like ours.
+        """
+        return {}
+
 
 class NoteInStatus(Step, frozen=True, kw_only=True):
     """Write fields of the status before the next step, so that a crash after that step finds what was meant."""

@@ -161,7 +161,13 @@ class Visitor:
         _log.info("step", resource=str(resource.key), step=step.sentence())
         if isinstance(step, NoteInStatus):
             return await self._note(kind, resource, step)
-        await kind.apply(resource, step)
+        try:
+            await kind.apply(resource, step)
+        except RefusedError:
+            fields = step.noted_when_refused()
+            if any(resource.status.get(name) != value for name, value in fields.items()):
+                await self._note(kind, resource, NoteInStatus(fields=fields))
+            raise
         return resource, body
 
     async def _confirmed(
