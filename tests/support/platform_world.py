@@ -2,7 +2,7 @@
 
 import gzip
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,8 @@ class PlatformWorld:
         self.upgrades: list[tuple[str, Mapping[str, Any]]] = []
         self.uninstalls = 0
         self.revision = 0
+        self.admitted: Callable[[str], str] = lambda image: image
+        """What a webhook makes of the image of a Deployment."""
         self.bench = KindBench(
             lambda kubernetes: TradeFlowKind(
                 kubernetes, Ledgers(kubernetes, self), ReleasedObjects(kubernetes), HelmInMemory(kubernetes, self)
@@ -111,7 +113,8 @@ class PlatformWorld:
 
     def deploy(self, name: str, tag: str, *, release: str | None = "shop") -> None:
         at = "@" if tag.startswith("sha256:") else ":"
-        template = {"spec": {"containers": [{"image": f"registry.example/tradeflow{at}{tag}"}]}}
+        image = self.admitted(f"registry.example/tradeflow{at}{tag}")
+        template = {"spec": {"containers": [{"image": image}]}}
         found = self.deployment(name)
         if found is None:
             annotations = {"meta.helm.sh/release-name": release} if release else {}

@@ -47,9 +47,22 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tag(self) -> str:
-        """The tag of the image, or its digest."""
-        name, at, digest = self.image.partition("@")
-        return digest if at else name.rpartition("/")[2].partition(":")[2]
+        """The tag of the image; empty where it is named by its digest alone."""
+        return self.image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the image; empty where it is named by its tag alone."""
+        return self.image.partition("@")[2]
+
+    @property
+    def version(self) -> str:
+        """What the image is asked for by."""
+        return self.tag or self.digest
+
+    def has(self, wanted: str | None) -> bool:
+        """Tell whether the image is of this tag or digest; webhooks that pin images add a digest to a tag."""
+        return wanted is not None and wanted in {self.tag, self.digest}
 
 
 class OwnResource(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,9 +22,6 @@ from tradeflow_operator.resources import FORCE_ANNOTATION, Resource
 OWNER_LABEL, DIGEST_LABEL, STEP_LABEL = f"{GROUP}/owner", f"{GROUP}/digest", f"{GROUP}/step"
 """Labels of our helm releases, which helm keeps beside its own."""
 
-DIGEST_PREFIX = "sha256:"
-"""What an image's digest begins with, and no tag does."""
-
 
 class TradeFlowSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """What a person asks for."""
@@ -176,12 +173,13 @@ def _comes_with(steps: Sequence[str], name: str, step: str, *, is_there: bool) -
 
 
 def _as_it_is(component: Component, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the values of a service that stays as it is."""
+    """Write the values of a service that stays as it is; who pinned the image of a tag pins it again."""
     values: dict[str, Any] = copy.deepcopy(dict(_found(before, component.name)))
-    image, tag = _section(values, "image"), component.tag
-    image["digest"] = tag if tag.startswith(DIGEST_PREFIX) else ""
-    if not image["digest"]:
-        image["tag"] = tag
+    image = _section(values, "image")
+    if component.tag:
+        image |= {"tag": component.tag, "digest": ""}
+    else:
+        image["digest"] = component.digest
     return values
 
 

@@ -16,7 +16,7 @@ import msgspec
 from tradeflow_operator.reconcile.durations import seconds_of
 from tradeflow_operator.reconcile.plan import Plan, Verdict, refused, waiting
 from tradeflow_operator.reconcile.platform_drift import may_be_set_back, noted_fields, objects_changed_by_hand
-from tradeflow_operator.reconcile.platform_health import Health, components_told, health_conditions
+from tradeflow_operator.reconcile.platform_health import Component, Health, components_told, health_conditions
 from tradeflow_operator.reconcile.platform_release import (
     DIGEST_LABEL,
     OWNER_LABEL,
@@ -122,16 +122,33 @@ def _is_rolled_out(resource: Resource[TradeFlowSpec]) -> bool:
 
 def _stay(resource: Resource[TradeFlowSpec], seen: PlatformSeen, release: Release, now: datetime) -> Plan:
     """Sum up what was rolled out; what somebody deleted is made again, and what somebody changed is set back."""
-    steps = steps_of(resource.spec)
-    there = {component.name: component.tag for component in seen.health.components}
-    if any(there.get(name) != wanted_tag(resource.spec, name) for name in steps):
-        return _upgrade(resource, seen, steps[-1])
-    changed = _changed_by_hand(resource, seen)
+    # An image that is rewritten whenever helm sets it is no reason to deploy without a pause, either.
+    others = _missing_or_other(resource, seen.health)
+    changed = (*others, *_changed_by_hand(resource, seen))
     if changed and may_be_set_back(release, now):
-        return _upgrade(resource, seen, steps[-1])
-    message = f"Version {resource.spec.version} runs."
-    verdict = _summary(resource, seen, reason="Deployed", message=message, rolledOut=digest_of(resource))
+        return _upgrade(resource, seen, steps_of(resource.spec)[-1])
+    if others:
+        verdict = _under_way(resource, seen, f"Not as it was deployed: {', '.join(others)}.")
+    else:
+        message = f"Version {resource.spec.version} runs."
+        verdict = _summary(resource, seen, reason="Deployed", message=message, rolledOut=digest_of(resource))
     return Plan(verdict=_with_changes(verdict, changed) if changed else verdict)
+
+
+def _missing_or_other(resource: Resource[TradeFlowSpec], health: Health) -> tuple[str, ...]:
+    """Name the services that aren't there, or with another image than is wanted."""
+    told = []
+    for name in steps_of(resource.spec):
+        component, wanted = health.component(name), wanted_tag(resource.spec, name)
+        if component is None:
+            told.append(f"{name}, which is gone")
+        elif not component.has(wanted):
+            told.append(f"{name}, whose {_other_image(component, wanted)}")
+    return tuple(told)
+
+
+def _other_image(component: Component, wanted: str | None) -> str:
+    return f"image is {component.image} instead of {wanted}"
 
 
 def _changed_by_hand(resource: Resource[TradeFlowSpec], seen: PlatformSeen) -> tuple[str, ...]:
@@ -180,7 +197,10 @@ def _hindrance(resource: Resource[TradeFlowSpec], health: Health, step: str) -> 
         return Hindrance("it isn't there yet.")
     if component.given_up:
         return Hindrance(component.given_up, is_final=True)
-    if component.tag != wanted_tag(resource.spec, step) or not component.rolled_out:
+    wanted = wanted_tag(resource.spec, step)
+    if not component.has(wanted):
+        return Hindrance(f"its {_other_image(component, wanted)}.")
+    if not component.rolled_out:
         return Hindrance("it isn't rolled out yet.")
     return None
 
@@ -256,9 +276,9 @@ def _summary(
 def _told(resource: Resource[TradeFlowSpec], seen: PlatformSeen, verdict: Verdict, **more: Any) -> Verdict:
     """Add what every verdict tells: the conditions, and how far it is."""
     release = seen.release
-    tags = {component.tag for component in seen.health.components}
+    versions = {component.version for component in seen.health.components}
     status = {
-        "version": tags.pop() if len(tags) == 1 else None,
+        "version": versions.pop() if len(versions) == 1 else None,
         "components": components_told(seen.health),
         "release": release
         and {"name": release_name_of(resource), "revision": release.revision, "status": release.status},

@@ -303,6 +303,7 @@ async def test_a_pod_that_is_away_long_after_the_roll_out_is_no_failed_step() ->
 async def test_a_deployment_that_somebody_deleted_is_made_again() -> None:
     world = PlatformWorld()
     await world.installed()
+    world.let_time_pass()
     del world.bench.cluster.objects[f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/shop-orders"]
 
     await world.visit()
@@ -313,6 +314,7 @@ async def test_a_deployment_that_somebody_deleted_is_made_again() -> None:
 async def test_an_image_that_somebody_else_set_is_set_back_once() -> None:
     world = PlatformWorld()
     await world.installed()
+    world.let_time_pass()
     world.upgrades.clear()
     world.deploy("orders", "somebody-elses")
 
@@ -323,6 +325,70 @@ async def test_an_image_that_somebody_else_set_is_set_back_once() -> None:
         world.roll_out(name)
     assert await world.visit() == ("True", "Deployed")
     assert len(world.upgrades) == 1
+
+
+def pinned(image: str) -> str:
+    """Add the digest to a tag, as webhooks do that verify images."""
+    return image if "@" in image else f"{image}@sha256:{'b' * 64}"
+
+
+async def test_a_platform_whose_images_a_webhook_pins_is_deployed_and_left_alone() -> None:
+    world = PlatformWorld()
+    world.admitted = pinned
+    await world.installed()
+    world.let_time_pass()
+    world.upgrades.clear()
+
+    said = await world.visit()
+
+    assert (said, world.upgrades) == (("True", "Deployed"), [])
+    assert world.bench.status("shop")["version"] == "1"
+    assert world.bench.condition("shop", "Drifted") == ("False", "Same")
+
+
+async def test_an_upgrade_leaves_pinned_images_of_later_steps_as_they_are() -> None:
+    world = PlatformWorld()
+    world.admitted = pinned
+    await world.installed()
+    before = world.tags()
+    world.upgrades.clear()
+    world.bench.change("shop", spec={"version": "2"})
+
+    await world.visit()
+
+    assert world.tags() == {**before, "ledger": before["ledger"].replace("1@", "2@", 1)}
+    assert world.upgrades[0][1]["gateway"]["image"] == {"tag": "1", "digest": ""}
+
+
+async def test_an_image_that_is_rewritten_again_and_again_is_set_back_after_a_while_only_and_told() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.let_time_pass()
+    world.upgrades.clear()
+    world.admitted = lambda image: image.replace("tradeflow:1", "tradeflow:9")
+    world.deploy("orders", "1")
+
+    said = [await world.visit() for _ in range(3)]
+    deployed = len(world.upgrades)
+    world.let_time_pass()
+    await world.visit()
+
+    assert said == [("False", "RollingOut")] * 3
+    assert (deployed, len(world.upgrades)) == (1, 2)
+    assert world.bench.condition("shop", "Drifted") == ("True", "Differs")
+    assert "orders, whose image is registry.example/tradeflow:9 instead of 1" in str(world.bench.status("shop"))
+
+
+async def test_a_step_that_waits_for_its_image_says_which_is_there() -> None:
+    world = PlatformWorld()
+    world.admitted = lambda image: image.replace("tradeflow:1", "mirror:9")
+    world.bench.create("shop", version="1")
+    await world.visit()
+    world.roll_out("ledger")
+    world.let_time_pass()
+
+    assert await world.visit() == ("False", "StepFailed")
+    assert "its image is registry.example/mirror:9 instead of 1" in str(world.bench.status("shop"))
 
 
 async def test_what_somebody_changed_by_hand_is_set_back_once() -> None:
