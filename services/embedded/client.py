@@ -106,9 +106,13 @@ class TradeFlowClient:
         title: str | UnsetType = UNSET,
         price: Money | UnsetType = UNSET,
         stock: int | UnsetType | None = UNSET,
+        expected_stock: int | UnsetType | None = UNSET,
     ) -> Product:
-        """Change what is named of an own product; `stock=None` stops counting it."""
-        named = {"title": title, "price": price, "stock": stock}
+        """Change what is named of an own product, while there are `expected_stock` of it or not at all.
+
+        `stock=None` stops counting it. A lost first answer can make a retry end in `stock_changed`.
+        """
+        named = {"title": title, "price": price, "stock": stock, "expected_stock": expected_stock}
         body = {name: value for name, value in named.items() if value is not UNSET}
         return await self._caller.write("PATCH", f"/api/v1/products/{quote(sku, safe='')}", Product, body)
 

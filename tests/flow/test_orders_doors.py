@@ -1,5 +1,6 @@
 """Orders alone, through its real doors, while the ledger is away."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -112,6 +113,53 @@ async def test_a_merchant_changes_only_what_is_named(shop: Shop) -> None:
 
     assert changed.status_code == 200
     assert changed.json() == {**product, "stock": None, "updated_at": changed.json()["updated_at"]}
+
+
+@pytest.mark.parametrize(("stock", "expected"), [(10, 11), (10, None), (None, 10)])
+async def test_a_product_of_another_stock_than_was_expected_is_not_changed(
+    shop: Shop, stock: int | None, expected: int | None
+) -> None:
+    product = (await shop.add(stock=stock)).json()
+    wanted = {"stock": 20, "title": "More", "expected_stock": expected}
+
+    refused = await shop.call("PATCH", "/api/v1/products/tea", wanted, token=shop.merchant)
+
+    assert reason(refused) == (422, "stock_changed")
+    assert refused.json()["details"] == {"expected_stock": json.dumps(expected), "stock": json.dumps(stock)}
+    assert (await shop.call("GET", "/api/v1/products/tea")).json() == product
+
+
+@pytest.mark.parametrize("stock", [10, None])
+async def test_a_product_of_the_stock_that_was_expected_is_changed(shop: Shop, stock: int | None) -> None:
+    await shop.add(stock=stock)
+    wanted = {"stock": 20, "expected_stock": stock}
+
+    changed = await shop.call("PATCH", "/api/v1/products/tea", wanted, token=shop.merchant)
+
+    assert (changed.status_code, changed.json()["stock"]) == (200, 20)
+
+
+async def test_a_stock_that_was_counted_before_an_order_does_not_bring_its_pieces_back(shop: Shop) -> None:
+    counted = (await shop.add()).json()["stock"]
+    await shop.call("POST", "/api/v1/orders", TEA, key="k")
+
+    late = await shop.call(
+        "PATCH", "/api/v1/products/tea", {"stock": counted + 5, "expected_stock": counted}, token=shop.merchant
+    )
+
+    assert reason(late) == (422, "stock_changed")
+    assert (await shop.call("GET", "/api/v1/products/tea")).json()["stock"] == counted - 1
+
+
+@pytest.mark.parametrize("expected", [1.0, True, "10"])
+async def test_an_expected_stock_that_is_no_number_is_invalid(shop: Shop, expected: object) -> None:
+    await shop.add()
+    wanted = {"stock": 20, "expected_stock": expected}
+
+    assert reason(await shop.call("PATCH", "/api/v1/products/tea", wanted, token=shop.merchant)) == (
+        400,
+        "validation_failed",
+    )
 
 
 async def test_another_merchant_changes_nothing(shop: Shop) -> None:

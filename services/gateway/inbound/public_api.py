@@ -174,7 +174,7 @@ ROUTES = (
         summary="Change a product; its merchant only.",
         body=bodies.ProductChange,
         answer=bodies.Product,
-        problems=("403 role_required", "404 product_not_found"),
+        problems=("403 role_required", "404 product_not_found", "422 stock_changed"),
     ),
     PublicRoute(
         method="post",

@@ -188,6 +188,9 @@ class ProductChange(Struct, omit_defaults=True):
     title: str | None = None
     price: Money | None = None
     stock: Stock | None = None
+    """How many pieces there are from now on; null where nobody counts."""
+    expected_stock: Stock | None = None
+    """Change it only while there are so many; null: while nobody counts. Left out: whatever there is."""
 
 
 class WantedLine(Struct):

@@ -34,6 +34,12 @@ class UnknownSkuError(RefusedError):
     default_reason = "unknown_sku"
 
 
+class StockChangedError(RefusedError):
+    """There are more pieces, or fewer, than somebody took for granted."""
+
+    default_reason = "stock_changed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
     """A product as it is now; `stock` is None where nobody counts."""
@@ -62,6 +68,18 @@ class Product:
             )
         return replace(self, stock=self.stock - quantity)
 
+    def check_stock(self, expected: int | None) -> None:
+        """Let a product pass of which there are so many pieces, or which nobody counts where that is expected.
+
+        Raises:
+            StockChangedError: It has another stock.
+        """
+        if self.stock != expected:
+            raise StockChangedError(
+                f"The stock of {self.sku} is {_stock_text(self.stock)}, not {_stock_text(expected)}.",
+                details={"expected_stock": _stock_text(expected), "stock": _stock_text(self.stock)},
+            )
+
     def line(self, line_number: int, quantity: int) -> OrderLine:
         """Put so many pieces on an order, at today's price."""
         return OrderLine(
@@ -74,6 +92,11 @@ class Product:
             stock_tracked=self.stock is not None,
             fee_basis_points=self.fee_basis_points,
         )
+
+
+def _stock_text(stock: int | None) -> str:
+    """Write a stock as JSON does."""
+    return "null" if stock is None else str(stock)
 
 
 def check_sku(sku: str) -> None:

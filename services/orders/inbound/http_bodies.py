@@ -55,11 +55,12 @@ class NewProductBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProductChangesBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to change of a product; what is left out stays."""
+    """What to change of a product, and of which stock; what is left out stays, or may be anything."""
 
     title: str | UnsetType = UNSET
     price: MoneyBody | UnsetType = UNSET
     stock: int | UnsetType | None = UNSET
+    expected_stock: int | UnsetType | None = UNSET
 
 
 class ProductBody(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from services.orders.inbound.http_bodies import (
 )
 from services.orders.inbound.requests import ITEMS_A_PAGE, Cursor, Limit, actor_of, sku_cursor_of
 from services.orders.use_cases.add_product import AddProduct, add_product
-from services.orders.use_cases.change_product import change_product
+from services.orders.use_cases.change_product import ExpectedStock, change_product
 from services.orders.use_cases.show_products import show_product, show_products
 from services.runtime.http_auth import Caller, require_roles
 
@@ -55,12 +55,16 @@ def product_routes(commerce: Commerce) -> list[BaseRouteHandler]:
 
     @patch("/api/v1/products/{sku:str}", operation_id="changeProduct", tags=TAGS, guards=[require_roles(MERCHANT_ROLE)])
     async def change(principal: Caller, sku: FromPath[str], data: JSONBody[ProductChangesBody]) -> ProductBody:
-        """Change your product; orders keep the price and the title that they were placed with."""
-        seller_id = actor_of(principal).user_id
-        changes = _changes(data)
-        return product_body(
-            await change_product(sku, changes, seller_id=seller_id, store=commerce.store, clock=commerce.clock)
+        """Change your product; orders keep the price and the title that they were placed with. 422 stock_changed."""
+        product = await change_product(
+            sku,
+            _changes(data),
+            seller_id=actor_of(principal).user_id,
+            store=commerce.store,
+            clock=commerce.clock,
+            expected_stock=None if data.expected_stock is UNSET else ExpectedStock(data.expected_stock),
         )
+        return product_body(product)
 
     return [list_products, get_product, add, change]
 

@@ -36,11 +36,12 @@ export async function readText(path, query, signal) {
  * Changes something that may be changed twice without harm.
  * @param {"POST"|"PATCH"|"DELETE"} method
  * @param {string} path
- * @param {unknown} [body]
+ * @param {any} [body]
+ * @param {Record<string, unknown>} [conditions] Sent with the body; services of an older release, which know none, do it without.
  * @returns {Promise<any>}
  */
-export async function write(method, path, body) {
-  return json(await once({ method, path, body }));
+export async function write(method, path, body, conditions) {
+  return json(await conditionally(once, { method, path, body }, conditions));
 }
 
 /**
@@ -57,7 +58,7 @@ export async function doOnce(name, path, body, conditions) {
   const traceId = hex(16);
   const headers = { "Idempotency-Key": keyOf(intent, body ?? null), traceparent: `00-${traceId}-${hex(8)}-01` };
   try {
-    const answer = await json(await conditionally({ method: "POST", path, body, headers }, conditions));
+    const answer = await json(await conditionally(persistently, { method: "POST", path, body, headers }, conditions));
     settle(intent);
     return { answer, traceId };
   } catch (error) {
@@ -66,15 +67,15 @@ export async function doOnce(name, path, body, conditions) {
   }
 }
 
-async function conditionally(call, conditions) {
+async function conditionally(sent, call, conditions) {
   try {
-    return await persistently({ ...call, body: conditions ? { ...call.body, ...conditions } : call.body });
+    return await sent({ ...call, body: conditions ? { ...call.body, ...conditions } : call.body });
   } catch (error) {
     // A body with a field that nobody knows there is refused before its key is looked at.
     const isUnknown = error instanceof ProblemError && error.reason === "validation_failed"
       && Object.keys(conditions ?? {}).some((field) => error.message.includes(`unknown field \`${field}\``));
     if (!isUnknown) throw error;
-    return persistently(call);
+    return sent(call);
   }
 }
 

@@ -8,6 +8,7 @@ import { h } from "../dom.js";
 import { FieldError, field, form } from "../form.js";
 import { decimal, fractionDigits } from "../money.js";
 import { empty, loading, money, pageHead } from "../parts.js";
+import { ProblemError } from "../problems.js";
 import { session } from "../session.js";
 import { stockBadge } from "./shop.js";
 
@@ -69,19 +70,39 @@ function productItem(product, show) {
 
 function changeForm(product, show) {
   const { currency, amount_minor: minor } = product.price;
+  let shownStock = product.stock;
   return form({
     label: `Change ${product.title}`, submit: "Save", plain: true,
     children: [h("div", { class: "fields" },
       field({ name: "amount", label: `Price in ${currency}`, inputmode: "decimal", value: decimal(minor, fractionDigits(currency)) }),
       field({ name: "stock", label: "Pieces in stock", inputmode: "numeric", hint: "Empty: nobody counts.", value: product.stock ?? "" }))],
     act: async (values) => {
-      const changes = { price: amountOf({ ...values, currency }), stock: stockOf(values.stock) };
-      await write("PATCH", `/api/v1/products/${encodeURIComponent(product.sku)}`, changes);
+      const price = amountOf({ ...values, currency });
+      const stock = stockOf(values.stock);
+      // Pieces are sold while the form stands there: a stock that nobody touched stays as it is by then.
+      const changes = { ...(price.amount_minor !== minor && { price }), ...(stock !== shownStock && { stock }) };
+      try {
+        await change(product.sku, changes, shownStock);
+      } catch (error) {
+        if (!(error instanceof ProblemError && error.reason === "stock_changed")) throw error;
+        const before = shownStock;
+        shownStock = JSON.parse(error.details.stock);
+        throw new FieldError("stock", `The stock went from ${pieces(before)} to ${pieces(shownStock)} meanwhile, and nothing was changed. Save again if what you want is still this.`);
+      }
       announce(`${product.title} is changed.`);
       await show();
     },
   });
 }
+
+/** Sends what differs from what was shown, and a stock only in place of the one that was shown. */
+async function change(sku, changes, shownStock) {
+  if (Object.keys(changes).length === 0) return;
+  const conditions = "stock" in changes ? { expected_stock: shownStock } : undefined;
+  await write("PATCH", `/api/v1/products/${encodeURIComponent(sku)}`, changes, conditions);
+}
+
+const pieces = (stock) => (stock === null ? "uncounted" : String(stock));
 
 function stockOf(text) {
   if (text === "") return null;
