@@ -85,19 +85,68 @@ async def test_pauses_grow_differ_and_end(tab: ConsoleTab) -> None:
     assert pauses == [200, 400, 400, 800, 800, 1600, 7500, 15_000]
 
 
-async def test_an_intent_keeps_its_key_until_it_is_settled_or_wants_something_else(tab: ConsoleTab) -> None:
-    first, again, other, settled = await ask(
+async def test_an_intent_keeps_its_key_until_it_is_settled_whatever_else_is_wanted(tab: ConsoleTab) -> None:
+    first, other, again, settled, other_again = await ask(
         tab,
         "intents",
         """(() => {
-          const keys = [it.keyOf("pay", {a: 1}), it.keyOf("pay", {a: 1}), it.keyOf("pay", {a: 2})];
-          it.settle("pay");
-          return [...keys, it.keyOf("pay", {a: 2})];
+          const keys = [it.keyOf("pay", {a: 1}), it.keyOf("pay", {a: 2}), it.keyOf("pay", {a: 1})];
+          it.settle("pay", {a: 1});
+          return [...keys, it.keyOf("pay", {a: 1}), it.keyOf("pay", {a: 2})];
         })()""",
     )
 
     assert first == again
+    assert other == other_again
     assert len({first, other, settled}) == 3
+
+
+async def test_of_many_intents_of_one_name_the_oldest_is_forgotten(tab: ConsoleTab) -> None:
+    first, second, second_again, first_again = await ask(
+        tab,
+        "intents",
+        """(() => {
+          const pay = (a) => it.keyOf("pay", {a});
+          const keys = [pay(1), pay(2)];
+          for (let a = 3; a <= 33; a++) pay(a);
+          return [...keys, pay(2), pay(1)];
+        })()""",
+    )
+
+    assert second_again == second
+    assert first_again != first
+
+
+async def test_an_intent_of_the_page_before_an_upgrade_keeps_its_key(tab: ConsoleTab) -> None:
+    kept, other, settled = await ask(
+        tab,
+        "intents",
+        """(() => {
+          sessionStorage.setItem("tradeflow-intent:pay", JSON.stringify({wanted: JSON.stringify({a: 1}), key: "old"}));
+          const keys = [it.keyOf("pay", {a: 1}), it.keyOf("pay", {a: 2})];
+          it.settle("pay", {a: 1});
+          return [...keys, it.keyOf("pay", {a: 1})];
+        })()""",
+    )
+
+    assert kept == "old"
+    assert "old" not in {other, settled}
+
+
+async def test_who_signs_out_leaves_no_intent_behind(tab: ConsoleTab) -> None:
+    left = await ask(
+        tab,
+        "intents",
+        """(() => {
+          for (const a of [1, 2]) it.keyOf("pay", {a});
+          it.settle("pay", {a: 1});
+          const before = Object.keys(sessionStorage).length;
+          it.forgetIntents();
+          return [before, Object.keys(sessionStorage).length];
+        })()""",
+    )
+
+    assert left == [1, 0]
 
 
 async def test_rates_and_quantiles_are_those_of_two_looks(tab: ConsoleTab) -> None:
@@ -175,6 +224,30 @@ async def test_what_was_never_answered_keeps_its_key_past_the_doors_refusals(tab
     assert statuses == [429, 401, 200, 200]
     assert len(set(keys[:7])) == 1
     assert keys[7] not in keys[:7]
+
+
+async def test_what_was_never_answered_happens_once_though_something_else_was_done_meanwhile(tab: ConsoleTab) -> None:
+    done: dict[str, str] = {}
+
+    async def lose_alices_first_answers(route: Route) -> None:
+        body = route.request.post_data_json or {}
+        done[route.request.headers["idempotency-key"]] = body["email"]
+        is_lost = body["email"] == "alice" and "bob" not in done.values()
+        await route.fulfill(status=504 if is_lost else 200, json={})
+
+    await tab.page.route("**/test/deposits", lose_alices_first_answers)
+    statuses = await ask(
+        tab,
+        "api",
+        """(async () => {
+          const wanted = (email) => it.doOnce("deposit", "/test/deposits", {email});
+          const deposit = (email) => wanted(email).then(() => 200, (error) => error.status);
+          return [await deposit("alice"), await deposit("bob"), await deposit("alice"), await deposit("alice")];
+        })()""",
+    )
+
+    assert statuses == [504, 200, 200, 200]
+    assert sorted(done.values()) == ["alice", "alice", "bob"], "lost and repeated: one; the last is another"
 
 
 async def test_a_balance_that_was_asked_for_before_an_event_does_not_undo_it(tab: ConsoleTab) -> None:

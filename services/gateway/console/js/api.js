@@ -55,14 +55,15 @@ export async function write(method, path, body, conditions) {
  */
 export async function doOnce(name, path, body, conditions) {
   const intent = `${session.user?.user_id} ${name}`;
+  const wanted = body ?? null;
   const traceId = hex(16);
-  const headers = { "Idempotency-Key": keyOf(intent, body ?? null), traceparent: `00-${traceId}-${hex(8)}-01` };
+  const headers = { "Idempotency-Key": keyOf(intent, wanted), traceparent: `00-${traceId}-${hex(8)}-01` };
   try {
     const answer = await json(await conditionally(persistently, { method: "POST", path, body, headers }, conditions));
-    settle(intent);
+    settle(intent, wanted);
     return { answer, traceId };
   } catch (error) {
-    if (error instanceof ProblemError && error.isAnswer) settle(intent);
+    if (error instanceof ProblemError && error.isAnswer) settle(intent, wanted);
     throw error;
   }
 }
