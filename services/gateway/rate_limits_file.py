@@ -18,7 +18,8 @@ ConfigMap, whose mount changes by an atomic swap of a link. Its form, where `lim
 anything else that is wrong, makes the whole file bad: the last good limits stay, `/readyz` has a hint that says what is
 wrong, `tradeflow_gateway_rate_limits_file_ok` is 0, and the log has `rate_limits_not_reloaded`. The same holds for a
 file that is away. `tradeflow_gateway_rate_limits_file_info` names the SHA-256 of the file whose limits hold.
-Counters go by a limit's name: who changes its numbers keeps what was counted.
+Counters go by a limit's name: who changes its numbers keeps what was counted, and nobody waits longer than the new
+window.
 """
 
 import asyncio

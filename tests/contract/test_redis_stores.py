@@ -184,6 +184,46 @@ async def test_giving_back_what_was_never_taken_leaves_nothing(redis: RedisConne
     assert [(await limiter.take([quota]))[0].allowed for _ in range(2)] == [True, False]
 
 
+async def test_a_limit_that_got_a_shorter_window_holds_nobody_for_longer_than_that(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+    strict, loose = a_quota(limit=3, window_seconds=3600), a_quota(limit=60, window_seconds=6)
+    for _ in range(3):
+        await limiter.take([strict])
+
+    (refused,) = await limiter.take([loose])
+
+    async def one_fits() -> bool:
+        return (await limiter.take([loose]))[0].allowed
+
+    assert not refused.allowed, "what was counted stays counted"
+    assert 0 < refused.retry_after_seconds <= 0.1
+    assert 5 < refused.reset_seconds <= 6
+    await eventually(one_fits)
+
+
+async def test_a_call_that_is_given_back_under_a_shorter_window_fits_again(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+    strict, loose = a_quota(limit=3, window_seconds=3600), a_quota(limit=2, window_seconds=60)
+    for _ in range(3):
+        await limiter.take([strict])
+
+    await limiter.give_back([loose])
+    answers = [await limiter.take([loose]) for _ in range(2)]
+
+    assert [state[0].allowed for state in answers] == [True, False]
+
+
+async def test_a_limit_that_got_stricter_keeps_what_was_counted(redis: RedisConnection) -> None:
+    limiter = RedisRateLimiter(redis)
+    loose, strict = a_quota(limit=60, window_seconds=60), a_quota(limit=2, window_seconds=3600)
+    await limiter.take([loose])
+
+    states = [(await limiter.take([strict]))[0] for _ in range(3)]
+
+    assert sum(state.allowed for state in states) < 3
+    assert states[-1].retry_after_seconds <= 1800
+
+
 async def test_callers_do_not_use_up_each_others_quota(redis: RedisConnection) -> None:
     limiter = RedisRateLimiter(redis)
 

@@ -16,8 +16,13 @@ local answers, starts, allowed = {}, {}, 1
 for i, key in ipairs(KEYS) do
   local interval, limit = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
   local start = math.max(tonumber(redis.call('GET', key) or now), now)
+  local window = interval * limit
+  if start > now + window then
+    start = now + window
+    redis.call('SET', key, string.format('%.0f', start), 'PX', string.format('%.0f', math.ceil(window / 1000) + 1))
+  end
   starts[i] = start
-  if start + interval - now > interval * limit and ARGV[3 * i] == '1' then allowed = 0 end
+  if start + interval - now > window and ARGV[3 * i] == '1' then allowed = 0 end
 end
 for i, key in ipairs(KEYS) do
   local interval, limit = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
@@ -38,15 +43,18 @@ return answers
 and 1 where the limit binds or 0 where it is only counted.
 
 A counter holds the instant at which its quota is whole again ("theoretical arrival time"), in microseconds since 1970
-(below 2^53, which Lua's numbers hold exactly), and lives until then. Answers {fits, calls left, microseconds until
-whole, microseconds until one fits} of each quota, as whole numbers.
+(below 2^53, which Lua's numbers hold exactly), and lives until then. Where it was counted by a policy of a
+longer window, it becomes a quota of this policy that is used up, and is kept as that: else no call would fit until the
+old window is over. Answers {fits, calls left, microseconds until whole, microseconds until one fits} of each quota, as
+whole numbers.
 """
 
 GIVE_BACK = Script("""
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 for i, key in ipairs(KEYS) do
-  local busy = tonumber(redis.call('GET', key) or now) - tonumber(ARGV[i]) - now
+  local interval, limit = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local busy = math.min(tonumber(redis.call('GET', key) or now) - now, interval * limit) - interval
   if busy > 0 then
     redis.call('SET', key, string.format('%.0f', now + busy), 'PX', string.format('%.0f', math.ceil(busy / 1000) + 1))
   else
@@ -54,7 +62,7 @@ for i, key in ipairs(KEYS) do
   end
 end
 """)
-"""Takes one call out of each count. KEYS: counters; ARGV: interval in microseconds of each."""
+"""Takes one call out of each count. KEYS: counters; ARGV: interval in microseconds and limit of each."""
 
 
 class RedisRateLimiter:
@@ -96,7 +104,9 @@ class RedisRateLimiter:
         Raises:
             UnavailableError: Redis can't be reached; perhaps it stays counted.
         """
-        await self._redis.script(GIVE_BACK, _keys(quotas), [quota.policy.interval_micros for quota in quotas])
+        policies = [quota.policy for quota in quotas]
+        arguments = [number for policy in policies for number in (policy.interval_micros, policy.limit)]
+        await self._redis.script(GIVE_BACK, _keys(quotas), arguments)
 
 
 def _keys(quotas: Sequence[Quota]) -> list[str]:
