@@ -29,6 +29,7 @@ from services.gateway.inbound.public_api import describe_public_api
 from services.gateway.inbound.rate_limits import RateLimits, RateLimitsMiddleware
 from services.gateway.inbound.sign_ins import SignIns
 from services.gateway.inbound.token_api import ClientRegistry, token_routes
+from services.gateway.inbound.untrusted_forwarding import UntrustedForwarding
 from services.gateway.inbound.wallet_events import TOPIC, WalletEventsReader
 from services.gateway.inbound.wallet_socket import socket_routes
 from services.gateway.inbound.wallet_stream import stream_routes
@@ -93,6 +94,7 @@ class _Parts:
     tokens: JwtVerifier
     redis: RedisConnection
     rate_limits: RateLimitsFile
+    untrusted: UntrustedForwarding
     identities: IdentityClient
     issuers: ReachedIssuers
     external_sign_ins: ExternalSignIns
@@ -176,6 +178,8 @@ async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegi
         connections_per_wallet_max=settings.connections_per_wallet_max,
     )
     health = _health(settings, redis, keys, rate_limits)
+    untrusted = UntrustedForwarding(settings.trusted_proxies, clock)
+    health.add_hint("trusted_proxies", untrusted.check)
     issuers = await reach_issuers(settings.external_issuers, health=health, stack=stack)
     return _Parts(
         settings=settings,
@@ -189,6 +193,7 @@ async def _made(settings: GatewaySettings, clock: Clock, registry: CollectorRegi
         tokens=JwtVerifier(keys, settings.issuer, OWN_CLIENT_ID, clock),
         redis=redis,
         rate_limits=rate_limits,
+        untrusted=untrusted,
         identities=identities,
         issuers=issuers,
         external_sign_ins=ExternalSignIns(IdTokenVerifier(issuers.trusted, clock), identities, revocations),
@@ -300,7 +305,11 @@ def _app(parts: _Parts) -> Litestar:
 
     def count_before_authentication(config: AppConfig) -> AppConfig:
         counting = DefineMiddleware(
-            RateLimitsMiddleware, limits=limits, tokens=parts.tokens, trusted_proxies=settings.trusted_proxies
+            RateLimitsMiddleware,
+            limits=limits,
+            tokens=parts.tokens,
+            trusted_proxies=settings.trusted_proxies,
+            untrusted=parts.untrusted,
         )
         config.middleware.insert(0, counting)
         return config

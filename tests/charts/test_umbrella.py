@@ -1,5 +1,6 @@
 """The umbrella: three services that find each other, and the resources that they need."""
 
+import json
 from typing import Any
 
 import pytest
@@ -193,6 +194,15 @@ def test_dashboards_and_alerts_are_packaged() -> None:
     }
     assert dashboards == {f"tradeflow-{file.name}" for file in (CHARTS / "tradeflow/dashboards").glob("*.json")}
     assert {f"tradeflow-{name}" for name in (*SERVICES, "platform")} <= groups
+
+
+def test_production_values_open_a_way_in_and_say_whose_word_about_callers_is_taken() -> None:
+    rendered = render("tradeflow", {}, files=("values-prod.yaml",))
+
+    (container,) = one(rendered, "Deployment", "shop-gateway")["spec"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert one(rendered, "HTTPRoute", "shop-gateway")
+    assert json.loads(variables["TRADEFLOW_GATEWAY_TRUSTED_PROXIES"])
 
 
 @pytest.mark.parametrize("file", ["values-dev.yaml", "values-prod.yaml"])

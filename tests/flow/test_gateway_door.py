@@ -219,6 +219,24 @@ async def test_a_forwarded_address_counts_only_from_a_trusted_proxy(tmp_path: Pa
     assert [answer.status_code for answer in believed] == [200, 200, 429]
 
 
+async def test_a_proxy_that_is_not_trusted_is_a_hint_and_takes_no_traffic_away(tmp_path: Path) -> None:
+    for folder in ("bare", "behind"):
+        (tmp_path / folder).mkdir()
+    async with (
+        gateway_world(tmp_path / "bare") as world,
+        gateway_world(tmp_path / "behind", trusted_proxies=["127.0.0.0/8"]) as behind_proxy,
+    ):
+        before = await world.http.get("/readyz")
+        for each in (world, behind_proxy):
+            await each.http.get("/api/v1/products", headers=forwarded_for(each.bearer(), 1))
+        after, believed = [await each.http.get("/readyz") for each in (world, behind_proxy)]
+
+    assert before.json()["hints"]["trusted_proxies"] == "ok"
+    assert (after.status_code, believed.status_code) == (200, 200)
+    assert "isn't one of the trusted proxies" in after.json()["hints"]["trusted_proxies"]
+    assert believed.json()["hints"]["trusted_proxies"] == "ok"
+
+
 def forwarded_for(bearer: dict[str, str], host: int) -> dict[str, str]:
     return {**bearer, "X-Forwarded-For": f"203.0.113.{host}"}
 

@@ -10,6 +10,8 @@ Network = IPv4Network | IPv6Network
 UNKNOWN = "unknown"
 """The address of a peer that has none (a Unix socket): all such peers share one quota."""
 
+_FORWARDED_FOR = b"x-forwarded-for"
+
 IPV6_PREFIX_BITS = 64
 """One customer usually has a whole /64: counting single addresses would count nothing."""
 
@@ -37,6 +39,11 @@ def is_from_trusted_proxy(scope: Scope, trusted_proxies: Sequence[Network]) -> b
     return peer is not None and _is_trusted(peer, trusted_proxies)
 
 
+def is_forwarded(scope: Scope) -> bool:
+    """Tell whether a call says that it came through a proxy, whoever says so."""
+    return any(name == _FORWARDED_FOR for name, _ in scope["headers"])
+
+
 def quota_address(address: str) -> str:
     """Tell under which name an address is counted."""
     parsed = _address(address)
@@ -46,7 +53,7 @@ def quota_address(address: str) -> str:
 
 
 def _forwarded_for(scope: Scope) -> list[str]:
-    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    values = [value.decode("latin-1") for name, value in scope["headers"] if name == _FORWARDED_FOR]
     return [hop.strip() for value in values for hop in value.split(",")]
 
 

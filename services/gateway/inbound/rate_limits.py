@@ -14,6 +14,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.inbound.client_address import Network, client_address, quota_address
+from services.gateway.inbound.untrusted_forwarding import UntrustedForwarding
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.rate_policies import (
     Call,
@@ -132,19 +133,27 @@ class RateLimitsMiddleware:
     """Counts each HTTP request before its route's own work; WebSockets count themselves, before they are accepted."""
 
     def __init__(
-        self, app: ASGIApp, *, limits: RateLimits, tokens: TokenVerifier, trusted_proxies: Sequence[Network]
+        self,
+        app: ASGIApp,
+        *,
+        limits: RateLimits,
+        tokens: TokenVerifier,
+        trusted_proxies: Sequence[Network],
+        untrusted: UntrustedForwarding,
     ) -> None:
-        """Wrap `app`; `tokens` tells whose call it is."""
+        """Wrap `app`; `tokens` tells whose call it is, `untrusted` notes who can't tell from where."""
         self._app = app
         self._limits = limits
         self._tokens = tokens
         self._trusted_proxies = trusted_proxies
+        self._untrusted = untrusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != ScopeType.HTTP or _is_uncounted(scope):
             await self._app(scope, receive, send)
             return
+        self._untrusted.note(scope)
         principal = await self._principal(scope)
         headers = await self._limits.admit(
             Call(
