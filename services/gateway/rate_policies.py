@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 RouteClass = Literal["auth", "read", "write", "socket"]
-"""What a call does: signs in, reads, changes something, or opens a connection for events."""
+"""What a call does: signs in, reads, changes something (renews a session, too), or opens a connection for events."""
 
 FailureMode = Literal["open", "closed"]
 """What to do with calls that can't be counted, because Redis is away: let them pass, or answer 503."""

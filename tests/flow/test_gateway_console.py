@@ -158,6 +158,20 @@ async def test_a_renewal_without_a_session_is_no_mistake(world: GatewayWorld) ->
     assert (answer.status_code, answer.content) == (204, b"")
 
 
+async def test_pages_that_are_loaded_use_up_no_sign_ins_and_guesses_of_the_password_do(tmp_path: Path) -> None:
+    limit = {"name": "sign-in", "route_class": "auth", "per": "ip", "limit": 3, "window_seconds": 3600}
+    async with gateway_world(tmp_path, rate_limits=[limit]) as world:
+        nobody = [await world.http.post("/console/session/renewal", headers=own_page(world)) for _ in range(5)]
+        await signed_in(world)
+        renewed = [await world.http.post("/console/session/renewal", headers=own_page(world)) for _ in range(5)]
+        guess = {"email": EMAIL, "password": "a guess"}
+        guesses = [await world.http.post("/console/session", json=guess, headers=own_page(world)) for _ in range(2)]
+
+    assert [answer.status_code for answer in nobody] == [204] * 5
+    assert [answer.status_code for answer in renewed] == [200] * 5
+    assert [answer.status_code for answer in guesses] == [401, 429]
+
+
 async def test_each_renewal_gives_another_token_and_a_session_that_ended_takes_its_cookie_along(
     world: GatewayWorld,
 ) -> None:

@@ -145,6 +145,31 @@ async def test_who_guesses_in_one_network_shuts_nobody_out_elsewhere_nor_who_is_
     assert (elsewhere.status_code, refreshed.status_code) == (200, 200)
 
 
+SIGN_IN_LIMIT = {"name": "sign-in", "route_class": "auth", "per": "ip", "limit": 3, "window_seconds": 3600}
+ADDRESS_LIMIT = {"name": "address", "route_class": "any", "per": "ip", "limit": 9, "window_seconds": 3600}
+
+
+async def test_who_stays_signed_in_uses_up_nobodys_sign_ins_at_the_same_address(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, rate_limits=[SIGN_IN_LIMIT]) as world:
+        tokens = await sign_in(world)
+        refreshed = []
+        for _ in range(5):
+            answer = await world.http.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
+            refreshed.append(answer.status_code)
+            tokens = answer.json()
+        guesses = [await guess(world) for _ in range(2)]
+
+    assert refreshed == [200] * 5
+    assert [answer.status_code for answer in guesses] == [401, 429]
+
+
+async def test_renewals_of_one_address_are_limited_as_all_its_calls_are(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path, rate_limits=[SIGN_IN_LIMIT, ADDRESS_LIMIT]) as world:
+        made_up = [await world.http.post("/auth/refresh", json={"refresh_token": f"t{n}"}) for n in range(11)]
+
+    assert [answer.status_code for answer in made_up] == [401] * 9 + [429] * 2
+
+
 async def test_guesses_from_many_networks_are_counted_together(tmp_path: Path) -> None:
     async with gateway_world(tmp_path, sign_in_account_failures_max=4, trusted_proxies=["127.0.0.0/8"]) as world:
         answers = [await guess(world, network=f"203.0.113.{number}") for number in range(6)]

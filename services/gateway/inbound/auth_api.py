@@ -24,6 +24,10 @@ TAGS = ["sign-in"]
 SIGN_IN = {ROUTE_CLASS_OPTION: "auth", **PUBLIC}
 """What password guessing meets: a limit per address."""
 
+RENEWAL = {ROUTE_CLASS_OPTION: "write", **PUBLIC}
+"""What has a session already, and nothing that can be guessed, meets the limits of all calls of an address, and not the
+one of sign-ins: those who share an address would use that up by staying signed in."""
+
 NO_STORE = CacheControlHeader(no_store=True)
 """On every answer with a token or a ticket (RFC 6749, section 5.1)."""
 
@@ -131,7 +135,7 @@ def _sign_in_routes(identities: Identities, sign_ins: SignIns, issuer: TokenIssu
         "/auth/refresh",
         operation_id="refresh",
         tags=TAGS,
-        opt=SIGN_IN,
+        opt=RENEWAL,
         status_code=200,
         cache_control=NO_STORE,
         responses=problem_responses(

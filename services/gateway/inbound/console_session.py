@@ -20,7 +20,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import JSONBody
 
 from services.gateway.access_tokens import TokenIssuer
-from services.gateway.inbound.auth_api import NO_STORE, SIGN_IN, Login
+from services.gateway.inbound.auth_api import NO_STORE, RENEWAL, SIGN_IN, Login
 from services.gateway.inbound.client_address import Network, is_from_trusted_proxy
 from services.gateway.inbound.sign_ins import SignIns
 from services.gateway.ports import Identities, RevokedToken, Session
@@ -130,15 +130,15 @@ def console_session_routes(
 ) -> list[HTTPRouteHandler]:
     """Make the routes."""
     guards: list[Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]] = [cookies.require_same_origin]
-    common: dict[str, Any] = {"guards": guards, "opt": SIGN_IN, "include_in_schema": False}
+    common: dict[str, Any] = {"guards": guards, "include_in_schema": False}
 
-    @post(PATH, status_code=200, cache_control=NO_STORE, **common)
+    @post(PATH, status_code=200, cache_control=NO_STORE, opt=SIGN_IN, **common)
     async def begin_session(request: Request[Any, Any, Any], data: JSONBody[Login]) -> Response[ConsoleSession]:
         """Sign in."""
         session = await sign_ins.sign_in(request.scope, email=data.email, password=data.password)
         return _opened(issuer, session, cookies.keeping(request, session.refresh_token))
 
-    @post(f"{PATH}/renewal", status_code=200, cache_control=NO_STORE, **common)
+    @post(f"{PATH}/renewal", status_code=200, cache_control=NO_STORE, opt=RENEWAL, **common)
     async def renew_session(request: Request[Any, Any, Any]) -> Response[ConsoleSession | None]:
         """Exchange the cookie; 204 without one: nobody is signed in, which is no mistake."""
         refresh_token = cookies.read(request)
@@ -152,7 +152,7 @@ def console_session_routes(
             raise problem from error
         return _opened(issuer, session, cookies.keeping(request, session.refresh_token))
 
-    @delete(PATH, status_code=204, **common)
+    @delete(PATH, status_code=204, opt=SIGN_IN, **common)
     async def end_session(request: Request[Any, Any, Any]) -> Response[None]:
         """End the session, and revoke the access token that this call was made with, if it is still good."""
         refresh_token = cookies.read(request)
