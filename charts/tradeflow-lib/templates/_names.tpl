@@ -61,9 +61,10 @@ labels:
 {{- end }}
 {{- end }}
 
-{{- /* What the umbrella says once for all its services, under global.tradeflow. */ -}}
+{{- /* What the umbrella says once for all its services, under global.tradeflow; a service that waits for its turn in a
+       roll-out goes by what was said before, as a whole: what was empty then stays empty. */ -}}
 {{- define "tradeflow-lib.global" -}}
-{{- toYaml ((.Values.global | default dict).tradeflow | default dict) }}
+{{- toYaml (.Values.insteadOfGlobal | default (.Values.global | default dict).tradeflow | default dict) }}
 {{- end }}
 
 {{- /* A value of this chart, else the one said for all: (list . "issuer"); empty where neither is. */ -}}

@@ -40,23 +40,25 @@
 {{- end }}
 
 {{- define "tradeflow.labels" -}}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- $root := index . 0 -}}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/part-of: tradeflow
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/version: {{ include "tradeflow-lib.versionLabel" . }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+app.kubernetes.io/version: {{ include "tradeflow-lib.versionLabel" (index . 1) }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- with $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
-{{- /* (list . "name"): the metadata of what the umbrella makes. */ -}}
+{{- /* (list . "name"): the metadata of what the umbrella makes; (list . "name" $subchart): of the version that a service has,
+       which may be ahead of the others while a roll-out is under way. */ -}}
 {{- define "tradeflow.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ index . 1 }}
 namespace: {{ $root.Release.Namespace }}
 labels:
-  {{- include "tradeflow.labels" $root | nindent 2 }}
+  {{- include "tradeflow.labels" (list $root (ternary $root (last .) (eq (len .) 2))) | nindent 2 }}
 {{- end }}
 
 {{- /* Kafka's servers, as a list: said, or cut out of kafka://user:password@host:9092,host:9092?options. */ -}}
@@ -73,11 +75,4 @@ labels:
 {{- define "tradeflow.topicPrefix" -}}
 {{- $option := regexFind "[?&]topic_prefix=[^&]+" .Values.global.tradeflow.broker.url }}
 {{- .Values.topics.prefix | default (trimPrefix "topic_prefix=" (trimAll "?&" $option)) }}
-{{- end }}
-
-{{- /* (list . "ledger"): the image of a service, which may be ahead of the others while an upgrade is under way. */ -}}
-{{- define "tradeflow.imageOf" -}}
-{{- $root := index . 0 }}{{ $service := index . 1 }}
-{{- $own := (index $root.Values $service).image | default dict }}
-{{- include "tradeflow-lib.image" (dict "Values" (dict "image" $own "global" $root.Values.global) "Chart" $root.Chart) }}
 {{- end }}

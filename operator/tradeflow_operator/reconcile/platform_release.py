@@ -1,7 +1,8 @@
 """The helm release that a TradeFlow resource asks for: its steps, its labels, and the values of each step. Pure.
 
 Services come in the order of `COMPONENTS`: nobody calls what isn't there yet. Those that a step hasn't reached keep
-their image and their values, so that a change of any kind reaches one service after the other.
+their image and their values, those said for all included, so that a change of any kind reaches one service after the
+other.
 """
 
 import copy
@@ -21,6 +22,9 @@ from tradeflow_operator.resources import FORCE_ANNOTATION, Resource
 
 OWNER_LABEL, DIGEST_LABEL, STEP_LABEL = f"{GROUP}/owner", f"{GROUP}/digest", f"{GROUP}/step"
 """Labels of our helm releases, which helm keeps beside its own."""
+
+INSTEAD_OF_GLOBAL = "insteadOfGlobal"
+"""The value of a service's chart that takes the place of what is said for all."""
 
 
 class TradeFlowSpec(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -173,8 +177,14 @@ def _comes_with(steps: Sequence[str], name: str, step: str, *, is_there: bool) -
 
 
 def _as_it_is(component: Component, before: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the values of a service that stays as it is; who pinned the image of a tag pins it again."""
+    """Write the values of a service that stays as it is: its own, and what was said for all when it had its turn.
+
+    Who pinned the image of a tag pins it again.
+    """
     values: dict[str, Any] = copy.deepcopy(dict(_found(before, component.name)))
+    # It is there already where the revision before left this service waiting too.
+    for_all = values.get(INSTEAD_OF_GLOBAL) or _found(before, "global", "tradeflow")
+    values[INSTEAD_OF_GLOBAL] = copy.deepcopy(dict(for_all))
     image = _section(values, "image")
     if component.tag:
         image |= {"tag": component.tag, "digest": ""}
