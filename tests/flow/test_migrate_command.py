@@ -244,3 +244,11 @@ def test_grants_are_statements_for_one_user() -> None:
     assert "GRANT SELECT, INSERT ON `books`.`postings` TO 'ledger'@'10.%';" in told.stdout.splitlines()
     assert "UPDATE" not in next(line for line in told.stdout.splitlines() if "`records`" in line)
     assert call("grants", "ledger", "--user", "a\\").exit_code == USAGE
+
+
+def test_a_certificate_that_is_not_there_is_named() -> None:
+    told = migrate("plan", url="mysql://ann:secret@localhost:1/ledger?ssl_ca=/nowhere/ca.pem")
+
+    assert (told.exit_code, told.stdout) == (VIOLATED, "")
+    assert told.stderr.startswith("tradeflow: /nowhere/ca.pem: the database URL's ssl_ca can't be used: No such file")
+    assert "secret" not in told.stderr

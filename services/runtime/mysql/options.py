@@ -1,6 +1,8 @@
 """A server's URL: mysql://user:password@host:port/database?option=value."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -48,17 +50,38 @@ class MysqlOptions:
     """wait_timeout: the server ends a connection that says nothing for so long, and frees what it locked."""
 
     def tls(self) -> ssl.SSLContext | None:
-        """Make what TLS needs."""
+        """Make what TLS needs.
+
+        Raises:
+            OSError: A file isn't there, or holds something else; it is named.
+        """
         mode = self.ssl_mode or ("verify_identity" if self.ssl_ca else "disabled")
         if mode == "disabled":
             return None
-        context = ssl.create_default_context(cafile=self.ssl_ca or None)
+        with _naming("ssl_ca", self.ssl_ca):
+            context = ssl.create_default_context(cafile=self.ssl_ca or None)
         context.check_hostname = mode == "verify_identity"
         if mode == "required":
             context.verify_mode = ssl.CERT_NONE
         if self.ssl_cert:
-            context.load_cert_chain(self.ssl_cert, self.ssl_key or None)
+            files = [file for file in (self.ssl_cert, self.ssl_key) if file]
+            with _naming("ssl_cert or its ssl_key", ", ".join(files)):
+                context.load_cert_chain(*files)
         return context
+
+
+@contextmanager
+def _naming(option: str, files: str) -> Iterator[None]:
+    """Say of which file it is that it can't be used, which TLS leaves out.
+
+    Raises:
+        OSError: It can't.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = f"the database URL's {option} can't be used: {error.strerror}"
+        raise OSError(error.errno, why, files) from error
 
 
 _OPTION_TYPES = {field.name: field.type for field in fields(MysqlOptions)[5:]}

@@ -1,4 +1,5 @@
 import ssl
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,26 @@ def test_modes_of_tls_are_mysqls() -> None:
     assert (required.verify_mode, required.check_hostname) == (ssl.CERT_NONE, False)
     assert (authority.verify_mode, authority.check_hostname) == (ssl.CERT_REQUIRED, False)
     assert (identity.verify_mode, identity.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("ssl_ca={file}", "ssl_ca can't be used"),
+        ("ssl_mode=required&ssl_cert={file}", "ssl_cert or its ssl_key can't be used"),
+        ("ssl_mode=required&ssl_cert={file}&ssl_key=other.pem", "ssl_cert or its ssl_key can't be used"),
+    ],
+)
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_file_that_tls_cannot_use_is_named(option: str, said: str, content: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(OSError, match=said) as raised:
+        options_of(f"mysql://h/d?{option.format(file=file)}").tls()
+
+    assert str(file) in str(raised.value.filename)
 
 
 @pytest.mark.parametrize(
