@@ -175,6 +175,51 @@ def test_migrations_run_the_image_of_their_service() -> None:
     assert images == {"ledger": "tradeflow:0.2.0", "orders": "tradeflow:0.1.0"}
 
 
+def test_migrations_run_where_their_service_runs_and_find_its_files() -> None:
+    where = {
+        "nodeSelector": {"pool": "money"},
+        "tolerations": [{"key": "money", "operator": "Exists"}],
+        "priorityClassName": "money",
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    }
+    authority = {"name": "database-ca", "secret": {"secretName": "database-ca", "defaultMode": 0o440}}
+    mount = {"name": "database-ca", "mountPath": "/etc/db-ca", "readOnly": True}
+    own = {**NEEDED["tradeflow"]["ledger"], **where, "extraVolumes": [authority], "extraVolumeMounts": [mount]}
+    jobs = {"resources": {"limits": {"memory": "1Gi"}}, "podLabels": {"team": "money"}, "podAnnotations": {"a": "b"}}
+
+    manifests = render("tradeflow", {**NEEDED["tradeflow"], "ledger": own, "migrations": jobs})
+
+    pods = {name: one(manifests, "DatabaseMigration", f"shop-{name}")["spec"]["pod"] for name in ("ledger", "orders")}
+    asked = {"labels": {"team": "money"}, "annotations": {"a": "b"}, "resources": jobs["resources"]}
+    files = {"fsGroup": 10001, "volumes": [authority], "volumeMounts": [mount]}
+    assert pods == {"ledger": {**asked, **where, **files}, "orders": asked}
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        {"hostPath": {"path": "/etc"}},
+        {"persistentVolumeClaim": {"claimName": "dumps"}},
+        {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+    ],
+)
+def test_migrations_take_nothing_of_their_service_that_would_hold_them_up_or_is_not_theirs(
+    volume: dict[str, Any],
+) -> None:
+    apart = {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "kubernetes.io/hostname"}]}
+    own = {
+        **NEEDED["tradeflow"]["ledger"],
+        "affinity": {"podAntiAffinity": apart},
+        "podAnnotations": {"linkerd.io/inject": "enabled"},
+        "extraVolumes": [{"name": "extra", **volume}],
+        "extraVolumeMounts": [{"name": "extra", "mountPath": "/extra"}],
+    }
+
+    manifests = render("tradeflow", {**NEEDED["tradeflow"], "ledger": own})
+
+    assert "pod" not in one(manifests, "DatabaseMigration", "shop-ledger")["spec"]
+
+
 def test_the_release_that_helm_installs_only_observes(umbrella: list[Manifest]) -> None:
     assert one(umbrella, "TradeFlow")["spec"]["management"] == "Observe"
 

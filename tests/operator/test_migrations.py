@@ -193,6 +193,45 @@ async def test_a_pod_that_cannot_start_is_told_at_once_and_goes_on_when_that_is_
     assert (tmp_path / "orders.db").exists()
 
 
+async def test_a_pod_goes_where_the_spec_says_and_another_spec_begins_anew(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    name_database(namespace, tmp_path / "orders.db")
+    spec = {"service": "orders", "image": "tradeflow:1", "databaseSecret": {"name": "database"}}
+    pod: dict[str, Any] = {
+        "labels": {"team": "money"},
+        "annotations": {"sidecar.istio.io/inject": "false"},
+        "nodeSelector": {"pool": "money"},
+        "tolerations": [{"key": "money", "operator": "Exists", "effect": "NoSchedule"}],
+        "fsGroup": 10001,
+        "volumes": [{"name": "database-ca", "secret": {"secretName": "database-ca", "defaultMode": 288}}],
+        "volumeMounts": [{"name": "database-ca", "mountPath": "/etc/db-ca", "readOnly": True}],
+        "resources": {"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
+    }
+    async with running_pods(namespace, tmp_path) as runner:
+        shop.apply(MIGRATION, "orders", **spec)
+        await shop.until_says(MIGRATION, "orders", "True", "Applied")
+        shop.apply(MIGRATION, "orders", **spec, pod=pod)
+        await eventually(lambda: len(runner.ran) == 3, seconds_max=SECONDS_MAX)
+        await shop.until_says(MIGRATION, "orders", "True", "Applied")
+
+    template = namespace.get("job", shop.status(MIGRATION, "orders")["planJob"])["spec"]["template"]
+    made, container = template["spec"], template["spec"]["containers"][0]
+    assert [words[2] for words in runner.ran] == ["plan", "apply", "plan"]
+    assert template["metadata"]["labels"].items() >= pod["labels"].items()
+    assert template["metadata"]["annotations"] == pod["annotations"]
+    assert {name: made[name] for name in ("nodeSelector", "tolerations")} == {
+        name: pod[name] for name in ("nodeSelector", "tolerations")
+    }
+    assert made["volumes"][1:] == pod["volumes"]
+    assert container["volumeMounts"][1:] == pod["volumeMounts"]
+    assert container["resources"] == {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}
+    assert made["securityContext"].items() >= {"runAsNonRoot": True, "fsGroup": 10001}.items()
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
 async def test_a_migration_that_fails_says_why_is_not_tried_for_ever_and_goes_on_with_another_version(
     operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
 ) -> None:
@@ -284,10 +323,21 @@ def failures_told(namespace: KubernetesNamespace) -> list[str]:
         ({"service": "gateway"}, "Unsupported value"),
         ({"image": ""}, "at least 1 chars"),
         ({"phase": "all"}, "Unsupported"),
+        ({"pod": {"volumes": [{"name": "node", "hostPath": {"path": "/etc"}}]}}, "unknown field"),
+        ({"pod": {"volumes": [{"name": "none"}]}}, "exactly one of"),
+        ({"pod": {"volumes": [{"name": "two", "emptyDir": {}, "secret": {"secretName": "ca"}}]}}, "exactly one of"),
+        ({"pod": {"volumes": [{"name": "tmp", "emptyDir": {}}]}}, "Pod's own volume"),
+        (
+            {"pod": {"volumes": [{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]}},
+            "unknown field",
+        ),
+        ({"pod": {"volumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}]}}, "names one of pod.volumes"),
+        ({"pod": {"tolerations": [{"effect": "Never"}]}}, "Unsupported"),
+        ({"pod": {"hostNetwork": True}}, "unknown field"),
     ],
 )
 def test_bad_migrations_are_refused_by_the_api_server(
-    operator_namespace: OperatorNamespace, change: dict[str, str], message: str
+    operator_namespace: OperatorNamespace, change: dict[str, Any], message: str
 ) -> None:
     spec = {"service": "ledger", "image": "tradeflow:1", "databaseSecret": {"name": "database"}, **change}
 
