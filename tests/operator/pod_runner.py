@@ -47,10 +47,17 @@ class PodRunner:
         for pod in self._namespace.all_of("pods"):
             self._tell(pod, "Pending", {"waiting": waiting})
 
+    def find_no_node(self, message: str) -> None:
+        """Say of each Pod what a scheduler says that has no node for it."""
+        scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        for pod in self._namespace.all_of("pods"):
+            self._patch(pod, {"conditions": [scheduled]})
+
     def relent(self) -> None:
         """Take that back: they start as if they were new."""
+        scheduled = {"type": "PodScheduled", "status": "True", "reason": "", "message": ""}
         for pod in self._namespace.all_of("pods"):
-            self._patch(pod, {"containerStatuses": None})
+            self._patch(pod, {"containerStatuses": None, "conditions": [scheduled]})
 
     def _run(self, pod: dict[str, Any]) -> None:
         container, name = pod["spec"]["containers"][0], pod["metadata"]["name"]

@@ -193,6 +193,36 @@ async def test_a_pod_that_cannot_start_is_told_at_once_and_goes_on_when_that_is_
     assert (tmp_path / "orders.db").exists()
 
 
+async def test_a_pod_without_a_node_is_told_and_makes_way_for_one_that_goes_elsewhere(
+    operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start_operator()
+    name_database(namespace, tmp_path / "orders.db")
+    spec = {"service": "orders", "image": "tradeflow:1", "databaseSecret": {"name": "database"}}
+    shop.apply(MIGRATION, "orders", **spec)
+    await eventually(lambda: namespace.all_of("pods") != [], seconds_max=SECONDS_MAX)
+
+    runner = PodRunner(namespace, tmp_path)
+    runner.find_no_node("0/1 nodes are available: 1 node(s) had untolerated taint {money: }.")
+    await shop.until_says(MIGRATION, "orders", "False", "PodCannotStart")
+    told = conditions_of(namespace.get(MIGRATION, "orders"))
+    shop.apply(MIGRATION, "orders", **spec, pod={"tolerations": [{"key": "money", "operator": "Exists"}]})
+    await eventually(lambda: shop.status(MIGRATION, "orders")["observedGeneration"] == 2, seconds_max=SECONDS_MAX)
+    await eventually(lambda: _keys_borne(namespace) == [["money"]], seconds_max=SECONDS_MAX)
+    async with running_pods(namespace, tmp_path):
+        await shop.until_says(MIGRATION, "orders", "True", "Applied")
+
+    assert "untolerated taint {money: }. Add a node or make room" in told["Ready"]["message"]
+    assert told["Stalled"]["status"] == "False"
+
+
+def _keys_borne(namespace: KubernetesNamespace) -> list[list[str]]:
+    """List by Pod the taints that it bears, but for those of a node that goes, which all bear."""
+    borne = [[str(each.get("key")) for each in pod["spec"].get("tolerations", ())] for pod in namespace.all_of("pods")]
+    return [[key for key in keys if not key.startswith("node.kubernetes.io/")] for keys in borne]
+
+
 async def test_a_pod_goes_where_the_spec_says_and_another_spec_begins_anew(
     operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from tradeflow_operator.clients.kubernetes import AlreadyExistsError, KubernetesClient, object_path
+from tradeflow_operator.conditions import condition_of
 from tradeflow_operator.kinds import Kind
 from tradeflow_operator.reconcile.database_migration import (
     CreateJob,
@@ -15,7 +16,7 @@ from tradeflow_operator.reconcile.database_migration import (
 )
 from tradeflow_operator.reconcile.migration_job import RUN_LABEL, DatabaseMigrationSpec, job_names_of
 from tradeflow_operator.reconcile.plan import Plan, Step
-from tradeflow_operator.resources import Resource
+from tradeflow_operator.resources import Resource, instant_of
 
 _JOBS = "apis/batch/v1"
 
@@ -25,7 +26,7 @@ HINDERED = frozenset(
 """Why a container waits until a person acts. Source: the kubelet's reasons; ErrImagePull alone may pass by itself."""
 
 HINDRANCE_CHARACTERS_MAX = 300
-"""Of what the kubelet says."""
+"""Of what the kubelet or the scheduler says."""
 
 
 class DatabaseMigrationKind(Kind[DatabaseMigrationSpec, MigrationSeen]):
@@ -49,9 +50,12 @@ class DatabaseMigrationKind(Kind[DatabaseMigrationSpec, MigrationSeen]):
             for job in jobs
             if any(owner.get("uid") == resource.uid for owner in job["metadata"].get("ownerReferences") or ())
         }
-        seen = {name: await self._seen(own[name]) for name in (plan_name, apply_name) if name in own}
+        seen = {name: await self._seen(job) for name, job in own.items()}
+        # What runs is left to end; what never began would only hold a place, or begin long after it was given up.
         stale = [
-            name for name, job in own.items() if name not in {plan_name, apply_name} and _state_of(job) != "Running"
+            name
+            for name, job in seen.items()
+            if name not in {plan_name, apply_name} and (job.state != "Running" or job.waits_since is not None)
         ]
         return MigrationSeen(
             plan_job=seen.get(plan_name), apply_job=seen.get(apply_name), stale_jobs=tuple(sorted(stale))
@@ -76,7 +80,14 @@ class DatabaseMigrationKind(Kind[DatabaseMigrationSpec, MigrationSeen]):
         namespace = job["metadata"]["namespace"]
         pods = await self._list("api/v1", "pods", namespace, f"batch.kubernetes.io/job-name={name}")
         if state == "Running":
-            return JobSeen(name=name, state=state, hindrance=_hindrance(pods))
+            return JobSeen(
+                name=name,
+                state=state,
+                has_pods=bool(pods),
+                hindrance=_hindrance(pods),
+                without_node=_without_node(pods),
+                waits_since=None if _has_begun(pods) else instant_of(job["metadata"].get("creationTimestamp")),
+            )
         return JobSeen(name=name, state=state, last_words=_last_words(pods), has_pods=bool(pods))
 
     async def _list(self, api: str, plural: str, namespace: str, selector: str) -> list[dict[str, Any]]:
@@ -105,9 +116,28 @@ def _hindrance(pods: list[dict[str, Any]]) -> str:
     for state in _container_states(pods):
         waiting = state.get("waiting") or {}
         if waiting.get("reason") in HINDERED:
-            said = str(waiting.get("message") or "")[:HINDRANCE_CHARACTERS_MAX].rstrip(" .")
-            return f"{waiting['reason']}: {said}." if said else f"{waiting['reason']}."
+            return _told(waiting)
     return ""
+
+
+def _without_node(pods: list[dict[str, Any]]) -> str:
+    """Say why the scheduler finds no node for a Pod."""
+    for pod in pods:
+        scheduled = condition_of(pod.get("status") or {}, "PodScheduled") or {}
+        if (scheduled.get("status"), scheduled.get("reason")) == ("False", "Unschedulable"):
+            return _told(scheduled)
+    return ""
+
+
+def _told(state: Mapping[str, Any]) -> str:
+    """Write a reason and its message as a sentence."""
+    said = str(state.get("message") or "")[:HINDRANCE_CHARACTERS_MAX].rstrip(" .")
+    return f"{state['reason']}: {said}." if said else f"{state['reason']}."
+
+
+def _has_begun(pods: list[dict[str, Any]]) -> bool:
+    """Tell whether a container of any Pod ran."""
+    return any((pod.get("status") or {}).get("phase", "Pending") != "Pending" for pod in pods)
 
 
 def _container_states(pods: list[dict[str, Any]]) -> list[Mapping[str, Any]]:

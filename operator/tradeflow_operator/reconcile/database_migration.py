@@ -5,7 +5,7 @@ begins anew: `tradeflow migrate apply` goes on where it was killed.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -21,6 +21,19 @@ APPROVED_ANNOTATION = f"{GROUP}/approved"
 
 LOOK_AGAIN_SECONDS = 2.0
 """While a Job runs."""
+
+BEGINS_WITHIN_SECONDS = 60.0
+"""How long a Job may take to run: longer than a Pod takes with an image that isn't on its node yet, as a rule."""
+
+_ROOM = (
+    "Add a node or make room, or let it onto other nodes by spec.pod, which the chart fills in from the service's "
+    "nodeSelector, tolerations and affinity."
+)
+
+_REMEDY = (
+    "Once that is mended it starts by itself; another spec.image or spec.pod, or a new value of the annotation "
+    f"{FORCE_ANNOTATION}, begins anew."
+)
 
 _TOLD = ("phase", "image", "planJob", "applyJob", "current", "target", "planDigest", "pending")
 """The fields of the status that are this kind's own."""
@@ -61,6 +74,10 @@ class JobSeen(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a Pod of it is left: Kubernetes removes those of a node that went, and with them what they said."""
     hindrance: str = ""
     """Why its Pod can't start, as the kubelet says it, while somebody has to do something about it."""
+    without_node: str = ""
+    """Why its Pod has no node, as the scheduler says it; one may come by itself, where somebody adds nodes."""
+    waits_since: datetime | None = None
+    """When it was made, while none of its containers has run; None once one has."""
 
 
 class MigrationSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +86,7 @@ class MigrationSeen(msgspec.Struct, frozen=True, kw_only=True):
     plan_job: JobSeen | None
     apply_job: JobSeen | None
     stale_jobs: tuple[str, ...] = ()
-    """Finished Jobs of older specs."""
+    """Jobs of older specs that are finished, or never began."""
 
 
 class CreateJob(Step, frozen=True, kw_only=True):
@@ -95,7 +112,6 @@ class DeleteJob(Step, frozen=True, kw_only=True):
 
 def plan_migration(resource: Resource[DatabaseMigrationSpec], seen: MigrationSeen, now: datetime) -> Plan:
     """Decide: plan, ask, apply. A Job is never changed and never made twice: its name stands for its plan."""
-    del now
     plan_name, _ = job_names_of(resource)
     if seen.stale_jobs:
         steps = tuple(DeleteJob(name=name) for name in seen.stale_jobs)
@@ -108,13 +124,13 @@ def plan_migration(resource: Resource[DatabaseMigrationSpec], seen: MigrationSee
         )
         return Plan(steps=(step,), verdict=_under_way(resource, None, "Planning", "It is asked what has to be done."))
     if job.state == "Running":
-        return Plan(verdict=_running(resource, None, job, "Planning", "finds out what has to be done"))
+        return Plan(verdict=_running(resource, None, job, now, "finds out what has to be done"))
     if job.state == "Failed":
         return Plan(verdict=_failed(resource, None, job))
     report = _report_of(job)
     if report is None:
         return _without_report(resource, job)
-    return _after_planning(resource, seen, report)
+    return _after_planning(resource, seen, report, now)
 
 
 def _without_report(resource: Resource[DatabaseMigrationSpec], job: JobSeen) -> Plan:
@@ -131,7 +147,9 @@ def _without_report(resource: Resource[DatabaseMigrationSpec], job: JobSeen) -> 
     return Plan(verdict=refused("NoReport", message, status=_status(resource, None, "Failed")))
 
 
-def _after_planning(resource: Resource[DatabaseMigrationSpec], seen: MigrationSeen, report: Report) -> Plan:
+def _after_planning(
+    resource: Resource[DatabaseMigrationSpec], seen: MigrationSeen, report: Report, now: datetime
+) -> Plan:
     spec = resource.spec
     if spec.target_revision is not None and report.target != spec.target_revision:
         message = (
@@ -142,7 +160,7 @@ def _after_planning(resource: Resource[DatabaseMigrationSpec], seen: MigrationSe
     if not report.pending:
         return Plan(verdict=_applied(resource, report, "The tables are as the image asks for."))
     if seen.apply_job is not None:
-        return Plan(verdict=_of_apply(resource, seen.apply_job, report))
+        return Plan(verdict=_of_apply(resource, seen.apply_job, report, now))
     approved = resource.annotations.get(APPROVED_ANNOTATION) == report.digest
     if spec.approval == "Manual" and not approved:
         plan_name, _ = job_names_of(resource)
@@ -168,9 +186,9 @@ def _after_planning(resource: Resource[DatabaseMigrationSpec], seen: MigrationSe
     return Plan(steps=(step,), verdict=_under_way(resource, report, "Applying", "The migrations begin."))
 
 
-def _of_apply(resource: Resource[DatabaseMigrationSpec], job: JobSeen, report: Report) -> Verdict:
+def _of_apply(resource: Resource[DatabaseMigrationSpec], job: JobSeen, report: Report, now: datetime) -> Verdict:
     if job.state == "Running":
-        return _running(resource, report, job, "Applying", "runs the migrations")
+        return _running(resource, report, job, now, "runs the migrations")
     if job.state == "Failed":
         return _failed(resource, report, job)
     done = msgspec.structs.replace(report, current=report.target)
@@ -187,16 +205,27 @@ def _under_way(resource: Resource[DatabaseMigrationSpec], report: Report | None,
 
 
 def _running(
-    resource: Resource[DatabaseMigrationSpec], report: Report | None, job: JobSeen, phase: str, does: str
+    resource: Resource[DatabaseMigrationSpec], report: Report | None, job: JobSeen, now: datetime, does: str
 ) -> Verdict:
-    if not job.hindrance:
-        return _under_way(resource, report, phase, f"The Job {job.name} {does}.")
-    message = (
-        f"The Pod of the Job {job.name} can't start: {job.hindrance} Once that is mended it starts by itself; "
-        f"another spec.image begins anew."
-    )
+    """Say what a Job does, or what keeps it from that: only some of it ends by itself."""
+    phase = "Applying" if report else "Planning"
     status = _status(resource, report, phase)
-    return refused("PodCannotStart", message, status=status, check_again_seconds=LOOK_AGAIN_SECONDS)
+    is_late = job.waits_since is not None and now - job.waits_since > timedelta(seconds=BEGINS_WITHIN_SECONDS)
+    if job.hindrance:
+        message = f"The Pod of the Job {job.name} can't start: {job.hindrance} {_REMEDY}"
+        return refused("PodCannotStart", message, status=status, check_again_seconds=LOOK_AGAIN_SECONDS)
+    if job.without_node:
+        message = f"The Pod of the Job {job.name} has no node: {job.without_node} {_ROOM} {_REMEDY}"
+        return waiting("PodCannotStart", message, status=status, check_again_seconds=LOOK_AGAIN_SECONDS)
+    if is_late and not job.has_pods:
+        why = "for want of quota or of its service account, or since a policy of the cluster refuses it, as a rule"
+        message = f"The Job {job.name} gets no Pod, {why}; `kubectl describe job {job.name}` says it. {_REMEDY}"
+        return waiting("PodCannotStart", message, status=status, check_again_seconds=LOOK_AGAIN_SECONDS)
+    if is_late:
+        asks = f"`kubectl describe pods --selector batch.kubernetes.io/job-name={job.name}`"
+        why = "Its image may be large, or a Secret or ConfigMap of its volumes isn't there"
+        return _under_way(resource, report, phase, f"The Job {job.name} hasn't begun yet. {why}; {asks} says it.")
+    return _under_way(resource, report, phase, f"The Job {job.name} {does}.")
 
 
 def _failed(resource: Resource[DatabaseMigrationSpec], report: Report | None, job: JobSeen) -> Verdict:
