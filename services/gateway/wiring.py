@@ -302,18 +302,7 @@ def _app(parts: _Parts) -> Litestar:
         trusted_proxies=settings.trusted_proxies,
     )
     door = ConnectionDoor(verifier=verifier, tickets=tickets, limits=limits, trusted_proxies=settings.trusted_proxies)
-
-    def count_before_authentication(config: AppConfig) -> AppConfig:
-        counting = DefineMiddleware(
-            RateLimitsMiddleware,
-            limits=limits,
-            tokens=parts.tokens,
-            trusted_proxies=settings.trusted_proxies,
-            untrusted=parts.untrusted,
-        )
-        config.middleware.insert(0, counting)
-        return config
-
+    count_before_authentication = partial(_count_before_authentication, parts, limits)
     app = create_http_app(
         title="TradeFlow",
         description="Orders paid from wallets on a double-entry ledger, with live events for each wallet.",
@@ -352,6 +341,18 @@ def _app(parts: _Parts) -> Litestar:
     )
     describe_public_api(app)
     return app
+
+
+def _count_before_authentication(parts: _Parts, limits: RateLimits, config: AppConfig) -> AppConfig:
+    counting = DefineMiddleware(
+        RateLimitsMiddleware,
+        limits=limits,
+        tokens=parts.tokens,
+        trusted_proxies=parts.settings.trusted_proxies,
+        untrusted=parts.untrusted,
+    )
+    config.middleware.insert(0, counting)
+    return config
 
 
 def _console_parts(parts: _Parts, verifier: DoorVerifier, sign_ins: SignIns) -> ConsoleParts:
