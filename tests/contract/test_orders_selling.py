@@ -10,7 +10,7 @@ import pytest
 from services.money import Money
 from services.orders.domain.actor import Actor
 from services.orders.domain.order_state import OrderState
-from services.orders.domain.refund import refundable_minor
+from services.orders.domain.shares import refundable_minor
 from services.orders.domain.user import Role
 from services.orders.outbound.sale_reads import SqlSaleReads
 from services.orders.ports import RefundFilter

@@ -249,7 +249,7 @@ OrderState = Literal[
 
 
 class Order(Struct):
-    """An order as it is now."""
+    """An order as it is now; sellers who aren't its buyer see their own lines and the sums of these."""
 
     order_id: UUID
     state: OrderState

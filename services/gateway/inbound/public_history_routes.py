@@ -24,7 +24,10 @@ class OrderMove(Struct):
 
 
 class OrderHistory(Struct):
-    """All moves of an order, the first one first. An actor is `user:` and an id, `ledger` or `reconciler`."""
+    """All moves of an order, the first one first. An actor is `user:` and an id, `ledger` or `reconciler`.
+
+    To a seller, other sellers of the order are `seller`, and moves that end a refund have neither reason nor record.
+    """
 
     order_id: UUID
     items: list[OrderMove]
@@ -39,7 +42,10 @@ class RefundLine(Struct):
 
 
 class Refund(Struct):
-    """A refund: PENDING until the ledger has answered, then DONE, or REFUSED for the reason in `rejection`."""
+    """A refund: PENDING until the ledger has answered, then DONE, or REFUSED for the reason in `rejection`.
+
+    To a seller it is null where others were to give money back, too: it may be theirs.
+    """
 
     refund_id: UUID
     state: Literal["PENDING", "DONE", "REFUSED"]

@@ -1,7 +1,7 @@
 """Who asks, and what that one may do with an order.
 
 Buyers see their own orders, sellers the orders with a line of theirs, operators all. For everybody else an order isn't
-there at all.
+there at all. A seller learns nothing of what others sold in the same order.
 """
 
 from dataclasses import dataclass
@@ -40,9 +40,13 @@ class Actor:
             raise OrderNotFoundError("There is no such order.")
         return order
 
+    def sees_all(self, order: Order) -> bool:
+        """Whether nothing of the order is somebody else's business: of operators, its buyer, and an only seller."""
+        return self.is_operator or self.user_id == order.buyer_id or order.sellers == {self.user_id}
+
     def lines_seen(self, order: Order) -> tuple[OrderLine, ...]:
         """List the lines that concern this one: sellers who aren't the buyer see their own."""
-        if self.is_operator or self.user_id == order.buyer_id:
+        if self.sees_all(order):
             return order.lines
         return tuple(line for line in order.lines if line.seller_id == self.user_id)
 

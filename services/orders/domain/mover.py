@@ -9,6 +9,9 @@ LEDGER: Final = "ledger"
 RECONCILER: Final = "reconciler"
 """Orders itself: time ran out, or something was left in the middle."""
 
+ANOTHER_SELLER: Final = "seller"
+"""Somebody who sells in the same order, as a seller sees them: not who."""
+
 
 def user(user_id: UUID) -> str:
     """Name a user: a buyer, a seller or an operator."""

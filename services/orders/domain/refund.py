@@ -16,6 +16,7 @@ from uuid import UUID
 
 from services.money import Money
 from services.orders.domain.order import Order, OrderLine, Rejection
+from services.orders.domain.shares import left_of, shares_of_capture
 from services.runtime.errors import InvalidArgumentError, RefusedError
 
 
@@ -98,15 +99,6 @@ def everything_left(order: Order, *, seller_id: UUID | None = None) -> dict[int,
     }
 
 
-def refundable_minor(order: Order) -> dict[int, int]:
-    """Tell by line number how much can still go back for the line; nothing before its sellers are paid.
-
-    What the ledger gave back by itself, lines don't know of: no line has more left than the order.
-    """
-    shares, left_minor = _shares_of_capture(order), (order.captured - order.refunded).amount_minor
-    return {line.line_number: min(_left_of(line, shares), left_minor) for line in order.lines}
-
-
 def spread(order: Order, amount: Money, *, seller_id: UUID | None = None) -> dict[int, int]:
     """Spread an amount over the lines, or one seller's: each gives what is left of it, the first line first.
 
@@ -118,9 +110,9 @@ def spread(order: Order, amount: Money, *, seller_id: UUID | None = None) -> dic
         raise InvalidArgumentError(f"The order is in {order.total.currency}.", reason="currency_mismatch")
     if amount.amount_minor < 1:
         raise InvalidArgumentError("A refund is at least one minor unit.", reason="invalid_amount")
-    shares, amounts_minor, missing_minor = _shares_of_capture(order), {}, amount.amount_minor
+    shares, amounts_minor, missing_minor = shares_of_capture(order), {}, amount.amount_minor
     for line in order.lines:
-        if seller_id in {None, line.seller_id} and (taken := min(_left_of(line, shares), missing_minor)):
+        if seller_id in {None, line.seller_id} and (taken := min(left_of(line, shares), missing_minor)):
             amounts_minor[line.line_number] = taken
             missing_minor -= taken
     if missing_minor:
@@ -149,7 +141,7 @@ def plan_refund(
         raise ExceedsCapturedError("Nothing is left to refund.")
     if twice := quantities.keys() & amounts_minor.keys():
         raise InvalidArgumentError(f"Line {min(twice)} is named twice.", reason="duplicate_line")
-    shares = _shares_of_capture(order)
+    shares = shares_of_capture(order)
     by_pieces = [_refund_line(order.line(number), quantity, shares) for number, quantity in quantities.items()]
     by_amount = [_refund_amount(order.line(number), minor, shares) for number, minor in amounts_minor.items()]
     lines = tuple(sorted([*by_pieces, *by_amount], key=lambda line: line.line_number))
@@ -200,17 +192,10 @@ def amounts_of(asked: Iterable[tuple[int, Money]], order: Order) -> dict[int, in
     return amounts_minor
 
 
-def _left_of(line: OrderLine, shares: Mapping[int, int]) -> int:
-    """Tell what is left of a line's share; older code wrote down the pieces alone."""
-    share_minor = shares[line.line_number]
-    for_pieces_minor = share_minor * line.refunded_quantity // line.quantity
-    return max(share_minor - max(line.refunded_minor, for_pieces_minor), 0)
-
-
 def _refund_amount(line: OrderLine, amount_minor: int, shares: Mapping[int, int]) -> RefundLine:
     if amount_minor < 1:
         raise InvalidArgumentError("A refund is at least one minor unit.", reason="invalid_amount")
-    if amount_minor > (left_minor := _left_of(line, shares)):
+    if amount_minor > (left_minor := left_of(line, shares)):
         raise ExceedsCapturedError(
             f"Line {line.line_number} has {left_minor} left to refund.",
             details={"line_number": str(line.line_number), "left_minor": str(left_minor)},
@@ -228,19 +213,7 @@ def _refund_line(line: OrderLine, quantity: int, shares: Mapping[int, int]) -> R
         )
     share_minor, after = shares[line.line_number], line.refunded_quantity + quantity
     for_pieces_minor = share_minor * after // line.quantity - share_minor * line.refunded_quantity // line.quantity
-    amount_minor = min(for_pieces_minor, _left_of(line, shares))
+    amount_minor = min(for_pieces_minor, left_of(line, shares))
     return RefundLine(
         line_number=line.line_number, quantity=quantity, amount_minor=amount_minor, seller_id=line.seller_id
     )
-
-
-def _shares_of_capture(order: Order) -> dict[int, int]:
-    """Give each line number its part of what was captured, by cumulative floors, so that the parts sum to it."""
-    shares: dict[int, int] = {}
-    total_so_far = share_so_far = 0
-    for line in order.lines:
-        total_so_far += line.total.amount_minor
-        cumulative = order.captured.amount_minor * total_so_far // order.total.amount_minor
-        shares[line.line_number] = cumulative - share_so_far
-        share_so_far = cumulative
-    return shares

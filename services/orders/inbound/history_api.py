@@ -42,7 +42,7 @@ def history_routes(commerce: Commerce) -> list[BaseRouteHandler]:
 
     @get("/api/v1/orders/{order_id:str}/history", operation_id="getOrderHistory", tags=TAGS)
     async def get_history(principal: Caller, order_id: FromPath[str]) -> HistoryBody:
-        """Tell who moved an order, when, why, and by which record of the ledger."""
+        """Tell who moved an order, when, why, and by which record; other sellers are `seller` to a seller."""
         lines = await show_history(
             order_id_of(order_id), actor=actor_of(principal), reads=commerce.reads, recovery=commerce.recovery
         )

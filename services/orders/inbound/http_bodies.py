@@ -10,7 +10,7 @@ from services.money_json import MoneyBody, PositiveMoneyBody
 from services.orders.domain.actor import Actor
 from services.orders.domain.order import Order, OrderLine, Rejection
 from services.orders.domain.product import Product
-from services.orders.domain.refund import refundable_minor
+from services.orders.domain.shares import refundable_minor, sums_of
 
 Item = TypeVar("Item")
 
@@ -97,7 +97,7 @@ class RejectionBody(Struct, frozen=True, kw_only=True):
 
 
 class OrderBody(Struct, frozen=True, kw_only=True):
-    """An order as it is now; sellers who aren't its buyer see their own lines."""
+    """An order as it is now; sellers who aren't its buyer see their own lines and the sums of these."""
 
     order_id: UUID
     state: str
@@ -121,17 +121,18 @@ class PageBody(Struct, Generic[Item], frozen=True, kw_only=True):
 
 def order_body(order: Order, actor: Actor) -> OrderBody:
     """Show an order to somebody who may see it."""
-    refundable = refundable_minor(order)
+    refundable, lines = refundable_minor(order), actor.lines_seen(order)
+    sums = sums_of(order, lines)
     return OrderBody(
         order_id=order.order_id,
         state=order.state.value,
         buyer_id=order.buyer_id,
         capture=order.capture.value,
-        total=MoneyBody.of(order.total),
-        captured=MoneyBody.of(order.captured),
-        refunded=MoneyBody.of(order.refunded),
-        lines=[_line_body(line, refundable[line.line_number]) for line in actor.lines_seen(order)],
-        rejection=rejection_body(order.rejection),
+        total=MoneyBody.of(sums.total),
+        captured=MoneyBody.of(sums.captured),
+        refunded=MoneyBody.of(sums.refunded),
+        lines=[_line_body(line, refundable[line.line_number]) for line in lines],
+        rejection=_rejection_seen(order, actor),
         created_at=order.created_at,
         updated_at=order.updated_at,
     )
@@ -153,6 +154,14 @@ def product_body(product: Product) -> ProductBody:
 def rejection_body(rejection: Rejection | None) -> RejectionBody | None:
     """Show why something came to nothing, if it did."""
     return None if rejection is None else RejectionBody(reason=rejection.reason, message=rejection.message)
+
+
+def _rejection_seen(order: Order, actor: Actor) -> RejectionBody | None:
+    """Show why an order came to nothing; the ledger's words have sums in them that are its buyer's."""
+    rejection = rejection_body(order.rejection)
+    if rejection is None or actor.is_operator or actor.user_id == order.buyer_id:
+        return rejection
+    return RejectionBody(reason=rejection.reason, message="The ledger refused.")
 
 
 def _line_body(line: OrderLine, left_minor: int) -> OrderLineBody:

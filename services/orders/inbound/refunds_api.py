@@ -29,7 +29,10 @@ class MadeRefundLineBody(Struct, frozen=True, kw_only=True):
 
 
 class MadeRefundBody(Struct, frozen=True, kw_only=True):
-    """A refund: PENDING until the ledger has answered, then DONE, or REFUSED for the reason in `rejection`."""
+    """A refund: PENDING until the ledger has answered, then DONE, or REFUSED for the reason in `rejection`.
+
+    To a seller it is null where others were to give money back, too: it may be theirs.
+    """
 
     refund_id: UUID
     state: str

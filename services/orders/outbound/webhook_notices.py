@@ -13,6 +13,7 @@ import msgspec
 
 from services.money_json import MoneyBody
 from services.orders.domain.order import Order, StateChange
+from services.orders.domain.order_state import OrderState
 from services.orders.domain.webhook import Notice, told_changes
 from services.runtime.clock import to_micros
 from services.runtime.database.port import Connection
@@ -78,14 +79,18 @@ def _notice(order: Order, change: StateChange, event_type: str, seller_id: UUID)
 
 
 def _body(order: Order, change: StateChange, event_type: str, seller_id: UUID) -> bytes:
-    """Write the message: the order as it came into the state, with the seller's own lines only."""
+    """Write the message: the order as it came into the state, with the seller's own lines only.
+
+    Why a refund was refused is told to nobody else than who sells all of it: it may be another seller's.
+    """
+    is_told_why = change.from_state is not OrderState.REFUNDING or order.sellers == {seller_id}
     lines = [line for line in order.lines if line.seller_id == seller_id]
     gross_minor = sum(line.total.amount_minor for line in lines)
     data: dict[str, Any] = {
         "order_id": order.order_id,
         "state": change.state.value,
         "version": change.version,
-        "reason": change.note,
+        "reason": change.note if is_told_why else "",
         "gross": MoneyBody(gross_minor, order.total.currency),
         "lines": [
             {

@@ -1,5 +1,6 @@
 """Show what was given back of an order."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from uuid import UUID
 
@@ -18,11 +19,12 @@ async def show_refunds(
     """
     order = actor.see(await reads.order(order_id))
     seen = {line.line_number for line in actor.lines_seen(order)}
-    sees_all = len(seen) == len(order.lines)
-    wanted = RefundFilter(
-        order_id=order_id, seller_id=None if sees_all else actor.user_id, before=before, refunds_max=refunds_max
-    )
-    return [
-        replace(refund, lines=tuple(line for line in refund.lines if line.line_number in seen))
-        for refund in await reads.refunds(wanted)
-    ]
+    own = None if actor.sees_all(order) else actor.user_id
+    wanted = RefundFilter(order_id=order_id, seller_id=own, before=before, refunds_max=refunds_max)
+    return [_as_seen(refund, seen) for refund in await reads.refunds(wanted)]
+
+
+def _as_seen(refund: Refund, seen: AbstractSet[int]) -> Refund:
+    """Leave others' lines out; and why it was refused, which may be theirs, too."""
+    lines = tuple(line for line in refund.lines if line.line_number in seen)
+    return refund if len(lines) == len(refund.lines) else replace(refund, lines=lines, rejection=None)

@@ -1,5 +1,6 @@
 """What each one sees of an order of two sellers."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -51,3 +52,19 @@ def test_a_seller_sees_the_own_lines_and_no_others(user_id: UUID, role: Role, se
     actor = Actor(user_id=user_id, roles=frozenset({role}))
 
     assert [line.line_number for line in actor.lines_seen(ORDER)] == seen
+
+
+def test_buyers_and_operators_see_all_and_a_seller_among_several_does_not() -> None:
+    actors = [(BUYER, Role.BUYER), (STRANGER, Role.OPERATOR), (SELLER, Role.MERCHANT)]
+
+    assert [Actor(user_id=user_id, roles=frozenset({role})).sees_all(ORDER) for user_id, role in actors] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_an_only_seller_sees_all() -> None:
+    alone = replace(ORDER, lines=ORDER.lines[:1])
+
+    assert Actor(user_id=SELLER, roles=frozenset({Role.MERCHANT})).sees_all(alone)

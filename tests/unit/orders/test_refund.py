@@ -14,9 +14,9 @@ from services.orders.domain.refund import (
     everything_left,
     plan_refund,
     quantities_of,
-    refundable_minor,
     spread,
 )
+from services.orders.domain.shares import refundable_minor
 from services.runtime.errors import InvalidArgumentError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

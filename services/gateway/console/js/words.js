@@ -104,7 +104,7 @@ export const shortId = (id) => id.replaceAll("-", "").slice(-8);
 export function actorWords(actor, myId) {
   if (actor === `user:${myId}`) return "you";
   if (actor.startsWith("user:")) return `user …${shortId(actor)}`;
-  return `the ${actor}`;
+  return actor === "seller" ? "another seller" : `the ${actor}`;
 }
 
 function magnitude(amount) {

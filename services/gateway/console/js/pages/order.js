@@ -112,7 +112,7 @@ function totals(order, trace) {
   return h("section", { class: "card stack" },
     h("p", { class: "total" }, h("span", {}, "Total"), money(order.total)),
     h("dl", { class: "facts" },
-      fact("Paid to sellers", formatMoney(order.captured)),
+      fact(seesAll(order) ? "Paid to sellers" : "Paid to you", formatMoney(order.captured)),
       fact("Given back", formatMoney(order.refunded)),
       fact("Money moves", order.capture === "manual" ? "when confirmed" : "at once"),
       fact("Placed", formatInstant(order.created_at)),
@@ -120,6 +120,9 @@ function totals(order, trace) {
     h("p", { class: "small quiet" }, "Order ", h("code", {}, order.order_id)),
     address && h("p", { class: "small" }, h("a", { href: address, rel: "noopener", target: "_blank" }, "Its trace, span by span (opens in a new tab)")));
 }
+
+/** To whom else an order is shown is a seller, and its sums are those of the own lines. */
+const seesAll = (order) => order.buyer_id === session.user?.user_id || session.has("operator");
 
 const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
 

@@ -16,7 +16,7 @@ export const ordersPage = (visit) => list(visit, {
 });
 
 export const salesPage = (visit) => list(visit, {
-  path: "/sales", role: "seller", title: "Sales", more: linkButton("#/webhooks", "Webhooks", "plain"), lead: "Orders with your products, newest first. You see your own lines.",
+  path: "/sales", role: "seller", title: "Sales", more: linkButton("#/webhooks", "Webhooks", "plain"), lead: "Orders with your products, newest first. You see your own lines and what they come to.",
   none: () => empty("No sales yet", "As soon as somebody orders one of your products, the order is here.", linkButton("#/products", "To your products")),
 });
 

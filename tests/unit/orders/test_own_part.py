@@ -1,0 +1,161 @@
+"""An order of two sellers: neither learns what the other sold, was paid or gave back."""
+
+import json
+
+import pytest
+
+from services.money import Money
+from services.orders.domain.actor import Actor
+from services.orders.domain.order_state import OrderState
+from services.orders.domain.refund import RefundState
+from services.orders.inbound.http_bodies import OrderBody, order_body
+from services.orders.ports import OrderFilter
+from services.orders.recovery_ports import HistoryLine
+from services.orders.use_cases.refund_order import RefundOrder, refund_order
+from services.orders.use_cases.show_recovery import show_history
+from services.orders.use_cases.show_refunds import show_refunds
+from services.runtime.errors import RefusedError
+from tests.support import webhooks
+from tests.support.fake_endpoints import FakeEndpoints
+from tests.support.orders_world import TERMS, OrdersWorld
+
+TEA_MINOR, CUP_MINOR = 2_000, 1_000
+
+
+async def settle_an_order(world: OrdersWorld) -> None:
+    await world.place()
+    await world.settle()
+
+
+async def seen(world: OrdersWorld, actor: Actor) -> OrderBody:
+    (order,) = await world.all_orders()
+    return order_body(order, actor)
+
+
+def sums(body: OrderBody) -> tuple[int, int, int]:
+    return body.total.amount_minor, body.captured.amount_minor, body.refunded.amount_minor
+
+
+async def moves(world: OrdersWorld, actor: Actor) -> list[HistoryLine]:
+    (order,) = await world.all_orders()
+    return await show_history(order.order_id, actor=actor, reads=world.reads, recovery=world.recovery)
+
+
+async def give_back(world: OrdersWorld, actor: Actor, minor: int) -> None:
+    (order,) = await world.all_orders()
+    wanted = RefundOrder(
+        actor=actor,
+        order_id=order.order_id,
+        idempotency_key=f"give back {minor}",
+        lines=None,
+        amount=Money(minor, "EUR"),
+    )
+    await refund_order(wanted, store=world.store, ledger=world.ledger, clock=world.clock, terms=TERMS)
+
+
+async def test_each_seller_sees_the_sums_of_their_own_lines(world: OrdersWorld) -> None:
+    await world.place()
+    before = sums(await seen(world, world.seller)), sums(await seen(world, world.other_seller))
+    await world.settle()
+    await give_back(world, world.other_seller, 999)
+
+    assert before == ((TEA_MINOR, 0, 0), (CUP_MINOR, 0, 0))
+    assert sums(await seen(world, world.seller)) == (TEA_MINOR, TEA_MINOR, 0)
+    assert sums(await seen(world, world.other_seller)) == (CUP_MINOR, CUP_MINOR, 999)
+    for whole in (world.buyer, world.operator):
+        assert sums(await seen(world, whole)) == (3_000, 3_000, 999)
+
+
+async def test_a_list_of_sales_has_the_same_sums(world: OrdersWorld) -> None:
+    await settle_an_order(world)
+    await give_back(world, world.other_seller, 999)
+
+    (listed,) = await world.reads.orders(OrderFilter(seller_id=world.seller.user_id, orders_max=9))
+
+    assert sums(order_body(listed, world.seller)) == (TEA_MINOR, TEA_MINOR, 0)
+
+
+async def test_the_sellers_sums_come_to_the_orders(world: OrdersWorld) -> None:
+    await settle_an_order(world)
+    for minor in (333, 400):
+        await give_back(world, world.operator, minor)
+    await give_back(world, world.other_seller, 1)
+
+    bodies = [await seen(world, seller) for seller in (world.seller, world.other_seller)]
+
+    assert [sum(parts) for parts in zip(*map(sums, bodies), strict=True)] == [3_000, 3_000, 734]
+    for body in bodies:
+        left_minor = sum(line.refundable.amount_minor for line in body.lines)
+        assert left_minor == body.captured.amount_minor - body.refunded.amount_minor
+
+
+async def test_a_buyer_who_sells_in_the_own_order_sees_all_of_it(world: OrdersWorld) -> None:
+    world.bank.available[world.seller.user_id] = 10_000
+    placed = await world.place(buyer=world.seller)
+
+    assert sums(order_body(placed.order, world.seller)) == (3_000, 0, 0)
+    assert sums(order_body(placed.order, world.other_seller)) == (CUP_MINOR, 0, 0)
+
+
+async def test_a_seller_is_not_told_what_the_buyer_has_nor_what_all_of_it_costs(world: OrdersWorld) -> None:
+    poor = await world.add_buyer(10)
+    with pytest.raises(RefusedError):
+        await world.place(buyer=poor)
+    (order,) = await world.orders_of(poor)
+
+    told, own = order_body(order, world.seller).rejection, order_body(order, poor).rejection
+
+    assert told is not None
+    assert own is not None
+    assert (told.reason, told.message) == ("insufficient_funds", "The ledger refused.")
+    assert own.message != told.message
+
+
+async def test_the_history_does_not_name_other_sellers(world: OrdersWorld) -> None:
+    await settle_an_order(world)
+    await give_back(world, world.other_seller, 999)
+    other = str(world.other_seller.user_id)
+
+    told, own = await moves(world, world.seller), await moves(world, world.other_seller)
+
+    assert [(line.state, line.moved_by) for line in told[-2:]] == [
+        ("REFUNDING", "seller"),
+        ("PARTIALLY_REFUNDED", "seller"),
+    ]
+    assert other not in str(told)
+    assert told[0].moved_by == f"user:{world.buyer.user_id}"
+    assert own[-1].moved_by == f"user:{other}"
+    for whole in (world.buyer, world.operator):
+        assert (await moves(world, whole))[-1].moved_by == f"user:{other}"
+
+
+async def test_nobody_is_told_that_another_seller_could_not_pay(world: OrdersWorld) -> None:
+    await settle_an_order(world)
+    await give_back(world, world.seller, 1)
+    endpoint = await webhooks.listen(world, world.seller.user_id)
+    world.bank.poor_sellers.add(world.other_seller.user_id)
+
+    with pytest.raises(RefusedError):
+        await world.refund((await world.all_orders())[0].order_id)
+
+    (order,) = await world.all_orders()
+    endpoints = FakeEndpoints()
+    await webhooks.deliver(world, endpoints)
+    sent = [json.loads(one.body) for one in endpoints.sent if one.endpoint.endpoint_id == endpoint.endpoint_id]
+    (refused, _) = await show_refunds(order.order_id, actor=world.seller, before=None, refunds_max=9, reads=world.reads)
+    assert order.state is OrderState.PARTIALLY_REFUNDED
+    assert (await moves(world, world.operator))[-1].reason == "insufficient_funds"
+    assert (await moves(world, world.seller))[-1].reason == ""
+    assert [message["data"]["reason"] for message in sent] == [""]
+    assert (refused.state, refused.rejection) == (RefundState.REFUSED, None)
+
+
+async def test_an_only_seller_is_told_why_a_refund_was_refused(world: OrdersWorld) -> None:
+    await world.place(lines=(("tea", 1),))
+    await world.settle()
+    world.bank.poor_sellers.add(world.seller.user_id)
+
+    with pytest.raises(RefusedError):
+        await world.refund((await world.all_orders())[0].order_id)
+
+    assert (await moves(world, world.seller))[-1].reason == "insufficient_funds"
