@@ -120,6 +120,11 @@ async def hold_of(world: LedgerWorld, hold_id: UUID) -> Hold:
     return (await world.stub.GetHold(messages.GetHoldRequest(hold_id=str(hold_id)), metadata=world.orders())).hold
 
 
+async def shares_of(world: LedgerWorld, hold_id: UUID) -> list[tuple[str, int, int]]:
+    answer = await world.stub.GetHold(messages.GetHoldRequest(hold_id=str(hold_id)), metadata=world.orders())
+    return [(share.seller_id, share.gross_minor, share.gross_refunded_minor) for share in answer.shares]
+
+
 async def record_of(world: LedgerWorld, sequence: int) -> ledger.Record:
     request = messages.GetRecordRequest(journal_sequence=sequence)
     return (await world.stub.GetRecord(request, metadata=world.orders())).record
@@ -194,6 +199,26 @@ async def test_several_partial_captures_of_one_hold(world: LedgerWorld) -> None:
     assert (hold.captured_minor, hold.voided_minor, hold.remaining_minor) == (500, 500, 0)
     assert (await world.balance(seller)).posted_minor == 400 - 10, "the fee of the whole, 2.5 % of 400"
     assert (await world.balance(buyer)).available_minor == 500
+
+
+async def test_a_hold_tells_what_each_seller_got_of_it_and_gave_back(world: LedgerWorld) -> None:
+    buyer, (seller, other) = uuid4(), sorted([uuid4(), uuid4()])
+    await world.deposit(buyer, 1_000)
+    hold_id = await world.reserve(buyer, 1_000, commit=True)
+    before = await shares_of(world, hold_id)
+
+    await accepted(
+        world,
+        a_capture(buyer, hold_id, {seller: 300}, number=1, final=False),
+        a_capture(buyer, hold_id, {seller: 200, other: 500}, number=2, final=True),
+        a_refund(buyer, hold_id, {seller: 7}),
+    )
+    once = await shares_of(world, hold_id)
+    await accepted(world, a_refund(buyer, hold_id, {seller: 1, other: 500}, number=2))
+
+    assert before == []
+    assert once == [(str(seller), 500, 7), (str(other), 500, 0)]
+    assert await shares_of(world, hold_id) == [(str(seller), 500, 8), (str(other), 500, 500)]
 
 
 async def test_idempotency_with_a_fingerprint_and_refusals_replayed(world: LedgerWorld) -> None:

@@ -9,12 +9,14 @@ from services.ledger.commands.command import Command
 from services.ledger.domain.account import receivable_account_code
 from services.ledger.domain.receipt import Receipt
 from services.ledger.queries.book import Book
+from services.ledger.queries.hold import SellerShare, hold_with_shares
 from services.ledger.queries.verify import verify_book
 from services.runtime.errors import TradeFlowError
 from tests.support.ledger_commands import (
     BUYER,
     NOW,
     SELLER,
+    an_id,
     capture,
     deposit,
     leg,
@@ -134,3 +136,16 @@ async def test_a_posting_that_counts_for_another_day_is_listed_and_no_other_is(t
         rows = await world.rows("SELECT sequence, leg, amount FROM backdated ORDER BY sequence, leg")
 
         assert rows == [(4, 0, -10_000), (4, 1, 10_000), (6, 0, -5), (6, 1, 5)]
+
+
+async def test_what_a_seller_gave_back_of_all_captures_is_summed_on_every_database(engine_url: str) -> None:
+    async with a_committer(engine_url) as world:
+        await world.committer.submit_many(
+            [deposit(), reserve(), capture(parts=300), capture(parts=200, number=2), refund(parts=7), reverse(8)]
+        )
+        book = Book(database=world.database, book_id=1)
+
+        hold, shares = await hold_with_shares(book, an_id("order"))
+
+    assert shares == [SellerShare(seller_id=SELLER, gross_minor=500, gross_refunded_minor=207)]
+    assert hold.refunded_minor == 207

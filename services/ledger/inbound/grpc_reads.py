@@ -14,7 +14,7 @@ from services.ledger.inbound.page_tokens import page_token, position_of
 from services.ledger.outbound.wallet_messages import balance_message, hold_message, timestamp_message
 from services.ledger.queries.accounts import AccountsFilter, accounts_page
 from services.ledger.queries.balance import posted_balance, wallet_account
-from services.ledger.queries.hold import hold_by_id
+from services.ledger.queries.hold import hold_with_shares
 from services.ledger.queries.records import JournalRecord, RecordsFilter, record_by_sequence, records_page
 from services.ledger.queries.statement import statement_page
 from services.ledger.queries.wallet_events import wallet_events_after
@@ -58,10 +58,10 @@ class Reads(GrpcDoor):
         """Read a hold; to a user, another's is as if it weren't there."""
         async with Bounded(context):
             caller = await self.caller(context)
-            hold = await hold_by_id(self._doorway.book, fields.id_of(request.hold_id, "hold_id"))
+            hold, shares = await hold_with_shares(self._doorway.book, fields.id_of(request.hold_id, "hold_id"))
             if not caller.sees_all and caller.user_id != str(hold.wallet_id):
                 raise HoldNotFoundError(f"There is no hold {hold.hold_id}.")
-            return messages_pb2.GetHoldResponse(hold=hold_message(hold))
+            return messages_pb2.GetHoldResponse(hold=hold_message(hold), shares=map(shown.share_message, shares))
 
     async def ListAccounts(
         self, request: messages_pb2.ListAccountsRequest, context: Context

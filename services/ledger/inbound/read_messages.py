@@ -10,6 +10,7 @@ from services.ledger.inbound import fields
 from services.ledger.outbound.wallet_messages import timestamp_message
 from services.ledger.queries.accounts import AccountsFilter
 from services.ledger.queries.balance import PostedBalance
+from services.ledger.queries.hold import SellerShare
 from services.ledger.queries.records import JournalPosting, JournalRecord, RecordsFilter
 from services.ledger.queries.statement import Direction, StatementFilter, StatementLine
 from services.runtime.errors import InvalidArgumentError
@@ -115,6 +116,15 @@ def posted_balance_message(balance: PostedBalance) -> ledger_pb2.PostedBalance:
         posted_minor=balance.posted_minor,
         journal_sequence=balance.journal_sequence,
         account_sequence=balance.account_sequence,
+    )
+
+
+def share_message(share: SellerShare) -> messages_pb2.SellerShare:
+    """Make a seller's part of a hold's captures."""
+    return messages_pb2.SellerShare(
+        seller_id=str(share.seller_id),
+        gross_minor=share.gross_minor,
+        gross_refunded_minor=share.gross_refunded_minor,
     )
 
 

@@ -1055,22 +1055,58 @@ class GetHoldResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HOLD_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hold(self) -> _wallet_pb2.Hold:
         """Now."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellerShare]:
+        """What each seller has had of its captures, in the order of the sellers' ids; empty before the first capture."""
 
     def __init__(
         self,
         *,
         hold: _wallet_pb2.Hold | None = ...,
+        shares: _abc.Iterable[Global___SellerShare] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "shares", b"shares"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetHoldResponse: _TypeAlias = GetHoldResponse  # noqa: Y015
+
+@_typing.final
+class SellerShare(_message.Message):
+    """What one seller got of all of a hold's captures, and gave back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELLER_ID_FIELD_NUMBER: _builtins.int
+    GROSS_MINOR_FIELD_NUMBER: _builtins.int
+    GROSS_REFUNDED_MINOR_FIELD_NUMBER: _builtins.int
+    seller_id: _builtins.str
+    """The seller's user id."""
+    gross_minor: _builtins.int
+    """Captured for the seller, fee included, in minor units of the hold's currency."""
+    gross_refunded_minor: _builtins.int
+    """What refunds and reversals gave back of it."""
+    def __init__(
+        self,
+        *,
+        seller_id: _builtins.str = ...,
+        gross_minor: _builtins.int = ...,
+        gross_refunded_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gross_minor", b"gross_minor", "gross_refunded_minor", b"gross_refunded_minor", "seller_id", b"seller_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SellerShare: _TypeAlias = SellerShare  # noqa: Y015
 
 @_typing.final
 class ListStatementRequest(_message.Message):
