@@ -240,6 +240,33 @@ async def test_a_seller_sees_what_was_paid_and_what_is_due(world: OrdersWorld) -
     assert (await summary(world, "USD")).paid.sales == 0
 
 
+async def test_sales_know_of_a_refund_that_got_lost_here_and_was_healed(world: OrdersWorld) -> None:
+    order_id = await settled(world)
+    await world.forgotten_refund(order_id, {1: 1})
+
+    await world.reconcile()
+
+    (sale,) = await sales(world)
+    assert (sale.sale.refunded_minor, sale.earnings.net_minor) == (1_000, 975)
+    await refund(world, order_id)
+    assert (await summary(world)).paid.net_minor == 0
+    await world.assert_agreed()
+
+
+async def test_an_only_sellers_sale_follows_an_order_that_older_code_healed_without_its_lines(
+    world: OrdersWorld,
+) -> None:
+    order_id = (await world.place(lines=(("tea", 2),))).order.order_id
+    await world.settle()
+    async with world.database.transaction() as connection:
+        healed = "UPDATE orders SET state = 'PARTIALLY_REFUNDED', refunded_minor = 1000 WHERE order_id = $1"
+        await connection.execute(healed, order_id)
+
+    (sale,) = await sales(world)
+
+    assert (sale.sale.refunded_minor, sale.earnings.net_minor) == (1_000, 975)
+
+
 async def test_sales_are_listed_page_by_page_by_state_and_time(world: OrdersWorld) -> None:
     first = await settled(world, "first")
     others = [(await world.place(key=f"key-{number}", lines=(("tea", 1),))).order.order_id for number in range(3)]

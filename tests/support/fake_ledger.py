@@ -22,6 +22,7 @@ class FakeLedger:
         self.wallet_of: dict[UUID, UUID] = {}
         self.expiries: dict[UUID, datetime] = {}
         self.sellers_gross: dict[tuple[UUID, UUID], int] = {}
+        self.sellers_captured: dict[tuple[UUID, UUID], int] = {}
         self.refusals: dict[str, RefusedError] = {}
         self.done: set[str] = set()
         self.is_away = False
@@ -124,7 +125,16 @@ class FakeLedger:
 
     async def find_hold(self, order_id: UUID) -> Hold | None:
         self._check_there()
-        return self.holds.get(order_id)
+        hold = self.holds.get(order_id)
+        return hold and replace(hold, refunded_by=self.refunded_by(order_id) or None)
+
+    def refunded_by(self, order_id: UUID) -> dict[UUID, int]:
+        """Tell what each seller gave back of an order's capture."""
+        return {
+            key[1]: captured_minor - self.sellers_gross[key]
+            for key, captured_minor in self.sellers_captured.items()
+            if key[0] == order_id
+        }
 
     def capture(self, order_id: UUID, amount_minor: int, allocations: dict[UUID, int]) -> Hold | None:
         """Settle, as the ledger does for OrderConfirmed; None when the hold is closed."""
@@ -133,6 +143,7 @@ class FakeLedger:
             return None
         for seller_id, gross_minor in allocations.items():
             self.sellers_gross[order_id, seller_id] = gross_minor
+            self.sellers_captured[order_id, seller_id] = gross_minor
         remaining_minor = hold.remaining_minor - amount_minor
         self.holds[order_id] = replace(
             hold,

@@ -1,5 +1,6 @@
 """What orders knows of a hold: the money that the ledger set aside under the order's id."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
@@ -21,7 +22,7 @@ class Hold:
     """A hold and its totals, in minor units; captured + voided + remaining = held.
 
     A tombstone has neither wallet nor currency. `journal_sequence` is the record behind the answer or event that told
-    the hold, 0 where none was named.
+    the hold, 0 where none was named. `refunded_by` is what each seller gave back; None where nobody told it.
     """
 
     hold_id: UUID
@@ -34,6 +35,7 @@ class Hold:
     wallet_id: UUID | None = None
     currency: str = ""
     journal_sequence: int = 0
+    refunded_by: Mapping[UUID, int] | None = None
 
     @property
     def holds_money(self) -> bool:

@@ -240,14 +240,15 @@ class Order:
         state = OrderState.REFUNDED if all_back else OrderState.PARTIALLY_REFUNDED
         return self._become(state, now, lines=lines, refunded=refunded)
 
-    def follow_refunds(self, refunded: Money, note: str, now: datetime) -> "Order":
-        """The ledger gave money back without having been asked from here: so much by now.
+    def follow_refunds(self, refunded: Money, by_line_minor: Mapping[int, int], note: str, now: datetime) -> "Order":
+        """The ledger gave money back without having been asked from here: so much by now, and so much for each line.
 
         It says nothing about goods, so the lines keep them.
         """
+        lines = tuple(replace(line, refunded_minor=by_line_minor[line.line_number]) for line in self.lines)
         state = OrderState.REFUNDED if refunded == self.captured else OrderState.PARTIALLY_REFUNDED
         refunding = self.begin_refunding(now)
-        return refunding._become(state, now, note=note, refunded=refunded)  # noqa: SLF001 - an order too
+        return refunding._become(state, now, note=note, lines=lines, refunded=refunded)  # noqa: SLF001 - an order too
 
     def give_up_refunding(self, reason: str, now: datetime) -> "Order":
         """The ledger refused the refund: back to where the order was."""

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from services.money import Money
 from services.orders.domain.order import Order, OrderLine, Rejection
-from services.orders.domain.shares import left_of, shares_of_capture
+from services.orders.domain.shares import refundable_minor, shares_of_capture
 from services.runtime.errors import InvalidArgumentError, RefusedError
 
 
@@ -110,16 +110,12 @@ def spread(order: Order, amount: Money, *, seller_id: UUID | None = None) -> dic
         raise InvalidArgumentError(f"The order is in {order.total.currency}.", reason="currency_mismatch")
     if amount.amount_minor < 1:
         raise InvalidArgumentError("A refund is at least one minor unit.", reason="invalid_amount")
-    shares, amounts_minor, missing_minor = shares_of_capture(order), {}, amount.amount_minor
-    for line in order.lines:
-        if seller_id in {None, line.seller_id} and (taken := min(left_of(line, shares), missing_minor)):
-            amounts_minor[line.line_number] = taken
-            missing_minor -= taken
-    if missing_minor:
-        raise ExceedsCapturedError(
-            "Less is left to refund.", details={"left_minor": str(amount.amount_minor - missing_minor)}
-        )
-    return amounts_minor
+    left, own = refundable_minor(order), [line for line in order.lines if seller_id in {None, line.seller_id}]
+    room_minor = min(amount.amount_minor, _left_of_order(order))
+    spread_minor = _first_ones_first({line.line_number: left[line.line_number] for line in own}, room_minor)
+    if (found_minor := sum(spread_minor.values())) < amount.amount_minor:
+        raise ExceedsCapturedError("Less is left to refund.", details={"left_minor": str(found_minor)})
+    return {number: minor for number, minor in spread_minor.items() if minor}
 
 
 def plan_refund(
@@ -141,10 +137,7 @@ def plan_refund(
         raise ExceedsCapturedError("Nothing is left to refund.")
     if twice := quantities.keys() & amounts_minor.keys():
         raise InvalidArgumentError(f"Line {min(twice)} is named twice.", reason="duplicate_line")
-    shares = shares_of_capture(order)
-    by_pieces = [_refund_line(order.line(number), quantity, shares) for number, quantity in quantities.items()]
-    by_amount = [_refund_amount(order.line(number), minor, shares) for number, minor in amounts_minor.items()]
-    lines = tuple(sorted([*by_pieces, *by_amount], key=lambda line: line.line_number))
+    lines = _refund_lines(order, quantities, amounts_minor)
     refund = Refund(
         refund_id=refund_id,
         order_id=order.order_id,
@@ -192,18 +185,41 @@ def amounts_of(asked: Iterable[tuple[int, Money]], order: Order) -> dict[int, in
     return amounts_minor
 
 
-def _refund_amount(line: OrderLine, amount_minor: int, shares: Mapping[int, int]) -> RefundLine:
+def _refund_lines(
+    order: Order, quantities: Mapping[int, int], amounts_minor: Mapping[int, int]
+) -> tuple[RefundLine, ...]:
+    """Work out each line; all of them bring no more than the order has left, which older code's lines don't tell."""
+    left, shares = refundable_minor(order), shares_of_capture(order)
+    wanted = {number: _worth_of(order.line(number), quantity, shares) for number, quantity in quantities.items()}
+    for number, amount_minor in amounts_minor.items():
+        _check_amount(order.line(number), amount_minor, left)
+    room_minor = _left_of_order(order) - sum(amounts_minor.values())
+    if room_minor < 0:
+        raise ExceedsCapturedError("Less is left to refund.", details={"left_minor": str(_left_of_order(order))})
+    brought = _first_ones_first({number: min(wanted[number], left[number]) for number in sorted(wanted)}, room_minor)
+    return tuple(
+        RefundLine(
+            line_number=number,
+            quantity=quantities.get(number, 0),
+            amount_minor=amount_minor,
+            seller_id=order.line(number).seller_id,
+        )
+        for number, amount_minor in sorted({**brought, **amounts_minor}.items())
+    )
+
+
+def _check_amount(line: OrderLine, amount_minor: int, left: Mapping[int, int]) -> None:
     if amount_minor < 1:
         raise InvalidArgumentError("A refund is at least one minor unit.", reason="invalid_amount")
-    if amount_minor > (left_minor := left_of(line, shares)):
+    if amount_minor > (left_minor := left[line.line_number]):
         raise ExceedsCapturedError(
             f"Line {line.line_number} has {left_minor} left to refund.",
             details={"line_number": str(line.line_number), "left_minor": str(left_minor)},
         )
-    return RefundLine(line_number=line.line_number, quantity=0, amount_minor=amount_minor, seller_id=line.seller_id)
 
 
-def _refund_line(line: OrderLine, quantity: int, shares: Mapping[int, int]) -> RefundLine:
+def _worth_of(line: OrderLine, quantity: int, shares: Mapping[int, int]) -> int:
+    """Tell what so many pieces bring, as long as no money went back without pieces."""
     if quantity < 1:
         raise InvalidArgumentError("A quantity is at least 1.", reason="invalid_quantity")
     if quantity > line.quantity_left:
@@ -212,8 +228,17 @@ def _refund_line(line: OrderLine, quantity: int, shares: Mapping[int, int]) -> R
             details={"line_number": str(line.line_number), "quantity_left": str(line.quantity_left)},
         )
     share_minor, after = shares[line.line_number], line.refunded_quantity + quantity
-    for_pieces_minor = share_minor * after // line.quantity - share_minor * line.refunded_quantity // line.quantity
-    amount_minor = min(for_pieces_minor, left_of(line, shares))
-    return RefundLine(
-        line_number=line.line_number, quantity=quantity, amount_minor=amount_minor, seller_id=line.seller_id
-    )
+    return share_minor * after // line.quantity - share_minor * line.refunded_quantity // line.quantity
+
+
+def _first_ones_first(wanted: Mapping[int, int], room_minor: int) -> dict[int, int]:
+    """Give each line number what it wants, in the order of the mapping, until there is nothing left."""
+    given: dict[int, int] = {}
+    for number, minor in wanted.items():
+        given[number] = min(minor, room_minor)
+        room_minor -= given[number]
+    return given
+
+
+def _left_of_order(order: Order) -> int:
+    return (order.captured - order.refunded).amount_minor

@@ -4,6 +4,8 @@ Who calls is said by the service's own token; reserving carries the buyer's toke
 to that.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -22,7 +24,7 @@ from tradeflow.common.v1.money_pb2 import Money as MoneyMessage
 from tradeflow.common.v1.wallet_pb2 import Hold as HoldMessage
 from tradeflow.ledger.v1.commands_pb2 import Command, CommitHold, RefundCapture, ReserveFunds, VoidHold
 from tradeflow.ledger.v1.ledger_pb2 import RefundLeg
-from tradeflow.ledger.v1.ledger_service_pb2 import GetHoldRequest
+from tradeflow.ledger.v1.ledger_service_pb2 import GetHoldRequest, SellerShare
 
 
 class GrpcLedger:
@@ -101,7 +103,19 @@ class GrpcLedger:
             reply = await self._calls.read(self._calls.stub.GetHold, GetHoldRequest(hold_id=str(order_id)))
         except NotFoundError:
             return None
-        return _answered(reply.hold)
+        return replace(_answered(reply.hold), refunded_by=_refunded_by(reply.shares))
+
+
+def _refunded_by(shares: Sequence[SellerShare]) -> dict[UUID, int] | None:
+    """Read what each seller gave back; None where nothing was captured, and of a ledger that doesn't tell it yet.
+
+    Raises:
+        UnavailableError: `malformed_hold`.
+    """
+    try:
+        return {UUID(share.seller_id): share.gross_refunded_minor for share in shares} or None
+    except ValueError as error:
+        raise UnavailableError("The ledger names a seller that can't be read.", reason="malformed_hold") from error
 
 
 def _answered(message: HoldMessage, *, journal_sequence: int = 0) -> Hold:

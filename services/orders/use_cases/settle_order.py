@@ -12,6 +12,7 @@ from services.orders.domain.hold import Hold
 from services.orders.domain.mover import LEDGER
 from services.orders.domain.order import Rejection
 from services.orders.domain.order_state import OrderState
+from services.orders.domain.shares import refunded_by_line
 from services.orders.ports import Rows
 
 PAID = frozenset({OrderState.SETTLED, OrderState.PARTIALLY_REFUNDED})
@@ -36,13 +37,20 @@ async def follow_refunds(hold: Hold, *, rows: Rows, now: datetime, by: str = LED
 
     Orders' own refunds are REFUNDING before the ledger hears of them, so a paid order that has not moved and knows of
     less was never asked. Returns whether it was so.
+
+    Where it can't be told whose lines it was for, nothing is done: an event names no sellers, and the comparison asks
+    the ledger for them.
     """
     order = await rows.orders.find(hold.hold_id)
     if order is None or order.state not in PAID or hold.captured_minor != order.captured.amount_minor:
         return False
     if hold.refunded_minor <= order.refunded.amount_minor:
         return False
-    followed = order.follow_refunds(Money(hold.refunded_minor, order.total.currency), REFUNDED_BY_LEDGER, now)
+    by_line_minor = refunded_by_line(order, hold)
+    if by_line_minor is None:
+        return False
+    refunded = Money(hold.refunded_minor, order.total.currency)
+    followed = order.follow_refunds(refunded, by_line_minor, REFUNDED_BY_LEDGER, now)
     await rows.orders.save(followed, by=by, journal_sequence=hold.journal_sequence)
     return True
 

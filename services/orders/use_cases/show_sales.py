@@ -107,7 +107,7 @@ async def sum_sales(
 
 
 def _earned(sale: Sale) -> Earned:
-    # A reversal by the treasury gives all of it back without a word about lines.
+    # Older code wrote what the treasury reversed to the order, and to none of its lines.
     refunded_minor = sale.gross_minor if sale.state == OrderState.REFUNDED.value else sale.refunded_minor
     earnings = earnings_of(
         gross_minor=sale.gross_minor, refunded_minor=refunded_minor, basis_points=sale.fee_basis_points

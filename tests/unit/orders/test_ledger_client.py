@@ -49,6 +49,7 @@ class ScriptedLedger(LedgerServiceServicer):
     """
 
     hold_state: "HoldStateMessage.ValueType" = HOLD_STATE_OPEN
+    refunded_by: list[tuple[str, int]] = field(default_factory=list)
     failures: list[TradeFlowError] = field(default_factory=list)
     refusals: list[TradeFlowError] = field(default_factory=list)
     calls: list[tuple[Any, dict[str, str]]] = field(default_factory=list)
@@ -59,7 +60,11 @@ class ScriptedLedger(LedgerServiceServicer):
 
     async def GetHold(self, request: messages.GetHoldRequest, context: Any) -> messages.GetHoldResponse:  # noqa: N802
         self._called(request, context)
-        return messages.GetHoldResponse(hold=self._hold(request.hold_id))
+        shares = [
+            messages.SellerShare(seller_id=seller_id, gross_minor=500, gross_refunded_minor=minor)
+            for seller_id, minor in self.refunded_by
+        ]
+        return messages.GetHoldResponse(hold=self._hold(request.hold_id), shares=shares)
 
     def _called(self, request: Any, context: Any) -> None:
         self.calls.append((request, dict(context.invocation_metadata())))
@@ -160,6 +165,23 @@ async def test_an_unknown_hold_is_none(world: OrdersWorld) -> None:
     ledger = a_ledger(NotFoundError("No.", reason="hold_not_found"))
     async with a_client(ledger) as client:
         assert await client.find_hold((await world.place()).order.order_id) is None
+
+
+async def test_a_hold_names_who_gave_back_how_much_where_the_ledger_tells_it(world: OrdersWorld) -> None:
+    order_id, seller_id = (await world.place()).order.order_id, world.seller.user_id
+    ledger = a_ledger()
+    async with a_client(ledger) as client:
+        older = await client.find_hold(order_id)
+        ledger.refunded_by = [(str(seller_id), 7)]
+        hold = await client.find_hold(order_id)
+        ledger.refunded_by = [("nobody", 7)]
+        with pytest.raises(UnavailableError) as unavailable:
+            await client.find_hold(order_id)
+
+    assert older is not None
+    assert hold is not None
+    assert (older.refunded_by, hold.refunded_by) == (None, {seller_id: 7})
+    assert unavailable.value.reason == "malformed_hold"
 
 
 async def test_what_was_lost_is_repeated_by_grpc_itself(world: OrdersWorld) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.money import Money
 from services.orders.domain.discrepancy import DiscrepancyKind, OrderSums, discrepancy_of
 from services.orders.domain.hold import Hold, HoldState
 from services.orders.domain.order import CaptureMode
@@ -130,6 +131,83 @@ async def test_a_reversal_of_what_is_left_after_a_refund_is_followed(world: Orde
 
     order = await world.order(order_id)
     assert (order.state, order.refunded) == (S.REFUNDED, order.captured)
+    await world.assert_agreed()
+
+
+@pytest.mark.parametrize("ends_by", ["refund", "cancel"])
+async def test_a_refund_that_got_lost_here_leaves_the_rest_to_be_given_back(world: OrdersWorld, ends_by: str) -> None:
+    order_id = (await world.place(lines=(("tea", 2),))).order.order_id
+    await world.settle()
+    await world.forgotten_refund(order_id, {1: 1})
+
+    assert await world.found() == [K.REFUND_MISSED]
+    healed = await world.order(order_id)
+    await (world.refund(order_id) if ends_by == "refund" else world.cancel(order_id))
+
+    assert (healed.state, healed.refunded, healed.lines[0].refunded_minor) == (
+        S.PARTIALLY_REFUNDED,
+        Money(1_000, "EUR"),
+        1_000,
+    )
+    assert (await world.order(order_id)).state is S.REFUNDED
+    assert world.bank.refunded_by(order_id) == {world.seller.user_id: 2_000}
+    await world.assert_agreed()
+
+
+@pytest.mark.parametrize("line_number", [1, 2])
+async def test_a_refund_that_got_lost_here_is_of_the_seller_that_the_ledger_names(
+    world: OrdersWorld, line_number: int
+) -> None:
+    order_id = await a_settled_order(world)
+    await world.forgotten_refund(order_id, {line_number: 1})
+
+    await world.reconcile()
+    order = await world.order(order_id)
+    await world.refund(order_id)
+
+    assert [line.refunded_minor for line in order.lines] == [1_000 * (line_number == number) for number in (1, 2)]
+    assert (await world.order(order_id)).state is S.REFUNDED
+    await world.assert_agreed()
+
+
+async def test_an_event_that_does_not_tell_whose_refund_got_lost_waits_for_the_comparison(world: OrdersWorld) -> None:
+    order_id = await a_settled_order(world)
+    hold = await world.forgotten_refund(order_id, {2: 1})
+
+    await world.deliver([refund_credited(hold)])
+    before = await world.order(order_id)
+
+    assert before.state is S.SETTLED
+    assert await world.found() == [K.REFUND_MISSED]
+    assert [line.refunded_minor for line in (await world.order(order_id)).lines] == [0, 1_000]
+    await world.assert_agreed()
+
+
+async def test_an_event_of_a_refund_that_can_be_only_one_sellers_is_followed_at_once(world: OrdersWorld) -> None:
+    order_id = (await world.place(lines=(("tea", 2),))).order.order_id
+    await world.settle()
+
+    await world.deliver([refund_credited(await world.forgotten_refund(order_id, {1: 1}))])
+
+    assert (await world.order(order_id)).lines[0].refunded_minor == 1_000
+    await world.assert_agreed()
+
+
+async def test_a_ledger_that_names_no_sellers_yet_leaves_the_order_to_be_healed_later(world: OrdersWorld) -> None:
+    class OlderLedger(MortalLedger):
+        async def find_hold(self, order_id: UUID) -> Hold | None:
+            hold = await super().find_hold(order_id)
+            return hold and replace(hold, refunded_by=None)
+
+    order_id = await a_settled_order(world)
+    await world.forgotten_refund(order_id, {2: 1})
+    world.ledger = OlderLedger(world.bank, Fuse())
+    older = await world.found(), (await world.order(order_id)).state
+    world.ledger = world.bank
+
+    assert older == ([K.REFUND_MISSED], S.SETTLED)
+    assert await world.found() == [K.REFUND_MISSED]
+    assert await world.found() == []
     await world.assert_agreed()
 
 

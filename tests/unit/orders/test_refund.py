@@ -7,16 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.money import Money
+from services.orders.domain.hold import Hold, HoldState
 from services.orders.domain.order import CaptureMode, Order, OrderLine, begin_order
 from services.orders.domain.order_state import OrderState
 from services.orders.domain.refund import (
     ExceedsCapturedError,
+    Refund,
     everything_left,
     plan_refund,
     quantities_of,
     spread,
 )
-from services.orders.domain.shares import refundable_minor
+from services.orders.domain.shares import refundable_minor, refunded_by_line, sums_of
 from services.runtime.errors import InvalidArgumentError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -84,12 +86,12 @@ def test_legs_are_summed_by_seller() -> None:
 
 
 @pytest.mark.parametrize(("refunded_minor", "left"), [(0, {1: 500, 2: 70}), (540, {1: 30, 2: 30}), (570, {1: 0, 2: 0})])
-def test_no_line_shows_more_to_refund_than_the_ledger_left_of_the_order(
+def test_no_line_shows_more_to_refund_than_is_left_of_an_order_whose_lines_older_code_did_not_follow(
     refunded_minor: int, left: dict[int, int]
 ) -> None:
     order = a_settled_order((500, 1, 1), (70, 1, 2))
     if refunded_minor:
-        order = order.follow_refunds(Money(refunded_minor, "EUR"), "refunded_by_ledger", NOW)
+        order = replace(order, state=OrderState.PARTIALLY_REFUNDED, refunded=Money(refunded_minor, "EUR"))
 
     assert refundable_minor(order) == left
 
@@ -170,3 +172,134 @@ def test_any_split_of_refunds_gives_back_exactly_what_was_captured(
 
     assert given_back == order.captured.amount_minor
     assert order.state is OrderState.REFUNDED
+
+
+def a_hold(order: Order, given_back: dict[UUID, int], *, tells_sellers: bool = True) -> Hold:
+    """The order's hold, as the ledger tells it."""
+    return Hold(
+        hold_id=order.order_id,
+        state=HoldState.CAPTURED,
+        held_minor=order.total.amount_minor,
+        captured_minor=order.captured.amount_minor,
+        voided_minor=order.total.amount_minor - order.captured.amount_minor,
+        remaining_minor=0,
+        refunded_minor=sum(given_back.values()),
+        refunded_by=given_back if tells_sellers else None,
+    )
+
+
+def followed(order: Order, given_back: dict[UUID, int]) -> Order:
+    """The order after the comparison with the ledger."""
+    hold = a_hold(order, given_back)
+    if hold.refunded_minor == order.refunded.amount_minor:
+        return order
+    by_line = refunded_by_line(order, hold)
+    assert by_line is not None
+    return order.follow_refunds(Money(hold.refunded_minor, "EUR"), by_line, "refunded_by_ledger", NOW)
+
+
+def a_refund(order: Order, data: st.DataObject) -> Refund:
+    """Anything that somebody may ask for."""
+    seller_id = data.draw(st.sampled_from([None, *sorted(order.sellers)]))
+    kinds = {"everything": {"quantities": everything_left(order, seller_id=seller_id)}}
+    if left := [line.line_number for line in order.lines if line.quantity_left]:
+        kinds["pieces"] = {"quantities": {data.draw(st.sampled_from(left)): 1}}
+    amount = Money(data.draw(st.integers(1, order.captured.amount_minor)), "EUR")
+    kind = data.draw(st.sampled_from([*kinds, "amount"]))
+    what = (
+        {"quantities": {}, "amounts_minor": spread(order, amount, seller_id=seller_id)}
+        if kind == "amount"
+        else kinds[kind]
+    )
+    return plan_refund(order, refund_id=UUID(int=3), requested_by=BY, now=NOW, **what)
+
+
+@settings(max_examples=150, deadline=None)
+@given(lines, st.data())
+def test_refunds_of_which_some_were_missed_and_followed_leave_nothing_and_the_same_sums(
+    wanted: list[tuple[int, int, int]], data: st.DataObject
+) -> None:
+    order = a_settled_order(*wanted)
+    captured = {one.seller_id: one.gross_minor for one in order.allocations()}
+    given_back = dict.fromkeys(captured, 0)
+
+    def give_back(order: Order, refund: Refund) -> bool:
+        """Do as the ledger does, which refuses more than a seller has left."""
+        if any(minor > captured[seller] - given_back[seller] for seller, minor in refund.legs()):
+            return False
+        for seller, minor in refund.legs():
+            given_back[seller] += minor
+        return True
+
+    for _ in range(data.draw(st.integers(0, 6))):
+        try:
+            refund = a_refund(order, data)
+        except ExceedsCapturedError:
+            continue
+        if give_back(order, refund) and not data.draw(st.booleans(), label="missed"):
+            order = order.begin_refunding(NOW).finish_refunding(refund.quantities, refund.amounts_minor, NOW)
+        if data.draw(st.booleans(), label="compared"):
+            order = followed(order, given_back)
+    order = followed(order, given_back)
+
+    for seller, minor in given_back.items():
+        own = sums_of(order, [line for line in order.lines if line.seller_id == seller])
+        assert (own.captured.amount_minor, own.refunded.amount_minor) == (captured[seller], minor)
+    if order.state is not OrderState.REFUNDED:
+        rest = plan_refund(order, everything_left(order), refund_id=UUID(int=4), requested_by=BY, now=NOW)
+        assert give_back(order, rest)
+        order = order.begin_refunding(NOW).finish_refunding(rest.quantities, rest.amounts_minor, NOW)
+    assert given_back == captured
+    assert (order.state, order.refunded) == (OrderState.REFUNDED, order.captured)
+    assert sum(refundable_minor(order).values()) == 0
+
+
+def test_what_the_ledger_gave_back_is_of_the_sellers_that_it_names_and_of_their_first_lines() -> None:
+    order = a_settled_order((500, 1, 1), (300, 1, 2), (200, 1, 2))
+
+    assert refunded_by_line(order, a_hold(order, {UUID(int=1): 0, UUID(int=2): 350})) == {1: 0, 2: 300, 3: 50}
+
+
+def test_without_names_it_is_told_only_where_it_can_be_nobody_elses() -> None:
+    order, one_seller = a_settled_order((500, 1, 1), (300, 1, 2)), a_settled_order((500, 1, 1), (300, 1, 1))
+    only_second_left, _ = refunded(order, {1: 1})
+
+    def told(order: Order, minor: int) -> dict[int, int] | None:
+        return refunded_by_line(order, a_hold(order, {UUID(int=1): minor}, tells_sellers=False))
+
+    assert told(order, 500) is None
+    assert told(order, 800) == {1: 500, 2: 300}
+    assert told(one_seller, 600) == {1: 500, 2: 100}
+    assert told(only_second_left, 600) == {1: 500, 2: 100}
+
+
+def test_where_a_seller_gave_back_less_than_the_lines_know_of_nothing_is_told() -> None:
+    order, _ = refunded(a_settled_order((500, 1, 1), (300, 1, 2)), {1: 1})
+
+    assert refunded_by_line(order, a_hold(order, {UUID(int=1): 400, UUID(int=2): 200})) is None
+
+
+def test_what_older_code_gave_back_for_pieces_stays_when_the_ledger_is_followed() -> None:
+    order = a_settled_order((100, 3, 1))
+    order = replace(
+        order,
+        state=OrderState.PARTIALLY_REFUNDED,
+        lines=(replace(order.lines[0], refunded_quantity=1),),
+        refunded=Money(100, "EUR"),
+    )
+
+    assert refunded_by_line(order, a_hold(order, {UUID(int=1): 150})) == {1: 150}
+
+
+def test_everything_of_an_order_whose_lines_older_code_did_not_follow_is_what_the_order_has_left() -> None:
+    order = a_settled_order((500, 2, 1), (300, 1, 1))
+    order = replace(order, state=OrderState.PARTIALLY_REFUNDED, refunded=Money(1_100, "EUR"))
+
+    rest = plan_refund(order, everything_left(order), refund_id=UUID(int=3), requested_by=BY, now=NOW)
+
+    assert (rest.amounts_minor, rest.quantities) == ({1: 200, 2: 0}, {1: 2, 2: 1})
+    assert spread(order, Money(200, "EUR")) == {1: 200}
+    with pytest.raises(ExceedsCapturedError):
+        spread(order, Money(201, "EUR"))
+    with pytest.raises(ExceedsCapturedError):
+        plan_refund(order, {}, amounts_minor={1: 150, 2: 51}, refund_id=UUID(int=3), requested_by=BY, now=NOW)
