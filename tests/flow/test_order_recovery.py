@@ -21,10 +21,10 @@ from services.runtime.grpc_auth import call_metadata
 from services.runtime.grpc_channel import open_channel
 from services.runtime.ids import new_id
 from services.runtime.service_tokens import ServiceTokens
-from tests.support.damaged_orders import change_order
+from tests.support.damaged_orders import change_order, forget_refunds
 from tests.support.own_task import in_own_task
 from tests.support.platform import assert_invariants_hold, platform_here, run_command
-from tests.support.public_shop import Person, PublicShop, public_shop, until_state
+from tests.support.public_shop import Person, PublicShop, eur, public_shop, until_state
 from tradeflow.ledger.v1.commands_pb2 import ReverseRecord
 from tradeflow.ledger.v1.ledger_service_pb2 import ListRecordsRequest, ReverseRecordRequest
 from tradeflow.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
@@ -174,6 +174,35 @@ async def test_reconcile_tells_what_disagrees_heals_what_it_may_and_operators_se
     assert "recent" in {one["scope"] for one in listed["rounds"]}
     assert listed["last_healed_at"] is not None
     assert forbidden["http_status"] == 403
+
+
+async def test_a_refund_that_orders_lost_is_of_the_seller_who_gave_it_and_the_rest_can_be_given_back(
+    scene: Scene,
+) -> None:
+    other = await scene.shop.person("merchant")
+    wanted = {scene.sku: 1, await scene.shop.product(other): 1}
+    order_id = (await scene.buyer.client.place_order(wanted)).order_id
+    await until_state(scene.buyer, order_id, "SETTLED")
+    await other.client.refund(order_id, amount=eur(999))
+    forget_refunds(scene.platform.folder.orders_database, order_id)
+
+    healed = await scene.run("reconcile", "--heal", "--json")
+    await until_state(scene.buyer, order_id, "PARTIALLY_REFUNDED")
+    path = f"/api/v1/orders/{order_id}"
+    whole, own, others = [
+        await scene.get(path, client) for client in (scene.buyer.client, scene.seller.client, other.client)
+    ]
+    rest = await scene.buyer.client.cancel(order_id)
+
+    assert healed.returncode in {0, 1}, healed.stderr
+    assert [[body[name] for name in ("total", "captured", "refunded")] for body in (whole, own, others)] == [
+        [cents(2_000), cents(2_000), cents(999)],
+        [cents(1_000), cents(1_000), cents(0)],
+        [cents(1_000), cents(1_000), cents(999)],
+    ]
+    assert [line["refundable"] for line in own["lines"] + others["lines"]] == [cents(1_000), cents(1)]
+    assert rest.state == "REFUNDED"
+    await assert_invariants_hold(scene.platform.folder.path)
 
 
 def cents(amount_minor: int) -> dict[str, Any]:

@@ -14,3 +14,12 @@ def change_order(orders_database: Path, order_id: UUID, assignments: str) -> Non
             (str(order_id),),
         )
         assert changed.rowcount == 1
+
+
+def forget_refunds(orders_database: Path, order_id: UUID) -> None:
+    """Let an order know of no refund, as after a restore from a copy of before."""
+    change_order(orders_database, order_id, "state = 'SETTLED', refunded_minor = 0")
+    with closing(sqlite3.connect(orders_database, timeout=20)) as connection, connection:
+        connection.execute(
+            "UPDATE order_lines SET refunded_quantity = 0, refunded_minor = 0 WHERE order_id = ?", (str(order_id),)
+        )
