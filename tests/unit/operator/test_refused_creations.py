@@ -19,12 +19,16 @@ from tradeflow_operator.errors import RefusedError, UnavailableError
 from tradeflow_operator.handlers.event_access import EventAccessKind
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.reconcile.event_access import EventAccessSpec
-from tradeflow_operator.resources import FORCE_ANNOTATION, Resource
+from tradeflow_operator.resources import FORCE_ANNOTATION, ObjectKey, Resource
 from tradeflow_operator.work.known import KnownResources
 
 TOPIC, SCHEMA = "EventTopic", "EventSchema"
 NEVER: dict[str, Any] = {"adoptionPolicy": "Never", "deletionPolicy": "Delete", "allowDataLoss": "orders"}
 CONFIG = {"retention.ms": "60000"}
+CONNECTION: dict[str, Any] = {
+    "metadata": {"name": "kafka", "namespace": NAMESPACE, "uid": "c-1", "generation": 1},
+    "spec": {"bootstrapServers": ["kafka:9092"]},
+}
 
 
 class Trigger(Fuse):
@@ -140,7 +144,9 @@ class AccessKind(EventAccessKind):
     """Reaches the fake Kafka's users."""
 
     def __init__(self, kubernetes: KubernetesClient, kafka: FakeCluster) -> None:
-        connections = Connections(kubernetes, KnownResources(), open_fence(), OperatorMetrics(), batch_size=1)
+        known = KnownResources()
+        known.put(ObjectKey("KafkaConnection", NAMESPACE, "kafka"), CONNECTION)
+        connections = Connections(kubernetes, known, open_fence(), OperatorMetrics(), batch_size=1)
         super().__init__(connections, kubernetes)
         self._kafka = kafka
 
