@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import grpc
@@ -228,6 +229,69 @@ async def test_calls_are_counted_by_method_and_status() -> None:
         await eventually(lambda: count("Echo", "FAILED_PRECONDITION") == 1)
 
     assert registry.get_sample_value("tradeflow_grpc_calls_in_progress", {"method": method("Echo")}) == 0
+
+
+async def hang(request: bytes, context: Context) -> bytes:
+    await asyncio.Event().wait()
+    return request
+
+
+async def begin_and_hang(request: bytes, context: Context) -> AsyncIterator[bytes]:
+    yield request
+    await asyncio.Event().wait()
+
+
+HANGING: dict[str, Any] = {
+    "Hang": grpc.unary_unary_rpc_method_handler(hang),
+    "BeginAndHang": grpc.unary_stream_rpc_method_handler(begin_and_hang),
+}
+
+
+def has_counted(registry: CollectorRegistry, name: str, code: str) -> bool:
+    """Tell whether one call of the method was counted, under this code alone."""
+    counted = [
+        (sample.labels["code"], sample.value)
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name == "tradeflow_grpc_call_duration_seconds_count" and sample.labels["method"] == method(name)
+    ]
+    return counted == [(code, 1)]
+
+
+@pytest.mark.parametrize("timeout_seconds", [0.05, 0.3, 1.0])
+async def test_a_call_that_gets_no_answer_in_time_is_counted_as_that(timeout_seconds: float) -> None:
+    registry = CollectorRegistry()
+    handlers = {"Echo": HANDLERS["Echo"], **HANGING}
+    async with serving(handlers, registry=registry) as channel:
+        # The client sends this call's time again with the next one, so that the server sees some of it left.
+        await channel.unary_unary(method("Echo"))(b"a", timeout=timeout_seconds * 1.028)
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await channel.unary_unary(method("Hang"))(b"", timeout=timeout_seconds)
+        with pytest.raises(grpc.aio.AioRpcError) as late_stream:
+            async for _ in channel.unary_stream(method("BeginAndHang"))(b"", timeout=timeout_seconds):
+                pass
+
+        for name in HANGING:
+            await eventually(partial(has_counted, registry, name, "DEADLINE_EXCEEDED"))
+
+    assert {late.value.code(), late_stream.value.code()} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+
+
+@pytest.mark.parametrize("timeout_seconds", [None, 30])
+@pytest.mark.parametrize("name", ["Hang", "BeginAndHang"])
+async def test_a_call_that_its_client_gives_up_is_counted_as_cancelled(
+    name: str, timeout_seconds: float | None
+) -> None:
+    registry = CollectorRegistry()
+    in_progress = {"method": method(name)}
+    async with serving(HANGING, registry=registry) as channel:
+        kind = channel.unary_stream if name == "BeginAndHang" else channel.unary_unary
+        call = kind(method(name))(b"", timeout=timeout_seconds)
+        await eventually(lambda: registry.get_sample_value("tradeflow_grpc_calls_in_progress", in_progress) == 1)
+
+        call.cancel()
+
+        await eventually(lambda: has_counted(registry, name, "CANCELLED"))
 
 
 async def test_a_stream_that_its_client_leaves_ends() -> None:
