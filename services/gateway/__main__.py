@@ -11,7 +11,8 @@ def main() -> None:
     """Run until a signal."""
     settings = load_settings(GatewaySettings)
     configure_logging(level=settings.log_level, log_format=settings.log_format, service="gateway")
-    run_until_signalled(running(settings), on_started=_say_where)
+    drain_seconds = settings.unready_seconds + settings.drain_seconds_max
+    run_until_signalled(running(settings), on_started=_say_where, drain_seconds=drain_seconds)
 
 
 def _say_where(gateway: RunningGateway) -> None:

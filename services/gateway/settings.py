@@ -142,7 +142,7 @@ class GatewaySettings(GrpcClientSettings):
     """WebSockets and event streams of one wallet in one replica."""
 
     drain_seconds_max: float = Field(default=3.0, ge=0)
-    """How long connections get to leave at shutdown after they were told."""
+    """How long connections get to leave at shutdown after they were told; the rest of it may take 20 s more."""
 
     assets: AssetExponents = Field(default_factory=dict)
     """Assets beside ISO 4217's, each with its decimal places, such as {"PTS": 0}; the same in every service."""

@@ -11,7 +11,7 @@ def main() -> None:
     """Run until a signal; say where the doors are once they are open."""
     settings = load_settings(LedgerSettings)
     configure_logging(level=settings.log_level, log_format=settings.log_format, service="ledger")
-    run_until_signalled(running(settings), on_started=_say_where)
+    run_until_signalled(running(settings), on_started=_say_where, drain_seconds=settings.unready_seconds)
 
 
 def _say_where(ledger: RunningLedger) -> None:

@@ -11,7 +11,7 @@ def main() -> None:
     """Read the settings and run until a signal."""
     settings = load_settings(OrdersSettings)
     configure_logging(level=settings.log_level, log_format=settings.log_format, service="orders")
-    run_until_signalled(running(settings), on_started=_say_where)
+    run_until_signalled(running(settings), on_started=_say_where, drain_seconds=settings.unready_seconds)
 
 
 def _say_where(orders: RunningOrders) -> None:

@@ -17,7 +17,7 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 STOP_SECONDS_MAX = 20.0
-"""How long stopping may take; Kubernetes kills after 30 s."""
+"""How long stopping may take, without the time that a service goes on serving; Kubernetes kills after 30 s or more."""
 
 EXIT_CODE_OF_FAILURE = 1
 """The service failed to start, failed while running, or didn't stop in time."""
@@ -33,6 +33,7 @@ def run_until_signalled(
     service: AbstractAsyncContextManager[T],
     *,
     on_started: Callable[[T], None] = lambda _: None,
+    drain_seconds: float = 0.0,
     stop_seconds_max: float = STOP_SECONDS_MAX,
 ) -> None:
     """Run a service until SIGINT or SIGTERM, then leave its context and return.
@@ -43,12 +44,13 @@ def run_until_signalled(
     Args:
         service: Entered to start, left to stop.
         on_started: Called with what the service yielded, to say where it listens.
-        stop_seconds_max: How long leaving may take before the process is ended with code 1.
+        drain_seconds: For how long it means to go on serving after the signal.
+        stop_seconds_max: How long leaving may take beyond that before the process is ended with code 1.
 
     Raises:
         SystemExit: With code 1, when the service failed; the log says why.
     """
-    stop = _Stop(stop_seconds_max)
+    stop = _Stop(drain_seconds + stop_seconds_max)
     collector.collect_seldom()
     try:
         event_loop.run(_run(service, on_started, stop))

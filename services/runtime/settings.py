@@ -34,7 +34,10 @@ class ServiceSettings(BaseSettings):
     """Which part of the traces that begin here is recorded; 0.01 is one in a hundred."""
 
     unready_seconds: Annotated[float, Field(ge=0, le=60)] = 0.0
-    """For how long a process that stops still serves while it says that it isn't ready, so that balancers hear it."""
+    """For how long a process that stops still serves while it says that it isn't ready, so that balancers hear it.
+
+    The process is ended 20 s after that at the latest.
+    """
 
 
 S = TypeVar("S", bound=BaseSettings)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.runtime.lifecycle import STOP_SECONDS_MAX
 from tests.charts.chart_values import NEEDED, SERVICES, everything_of
 from tests.support.helm import CHARTS, HelmError, Manifest, one, render
 from tradeflow_operator.reconcile.kafka_address import AUTHORITY_FILE, AUTHORITY_KEY
@@ -163,8 +164,32 @@ def test_a_pod_is_killed_only_after_its_own_bound(everything: list[Manifest]) ->
     unready_seconds = next(float(value or 0) for name, value in environment.items() if name.endswith("UNREADY_SECONDS"))
     readiness = pod["containers"][0]["readinessProbe"]
 
-    assert pod["terminationGracePeriodSeconds"] > 20 > unready_seconds
+    assert pod["terminationGracePeriodSeconds"] == 30 > STOP_SECONDS_MAX + unready_seconds
     assert unready_seconds > readiness["periodSeconds"]
+
+
+@pytest.mark.parametrize(("unready_seconds", "least_seconds"), [(0, 30), (5, 30), (12, 33), (12.5, 33), (60, 81)])
+def test_a_pod_that_serves_on_for_longer_is_killed_later(
+    service: str, unready_seconds: float, least_seconds: int
+) -> None:
+    drain = {"unreadySeconds": unready_seconds}
+
+    pod = pod_of(render(service, {**NEEDED[service], "drain": drain}))
+
+    assert pod["terminationGracePeriodSeconds"] >= least_seconds
+    assert pod["terminationGracePeriodSeconds"] > STOP_SECONDS_MAX + unready_seconds
+
+
+def test_a_gateway_whose_connections_get_longer_to_leave_is_killed_later() -> None:
+    pod = pod_of(render("gateway", {**NEEDED["gateway"], "settings": {"drain_seconds_max": 15.5}}))
+
+    assert pod["terminationGracePeriodSeconds"] > STOP_SECONDS_MAX + 5 + 15.5
+
+
+def test_a_pod_is_killed_as_late_as_its_values_say(service: str) -> None:
+    pod = pod_of(render(service, {**NEEDED[service], "drain": {"terminationGracePeriodSeconds": 90}}))
+
+    assert pod["terminationGracePeriodSeconds"] == 90
 
 
 def test_only_the_arrows_of_the_flow_are_let_through() -> None:

@@ -1,3 +1,11 @@
+{{- /* When a pod is killed: never before its own bound, 20 s after it serves no more, which ends it with a line in the log.
+       Until then it says that it isn't ready, and the gateway's live connections get `drain_seconds_max` to leave. */ -}}
+{{- define "tradeflow-lib.gracePeriodSeconds" -}}
+{{- $leaving := dig "drain_seconds_max" 3 (.Values.settings | default dict) }}
+{{- $bound := addf 20 .Values.drain.unreadySeconds $leaving | ceil }}
+{{- max .Values.drain.terminationGracePeriodSeconds (add1 $bound) }}
+{{- end }}
+
 {{- define "tradeflow-lib.deployment" -}}
 {{- $facts := fromYaml (include "tradeflow-lib.facts" .) }}
 apiVersion: apps/v1
@@ -41,7 +49,7 @@ spec:
       {{- with .Values.priorityClassName }}
       priorityClassName: {{ . }}
       {{- end }}
-      terminationGracePeriodSeconds: {{ .Values.drain.terminationGracePeriodSeconds }}
+      terminationGracePeriodSeconds: {{ include "tradeflow-lib.gracePeriodSeconds" . }}
       securityContext:
         {{- toYaml .Values.podSecurityContext | nindent 8 }}
       {{- if and $facts.database (not .Values.migrations.onStart) .Values.migrations.wait }}

@@ -73,6 +73,18 @@ async def running():
 run_until_signalled(running(), on_started=lambda _: say("started"), stop_seconds_max=0.2)
 """
 
+SERVES_ON = """
+@asynccontextmanager
+async def running():
+    yield None
+    await asyncio.sleep(0.5)
+    say("stopped in order")
+
+run_until_signalled(running(), on_started=lambda _: say("started"), drain_seconds=0.5, stop_seconds_max=10)
+"""
+
+HANGS_AFTER_SERVING_ON = SERVES_ON.replace("10)", "0.2)").replace("sleep(0.5)", "sleep(60)")
+
 FAILS_TO_START = """
 @asynccontextmanager
 async def running():
@@ -159,6 +171,19 @@ def test_a_stop_that_hangs_ends_within_its_bound() -> None:
         _, errors = running.communicate(timeout=END_SECONDS_MAX)
         assert running.returncode == 1
         assert "service_did_not_stop_in_time" in errors
+
+
+@pytest.mark.parametrize(("program", "code"), [(SERVES_ON, 0), (HANGS_AFTER_SERVING_ON, 1)])
+def test_the_time_that_a_service_serves_on_is_none_of_its_stop(program: str, code: int) -> None:
+    with process(program) as running:
+        assert line_of(running) == "started"
+
+        running.send_signal(signal.SIGTERM)
+
+        output, errors = running.communicate(timeout=END_SECONDS_MAX)
+        assert running.returncode == code
+        assert ("stopped in order" in output) is (code == 0)
+        assert ("service_did_not_stop_in_time" in errors) is (code == 1)
 
 
 @pytest.mark.parametrize(
