@@ -155,6 +155,37 @@ async def test_an_overdraft_limit_per_account(world: LedgerWorld) -> None:
     assert await refused(world, less) == "limit_in_use"
 
 
+async def told_available(world: LedgerWorld, wallet: UUID) -> dict[str, set[int]]:
+    """Tell what each door and each event says that is available, in the wallet and in all accounts of the book."""
+    of_wallet = messages.ListWalletEventsRequest(wallet_id=str(wallet))
+    chart = await world.stub.ListAccounts(messages.ListAccountsRequest(), metadata=world.orders())
+    events = await world.stub.ListWalletEvents(of_wallet, metadata=world.orders())
+    operator, owner = world.bearer(uuid4(), "operator"), world.bearer(wallet)
+    rest_chart = (await world.http.get("/api/v1/accounts", headers=operator)).json()["items"]
+    rest = (await world.http.get("/api/v1/wallet/balance?currency=EUR", headers=owner)).json()
+    return {
+        "gRPC's chart": {account.available_minor for account in chart.accounts},
+        "gRPC's balance": {(await world.balance(wallet)).available_minor},
+        "REST's chart": {account["available"]["amount_minor"] for account in rest_chart},
+        "REST's balance": {rest["available"]["amount_minor"]},
+        "events": {event.balance.available_minor for event in events.events},
+    }
+
+
+async def test_what_is_available_is_told_within_what_json_carries_and_can_be_spent_beyond(world: LedgerWorld) -> None:
+    wallet = uuid4()
+    most = 2**53 - 1
+    limit = commands.SetLimit(wallet_id=str(wallet), currency="EUR", overdraft_limit_minor=most, idempotency_key=key())
+    await accepted(world, limit, a_deposit(wallet, 1_000))
+
+    told = await told_available(world, wallet)
+
+    assert {place: max(amounts) for place, amounts in told.items()} == dict.fromkeys(told, most)
+    await accepted(world, withdraw(wallet, most))
+    assert await refused(world, withdraw(wallet, 1_001)) == "insufficient_funds"
+    await accepted(world, withdraw(wallet, 1_000), a_deposit(wallet, most))
+
+
 async def test_hold_capture_and_void(world: LedgerWorld) -> None:
     buyer, seller = uuid4(), uuid4()
     await world.deposit(buyer, 1_000)

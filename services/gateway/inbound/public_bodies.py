@@ -28,7 +28,7 @@ class Money(Struct):
 
 
 class Balance(Struct):
-    """A wallet's balance in one currency."""
+    """A wallet's balance in one currency; `available` is told as 2^53 - 1 where a limit makes it more."""
 
     wallet_id: UUID
     currency: str
@@ -37,7 +37,7 @@ class Balance(Struct):
     pending_outgoing: Money
     """Held for orders: still posted, no longer available."""
     available: Money
-    """What may be spent now."""
+    """What may be spent now, at most 2^53 - 1 of it."""
     overdraft_limit: Money
     account_sequence: int
 

@@ -16,7 +16,11 @@ HoldState = Literal["open", "committed", "captured", "voided", "expired", "tombs
 
 
 class Account(Struct):
-    """An account of the ledger's chart: a wallet has one for each currency, and another for what its owner owes."""
+    """An account of the ledger's chart: a wallet has one for each currency, and another for what its owner owes.
+
+    `available` is told as 2^53 - 1 where a limit makes it more. `debits_posted` and `credits_posted`, all that ever
+    left and came, are the only amounts that may be more, up to 2^63 - 1: a browser rounds their JSON numbers then.
+    """
 
     code: str
     type: AccountType

@@ -59,8 +59,9 @@ def receivable_account_code(seller_id: UUID, currency: str) -> str:
 class Account(Struct, frozen=True, kw_only=True, gc=False):
     """One account with its balances, all in minor units.
 
-    `debits_posted` and `credits_posted` are turnovers and only grow; the pending ones are what open holds set aside.
-    `account_sequence` counts the postings, without gaps. `limit_sequence` is the record that set the overdraft limit.
+    `debits_posted` and `credits_posted` are turnovers, which only grow and may pass 2^53 - 1; the pending ones are what
+    open holds set aside. `account_sequence` counts the postings, without gaps. `limit_sequence` is the record that set
+    the overdraft limit.
     `event_sequence` is the wallet's newest event number as of this account's last event, and `event_position` that
     event's place in the outbox; the wallet's newest are the largest over its accounts.
     """
@@ -108,6 +109,11 @@ class Account(Struct, frozen=True, kw_only=True, gc=False):
         if self.account_type.grows_by_debits:
             return self.debits_posted - self.credits_posted - self.credits_pending + self.overdraft_limit
         return self.credits_posted - self.debits_posted - self.debits_pending + self.overdraft_limit
+
+    @property
+    def told_available_minor(self) -> int:
+        """What doors and events tell of that: a large limit makes it more than amounts go, and guards use all of it."""
+        return min(self.available_minor, AMOUNT_MINOR_MAX)
 
     def credit(self, amount_minor: int) -> "Account":
         """Receive; one posting.

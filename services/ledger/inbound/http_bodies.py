@@ -14,7 +14,7 @@ from services.money_json import MoneyBody
 
 
 class BalanceBody(msgspec.Struct, frozen=True, kw_only=True):
-    """A wallet's balance in one currency."""
+    """A wallet's balance in one currency; what is available is told as 2^53 - 1 where a limit makes it more."""
 
     wallet_id: UUID
     currency: str
@@ -57,7 +57,10 @@ class StatementBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountBody(msgspec.Struct, frozen=True, kw_only=True):
-    """An account of the chart with its balance."""
+    """An account of the chart with its balance; what is available is told as 2^53 - 1 where a limit makes it more.
+
+    `debits_posted` and `credits_posted`, all that ever left and came, may be up to 2^63 - 1.
+    """
 
     code: str
     type: str
@@ -140,7 +143,7 @@ def balance_body(wallet_id: UUID, account: Account) -> BalanceBody:
         currency=currency,
         posted=MoneyBody(account.posted_minor, currency),
         pending_outgoing=MoneyBody(account.pending_outgoing_minor, currency),
-        available=MoneyBody(account.available_minor, currency),
+        available=MoneyBody(account.told_available_minor, currency),
         overdraft_limit=MoneyBody(account.overdraft_limit, currency),
         account_sequence=account.account_sequence,
     )
@@ -185,7 +188,7 @@ def account_body(account: Account) -> AccountBody:
         credits_posted=MoneyBody(account.credits_posted, currency),
         posted=MoneyBody(account.posted_minor, currency),
         pending_outgoing=MoneyBody(account.pending_outgoing_minor, currency),
-        available=MoneyBody(account.available_minor, currency),
+        available=MoneyBody(account.told_available_minor, currency),
         overdraft_limit=MoneyBody(account.overdraft_limit, currency),
         account_sequence=account.account_sequence,
     )

@@ -142,7 +142,7 @@ def account_message(account: Account) -> ledger_pb2.Account:
         credits_posted_minor=account.credits_posted,
         posted_minor=account.posted_minor,
         pending_outgoing_minor=account.pending_outgoing_minor,
-        available_minor=account.available_minor,
+        available_minor=account.told_available_minor,
         overdraft_limit_minor=account.overdraft_limit,
         account_sequence=account.account_sequence,
     )

@@ -53,7 +53,7 @@ def outbox_event_of(event: WalletEvent) -> OutboxEvent:
         account.currency,
         account.posted_minor,
         account.pending_outgoing_minor,
-        account.available_minor,
+        account.told_available_minor,
         account.overdraft_limit,
         account.account_sequence,
         event.fact,

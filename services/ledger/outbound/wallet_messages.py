@@ -60,7 +60,7 @@ def fill_balance(message: wallet_pb2.Balance, account: Account) -> None:
     message.currency = account.currency
     message.posted_minor = account.posted_minor
     message.pending_outgoing_minor = account.pending_outgoing_minor
-    message.available_minor = account.available_minor
+    message.available_minor = account.told_available_minor
     message.overdraft_limit_minor = account.overdraft_limit
     message.account_sequence = account.account_sequence
 

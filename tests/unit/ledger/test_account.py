@@ -49,6 +49,16 @@ def test_an_overdraft_limit_adds_to_what_is_available() -> None:
     assert caught.value.details == {"available_minor": "50", "needed_minor": "51"}
 
 
+@pytest.mark.parametrize("account_type", [AccountType.WALLET, AccountType.FUNDING])
+def test_what_is_available_is_told_within_what_json_carries_and_may_be_spent_beyond(account_type: AccountType) -> None:
+    empty = an_account(account_type, overdraft=AMOUNT_MINOR_MAX)
+    account = empty.debit(7) if account_type.grows_by_debits else empty.credit(7)
+
+    account.require_available(AMOUNT_MINOR_MAX + 7)
+    assert (account.available_minor, account.told_available_minor) == (AMOUNT_MINOR_MAX + 7, AMOUNT_MINOR_MAX)
+    assert an_account(account_type, overdraft=50).told_available_minor == 50
+
+
 def test_a_balance_stays_within_two_to_the_53_on_both_sides() -> None:
     full = an_account().credit(AMOUNT_MINOR_MAX)
     empty = an_account().debit(AMOUNT_MINOR_MAX)

@@ -62,7 +62,7 @@ Global___HoldState: _TypeAlias = HoldState  # noqa: Y015
 class Balance(_message.Message):
     """The balance of one account, all in minor units of one currency.
 
-    available = posted - pending_outgoing + overdraft_limit, on the account's normal side.
+    available = posted - pending_outgoing + overdraft_limit, on the account's normal side; told as 2^53 - 1 where it is more.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -83,7 +83,7 @@ class Balance(_message.Message):
     pending_outgoing_minor: _builtins.int
     """Money held by open holds: still posted, no longer available."""
     available_minor: _builtins.int
-    """What may be spent now."""
+    """What may be spent now, at most 2^53 - 1 of it: JSON numbers carry no more. Commands may spend all of it."""
     overdraft_limit_minor: _builtins.int
     """How far below zero `posted - pending_outgoing` may go."""
     account_sequence: _builtins.int

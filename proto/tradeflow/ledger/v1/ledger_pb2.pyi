@@ -235,15 +235,15 @@ class Account(_message.Message):
     opened_sequence: _builtins.int
     """The journal record that opened it."""
     debits_posted_minor: _builtins.int
-    """All that was ever debited."""
+    """All that was ever debited: at most 2^63 - 1, which is more than JSON numbers carry exactly."""
     credits_posted_minor: _builtins.int
-    """All that was ever credited."""
+    """All that was ever credited: at most 2^63 - 1, which is more than JSON numbers carry exactly."""
     posted_minor: _builtins.int
     """Settled money, on the normal side."""
     pending_outgoing_minor: _builtins.int
     """Money held by open holds: still posted, no longer available."""
     available_minor: _builtins.int
-    """What may be spent now: posted - pending_outgoing + overdraft_limit."""
+    """What may be spent now: posted - pending_outgoing + overdraft_limit, at most 2^53 - 1 of it. Commands may spend all of it."""
     overdraft_limit_minor: _builtins.int
     """How far below zero `posted - pending_outgoing` may go."""
     account_sequence: _builtins.int
