@@ -162,6 +162,20 @@ async def test_an_amount_that_is_no_whole_number_is_found(copy: DataFolder) -> N
     assert 9 in await violated(copy)
 
 
+async def test_turnovers_may_be_larger_than_amounts(copy: DataFolder) -> None:
+    more = "UPDATE balances SET debits_posted = debits_posted + ?, credits_posted = credits_posted + ?"
+    change(copy.ledger_database, more, 2**53, 2**53)
+
+    # That no postings stand behind them is found, of course.
+    assert 9 not in await violated(copy)
+
+
+async def test_an_amount_larger_than_amounts_are_is_found(copy: DataFolder) -> None:
+    change(copy.orders_database, "UPDATE products SET price_minor = 9007199254740992")
+
+    assert 9 in await violated(copy)
+
+
 async def test_an_order_without_its_hold_is_found(copy: DataFolder) -> None:
     change(copy.orders_database, "UPDATE orders SET state = 'CANCELLED'")
 

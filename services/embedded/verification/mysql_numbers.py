@@ -1,6 +1,8 @@
 """What can be said of a MySQL or MariaDB database without knowing what it is for."""
 
-from services.embedded.verification.sqlite_files import FRACTION_WORDS
+from collections.abc import Collection
+
+from services.embedded.verification.sqlite_files import FRACTION_WORDS, INTEGER_MAX
 from services.money import AMOUNT_MINOR_MAX
 from services.runtime.database.port import Connection
 from services.runtime.database_opening import open_database
@@ -13,8 +15,12 @@ _COLUMNS = """
 _TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
 
 
-async def odd_numbers_of(database_url: str) -> tuple[int, list[str]]:
+async def odd_numbers_of(database_url: str, *, larger: Collection[tuple[str, str]] = ()) -> tuple[int, list[str]]:
     """Look at every large-number column of every table: whole numbers within 2^53 - 1 only.
+
+    Args:
+        database_url: Of a database.
+        larger: Columns, as (table, column), whose whole numbers may be larger.
 
     Returns:
         How many columns there are, and what is wrong with them. Instants in microseconds fit too, until the year 2255.
@@ -25,7 +31,8 @@ async def odd_numbers_of(database_url: str) -> tuple[int, list[str]]:
         async with database.snapshot() as connection:
             for table, name, kind in await connection.fetch(_COLUMNS):
                 columns += kind.upper() == "BIGINT"
-                odd += await _odd_numbers(connection, table, name, kind.upper())
+                size_max = INTEGER_MAX if (table, name) in larger else AMOUNT_MINOR_MAX
+                odd += await _odd_numbers(connection, table, name, kind.upper(), size_max)
     finally:
         await database.close()
     return columns, odd
@@ -41,12 +48,12 @@ async def tables_of(database_url: str) -> set[str]:
         await database.close()
 
 
-async def _odd_numbers(connection: Connection, table: str, column: str, kind: str) -> list[str]:
+async def _odd_numbers(connection: Connection, table: str, column: str, kind: str, size_max: int) -> list[str]:
     if any(word in kind for word in FRACTION_WORDS):
         return [f"{table}.{column} is declared {kind}"]
     if kind != "BIGINT":
         return []
     ((count,),) = await connection.fetch(
-        f"SELECT COUNT(*) FROM {table} WHERE {column} NOT BETWEEN -{AMOUNT_MINOR_MAX} AND {AMOUNT_MINOR_MAX}"  # noqa: S608 - names from the server's own catalogue
+        f"SELECT COUNT(*) FROM {table} WHERE {column} NOT BETWEEN -{size_max} AND {size_max}"  # noqa: S608 - names from the server's own catalogue
     )
-    return [f"{table}.{column} has {count} values outside of 2^53 - 1"] if count else []
+    return [f"{table}.{column} has {count} values outside of {size_max}"] if count else []

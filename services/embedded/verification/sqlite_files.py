@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +15,9 @@ DAMAGES_MAX = 10
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What reading a damaged file raises; SQLite's own message may quote the damage, in bytes that are no text."""
 
+INTEGER_MAX = 2**63 - 1
+"""The largest that a column keeps."""
+
 FRACTION_WORDS = ("REAL", "FLOA", "DOUB", "DEC", "NUMERIC")
 """Types that would keep parts of a minor unit."""
 
@@ -23,13 +27,17 @@ async def damage_of(file: Path) -> list[str]:
     return await asyncio.to_thread(_damage_of, file)
 
 
-async def odd_numbers_of(file: Path) -> tuple[int, list[str]]:
+async def odd_numbers_of(file: Path, *, larger: Collection[tuple[str, str]] = ()) -> tuple[int, list[str]]:
     """Look at every large-number column of every table: whole numbers within 2^53 - 1 only.
+
+    Args:
+        file: Of a database.
+        larger: Columns, as (table, column), whose whole numbers may be larger.
 
     Returns:
         How many columns there are, and what is wrong with them. Instants in microseconds fit too, until the year 2255.
     """
-    return await asyncio.to_thread(_odd_numbers_of, file)
+    return await asyncio.to_thread(_odd_numbers_of, file, larger)
 
 
 async def tables_of(file: Path) -> set[str]:
@@ -46,29 +54,30 @@ def _damage_of(file: Path) -> list[str]:
     return [f"{file.name} is damaged: {sentence}" for (sentence,) in rows if sentence != "ok"]
 
 
-def _odd_numbers_of(file: Path) -> tuple[int, list[str]]:
+def _odd_numbers_of(file: Path, larger: Collection[tuple[str, str]]) -> tuple[int, list[str]]:
     columns, odd = 0, []
     try:
         with closing(_open(file)) as connection:
             for table in sorted(_table_names(connection)):
                 for _, name, declared, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
                     columns += declared.upper() == "BIGINT"
-                    odd += _odd_numbers(connection, table, name, declared.upper())
+                    size_max = INTEGER_MAX if (table, name) in larger else AMOUNT_MINOR_MAX
+                    odd += _odd_numbers(connection, table, name, declared.upper(), size_max)
     except UNREADABLE as error:
         odd.append(f"{file.name} can't be read: {error}")
     return columns, odd
 
 
-def _odd_numbers(connection: sqlite3.Connection, table: str, column: str, declared: str) -> list[str]:
+def _odd_numbers(connection: sqlite3.Connection, table: str, column: str, declared: str, size_max: int) -> list[str]:
     if any(word in declared for word in FRACTION_WORDS):
         return [f"{table}.{column} is declared {declared}"]
     if declared != "BIGINT":
         return []
     ((count,),) = connection.execute(
         f"SELECT COUNT(*) FROM \"{table}\" WHERE typeof(\"{column}\") NOT IN ('integer', 'null') "  # noqa: S608 - names from the file's own catalogue
-        f'OR abs("{column}") > {AMOUNT_MINOR_MAX}'
+        f'OR abs("{column}") > {size_max}'
     ).fetchall()
-    return [f"{table}.{column} has {count} values that are no whole numbers within 2^53 - 1"] if count else []
+    return [f"{table}.{column} has {count} values that are no whole numbers within {size_max}"] if count else []
 
 
 def _tables_of(file: Path) -> set[str]:
