@@ -56,7 +56,7 @@ def decide_reserve_funds(state: BookState, command: ReserveFunds, now: datetime)
 
     Guards in order: tombstone (hold_voided), a new id (hold_exists), account open (account_not_open), asset (a `Money`
     has a known one), amount (invalid_amount), expiry in the future (expiry_in_the_past, expiry_too_far), available
-    (insufficient_funds). Overflow can't follow: what is available is within the limits.
+    (insufficient_funds), overflow of what is held (balance_overflow).
     """
     _require_new_hold(state, command.hold_id)
     account = require_open_account(state, command.wallet_id, command.amount.currency)
@@ -64,6 +64,7 @@ def decide_reserve_funds(state: BookState, command: ReserveFunds, now: datetime)
     require_positive(amount_minor)
     expires_at = None if command.commit else _require_expiry_ahead(command.expires_at, now)
     account.require_available(amount_minor)
+    account.require_room_to_hold(amount_minor)
 
     draft = Draft(state, now, command)
     draft.set_aside(account, amount_minor)

@@ -160,6 +160,15 @@ class Account(Struct, frozen=True, kw_only=True, gc=False):
                 details={"available_minor": str(available), "needed_minor": str(amount_minor)},
             )
 
+    def require_room_to_hold(self, amount_minor: int) -> None:
+        """Guard what is set aside: a large limit makes more available than any amount may be.
+
+        Raises:
+            BalanceOverflowError: Holds would have more than 2^53 - 1.
+        """
+        if self.pending_outgoing_minor + amount_minor > AMOUNT_MINOR_MAX:
+            self._overflow()
+
     def _overflow(self) -> NoReturn:
         raise BalanceOverflowError(f"Account {self.code} would pass the largest balance, {AMOUNT_MINOR_MAX}.")
 

@@ -25,6 +25,7 @@ from tests.support.ledger_commands import (
     open_account,
     refund,
     reserve,
+    set_limit,
     void,
 )
 
@@ -52,6 +53,11 @@ def open_and_overdue() -> MemoryBook:
     return book
 
 
+def all_held() -> MemoryBook:
+    """As much is held as amounts may be, and a limit makes as much again available."""
+    return MemoryBook(set_limit(limit=FULL), deposit(amount=FULL), reserve("first", amount=FULL))
+
+
 def closed() -> MemoryBook:
     return MemoryBook(deposit(), reserve(), void())
 
@@ -73,6 +79,7 @@ RESERVE = refusals_in_order(
         ("expiry_too_far", rich, reserve(amount=10_001, expires_at=NOW + timedelta(days=32))),
         ("insufficient_funds", rich, reserve(amount=10_001, expires_at=SOON)),
         ("insufficient_funds", lambda: held(hold="first", amount=9_000), reserve(amount=1_001)),
+        ("balance_overflow", all_held, reserve(amount=1)),
     ]
 )
 COMMIT = refusals_in_order(

@@ -185,7 +185,7 @@ class ReserveFunds(_message.Message):
     """Set money aside. Guards, in this order: the hold was voided before it came (hold_voided) or another one has its id
     (hold_exists), the account is open (account_not_open), the asset is known (unknown_asset), the amount is positive and
     within range (invalid_amount), the expiry lies ahead (expiry_in_the_past) and not too far (expiry_too_far), funds
-    suffice (insufficient_funds).
+    suffice (insufficient_funds), overflow of what is held (balance_overflow).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
