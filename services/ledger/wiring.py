@@ -206,7 +206,7 @@ async def _committing(parts: _Parts) -> AsyncIterator[Committer]:
         ),
     ) as committer:
         order_events = _order_events(parts, committer)
-        parts.health.add(ORDER_EVENTS, partial(_check_consumer, order_events))
+        parts.health.add_hint(ORDER_EVENTS, partial(_check_consumer, order_events))
         loops = {
             ORDER_EVENTS: committer.while_leading(order_events.run),
             WALLET_EVENTS_TOPIC: relay.run,
@@ -301,4 +301,4 @@ async def _check_book(book: Book) -> None:
 
 async def _check_consumer(consumer: TemporaryConsumer) -> None:
     if not consumer.healthy:
-        raise UnavailableError("Too many dead letters: the consumer stopped.", reason="consumer_stopped")
+        raise UnavailableError("Too many dead letters: the consumer stands still.", reason="consumer_stopped")

@@ -219,7 +219,7 @@ def _health(
     health.add("database", database_answers)
     health.add("schema", partial(check_schema, database, MIGRATIONS, service=SCHEMA_OWNER))
     health.add("issuer", keys.check_ready)
-    health.add("wallet_events", wallet_events_flow)
     health.add("schema_registry", codec.check_ready)
     health.add_hint("broker", asked_rarely(partial(broker.ensure_topics, TOPICS)))
+    health.add_hint("wallet_events", wallet_events_flow)
     return health

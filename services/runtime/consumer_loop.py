@@ -4,10 +4,13 @@ The handler writes its effects and the inbox in one transaction; offsets are com
 repeats messages and loses none. What can't be handled now is tried again; what can't be handled ever goes to the dead
 letters, and later messages of the same key park behind it there, so that none overtakes it. They stay parked past any
 restart, until a person redrives or discards them (`dead_letters`).
+
+Where too much can't be handled, the handler is at fault: nothing more is put aside then, and what is in hand is tried
+again from time to time, until it can be handled or may be put aside again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,6 +24,8 @@ from services.runtime.clock import Clock, SystemClock
 from services.runtime.consumer_lag import LagWatch
 from services.runtime.dead_letters import PARKED_REASON, Origin, redriven_origin
 from services.runtime.errors import TradeFlowError, UnavailableError
+from services.runtime.letter_limit import LetterLimit
+from services.runtime.messages_in_hand import MessagesInHand
 from services.runtime.parking import Parking
 from services.runtime.tracing import SpanRecorder, StepKind
 
@@ -41,8 +46,11 @@ class LoopSettings:
         poll_seconds: How long one poll waits.
         retry_first_seconds: The longest wait before the first repetition.
         retry_longest_seconds: The longest wait after many.
-        dead_letters_max: Dead letters of one run, parked ones included, after which the loop stops: by then it is the
-            handler.
+        dead_letters_max: Dead letters of so much time, parked ones included, after which the loop stops while so many
+            wait: by then it is the handler.
+        dead_letters_seconds: How much time: a handler that is at fault fills the dead letters no faster than that.
+        stopped_seconds: How long a loop that stopped waits before it tries again. What was at fault may be mended
+            without a restart: a wrong setting of another service, letters that were discarded.
     """
 
     batch_messages_max: int = 500
@@ -50,6 +58,8 @@ class LoopSettings:
     retry_first_seconds: float = 0.1
     retry_longest_seconds: float = 10.0
     dead_letters_max: int = 100
+    dead_letters_seconds: float = 3600.0
+    stopped_seconds: float = 60.0
 
 
 class ConsumerMetrics:
@@ -66,7 +76,7 @@ class ConsumerMetrics:
         )
         self.healthy = Gauge(
             "tradeflow_consumer_healthy",
-            "0 once the consumer stopped over its dead letters.",
+            "0 while the consumer stands still over its dead letters.",
             ["consumer"],
             registry=registry,
         )
@@ -85,7 +95,7 @@ class ConsumerMetrics:
 
 
 class _TooManyDeadLettersError(Exception):
-    """The limit is reached: stop, and leave what isn't handled uncommitted."""
+    """The limit is reached: stop for a while, and leave what isn't handled uncommitted."""
 
 
 class ConsumerLoop:
@@ -121,48 +131,71 @@ class ConsumerLoop:
         self._clock = clock or SystemClock()
         self._settings = settings or LoopSettings()
         self._metrics = metrics or ConsumerMetrics(CollectorRegistry())
-        self._dead_letter_count = 0
+        self._limit = LetterLimit(
+            letters_max=self._settings.dead_letters_max,
+            span_seconds=self._settings.dead_letters_seconds,
+            clock=self._clock,
+        )
         self._next_offsets: dict[Place, int] = {}
         # The consumer gives them out once: a run that crashed with them leaves them to the next.
-        self._in_hand: list[ReceivedMessage] = []
+        self._in_hand = MessagesInHand()
         self._healthy = True
-        self._metrics.healthy.labels(self._name).set(1)
         self._lag = LagWatch(consumer, self._metrics.lag_messages, name=self._name, clock=self._clock)
 
     @property
     def healthy(self) -> bool:
-        """Tell whether it is at work; False once it stopped over its dead letters, until the process is restarted."""
+        """Tell whether it may work; False while it stands still over its dead letters."""
         return self._healthy
 
     async def run(self) -> None:
-        """Handle messages until cancelled. Over the limit of dead letters, handle no more and only wait for the end.
+        """Handle messages until cancelled. Over the limit of dead letters, only try from time to time.
 
         After a crash, run it again: it goes on with the messages that it had in hand.
         """
         lag = asyncio.create_task(self._lag.run())
+        self._note_healthy(healthy=self._healthy)
         try:
             while True:
-                await self._handle_next()
-        except _TooManyDeadLettersError:
-            self._healthy = False
-            self._metrics.healthy.labels(self._name).set(0)
-            _log.error("consumer_stopped", consumer=self._name, dead_letters=self._dead_letter_count)
-            await asyncio.Event().wait()
+                await self._handle_next_or_rest()
         finally:
             lag.cancel()
             await asyncio.gather(lag, return_exceptions=True)
+            # Others handle them from now on, or nobody: what this one last showed would stand for ever.
+            self._metrics.healthy.remove(self._name)
+
+    async def _handle_next_or_rest(self) -> None:
+        try:
+            await self._handle_next()
+        except _TooManyDeadLettersError:
+            if self._healthy:
+                _log.error("consumer_stopped", consumer=self._name, dead_letters=self._settings.dead_letters_max)
+            self._note_healthy(healthy=False)
+            if done := self._in_hand.take_done_in_front():
+                await self._commit(done)
+            await self._clock.sleep(self._settings.stopped_seconds)
+        else:
+            if not self._healthy:
+                _log.info("consumer_goes_on", consumer=self._name)
+                self._note_healthy(healthy=True)
+
+    def _note_healthy(self, *, healthy: bool) -> None:
+        self._healthy = healthy
+        self._metrics.healthy.labels(self._name).set(healthy)
 
     async def _handle_next(self) -> None:
-        messages = self._in_hand = self._in_hand or await self._persist(self._poll)
+        if not self._in_hand.messages:
+            self._in_hand.take(await self._persist(self._poll))
+        messages = self._in_hand.left
         if messages:
             if not self._follow_on(messages):
                 # Another consumer of the group may have put letters aside meanwhile, or an earlier process.
                 await self._catch_up()
             await self._handle_or_bisect(messages)
-            await self._commit(messages)
-        self._in_hand = []
+        if self._in_hand.messages:
+            await self._commit(self._in_hand.messages)
+        self._in_hand.take(())
 
-    def _follow_on(self, messages: list[ReceivedMessage]) -> bool:
+    def _follow_on(self, messages: Sequence[ReceivedMessage]) -> bool:
         """Tell whether these are next to what this loop handled before, in each partition."""
         follow_on = True
         for message in messages:
@@ -195,6 +228,7 @@ class ConsumerLoop:
             await self._handle_or_bisect(messages[:middle])
             await self._handle_or_bisect(messages[middle:])
         else:
+            self._in_hand.note_done(messages)
             self._metrics.handled.labels(self._name).inc(len(messages))
 
     async def _handle_recorded(self, messages: list[ReceivedMessage]) -> None:
@@ -210,6 +244,7 @@ class ConsumerLoop:
             letter_origin = self._redrives(message)
             if letter_origin is not None:
                 await self._handle_redriven(message, letter_origin)
+                self._in_hand.note_done([message])
             elif self._parking.letters_before(message):
                 await self._put_aside(message, PARKED_REASON)
             else:
@@ -251,15 +286,18 @@ class ConsumerLoop:
     async def _put_aside(self, message: ReceivedMessage, reason: str) -> None:
         if any(_is_letter_of(message, letter.origin) for letter in self._parking.letters_before(message)):
             # It came again: its letter was written, and its offset was not.
+            self._in_hand.note_done([message])
             return
-        if self._dead_letter_count >= self._settings.dead_letters_max:
+        # Letters that were redriven or discarded meanwhile make room for others.
+        if self._limit.reached and self._parking.count >= self._settings.dead_letters_max:
             raise _TooManyDeadLettersError
         await self._persist(lambda: self._parking.put_aside(message, reason))
-        self._dead_letter_count += 1
+        self._in_hand.note_done([message])
+        self._limit.note()
         self._metrics.dead_letters.labels(self._name, reason).inc()
         self._metrics.waiting.labels(self._name).set(self._parking.count)
 
-    async def _commit(self, messages: list[ReceivedMessage]) -> None:
+    async def _commit(self, messages: Sequence[ReceivedMessage]) -> None:
         try:
             await self._persist(lambda: self._consumer.commit(messages), given_up_reason=LEASE_LOST_REASON)
         except UnavailableError:

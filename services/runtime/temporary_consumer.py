@@ -1,6 +1,5 @@
 """A consumer that is there while its loop runs: whoever isn't at work should keep no partition from those who are."""
 
-import asyncio
 from collections.abc import Callable
 
 from services.runtime.broker.port import Consumer
@@ -18,16 +17,15 @@ class TemporaryConsumer:
 
     @property
     def healthy(self) -> bool:
-        """Tell whether it may work; False once it stopped over its dead letters, until the process is restarted."""
+        """Tell whether it may work; False while it is at work and stands still over its dead letters."""
         return self._loop is None or self._loop.healthy
 
     async def run(self) -> None:
         """Handle messages until cancelled. The consumer then leaves its group, and the next run goes on behind it."""
-        if not self.healthy:
-            await asyncio.Event().wait()
         consumer = self._open_consumer()
         try:
             self._loop = self._loop_on(consumer)
             await self._loop.run()
         finally:
+            self._loop = None
             await consumer.close()

@@ -5,9 +5,11 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.runtime.broker.opening import open_broker
 from services.runtime.broker.port import Broker, Message, ReceivedMessage
+from services.runtime.consumer_loop import LoopSettings
 from tests.support.clock import VirtualClock
 from tests.support.ledger import LedgerWorld, a_reserve, a_void, eur, ledger_world
 from tests.support.waiting import eventually
@@ -105,6 +107,24 @@ async def test_a_confirmed_order_is_settled_and_both_wallets_hear_of_it(world: L
     assert captured.funds_captured.hold.state == HOLD_STATE_CAPTURED
     assert captured.balance.posted_minor == 600
     assert heard[5][1].sale_credited.net.amount_minor == 390
+
+
+async def test_a_ledger_whose_consumer_stands_still_over_its_dead_letters_goes_on_serving(
+    world: LedgerWorld, broker: Broker
+) -> None:
+    too_many = LoopSettings().dead_letters_max + 1
+    malformed = [Message(topic="order-events", key=str(number).encode(), value=b"\xff") for number in range(too_many)]
+
+    async def stands_still() -> bool:
+        return bool((await world.http.get("/readyz")).json()["hints"]["order-events"] != "ok")
+
+    with capture_logs():  # a hundred tracebacks take longer to write than all else
+        await broker.producer().publish(malformed)
+        await eventually(stands_still, seconds_max=60)
+
+    assert (await world.http.get("/readyz")).status_code == 200
+    assert 'tradeflow_consumer_healthy{consumer="ledger:order-events"} 0.0' in (await world.http.get("/metrics")).text
+    assert (await world.balance(BUYER)).posted_minor == 1_000
 
 
 async def test_an_event_that_comes_again_takes_effect_once(world: LedgerWorld, broker: Broker) -> None:

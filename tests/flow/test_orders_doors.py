@@ -11,12 +11,17 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from services.orders.outbound.order_totals import order_totals
 from services.orders.settings import OrdersSettings
 from services.orders.wiring import RunningOrders, running
+from services.runtime.broker.opening import open_broker
+from services.runtime.broker.port import Message
+from services.runtime.consumer_loop import LoopSettings
 from tests.support.issuer import Issuer, running_issuer
 from tests.support.own_task import in_own_task
+from tests.support.waiting import eventually
 
 NOBODY_LISTENS = "127.0.0.1:1"
 
@@ -31,6 +36,7 @@ class Shop:
     buyer_id: UUID
     merchant_id: UUID
     database_url: str
+    broker_url: str
 
     async def call(
         self, method: str, path: str, body: object = None, *, token: str | None = None, key: str | None = None
@@ -79,6 +85,7 @@ async def open_shop(folder: Path) -> AsyncIterator[Shop]:
                 buyer_id=uuid4(),
                 merchant_id=uuid4(),
                 database_url=settings.database_url,
+                broker_url=settings.broker_url,
             )
 
 
@@ -371,6 +378,23 @@ async def test_nobody_comes_in_without_a_good_token(shop: Shop) -> None:
 
     assert reason(without) == (401, "token_missing")
     assert reason(service) == (403, "user_token_required")
+
+
+async def test_orders_whose_consumer_stands_still_over_its_dead_letters_goes_on_serving(shop: Shop) -> None:
+    too_many = LoopSettings().dead_letters_max + 1
+    broker = open_broker(shop.broker_url)
+    malformed = [Message(topic="wallet-events", key=str(number).encode(), value=b"\xff") for number in range(too_many)]
+
+    async def stands_still() -> bool:
+        return bool((await shop.http.get("/readyz")).json()["hints"]["wallet_events"] != "ok")
+
+    with capture_logs():  # a hundred tracebacks take longer to write than all else
+        await broker.producer().publish(malformed)
+        await eventually(stands_still, seconds_max=60)
+    ready = await shop.http.get("/readyz")
+    await broker.close()
+
+    assert ready.status_code == 200
 
 
 async def test_it_says_that_it_is_ready(shop: Shop) -> None:
