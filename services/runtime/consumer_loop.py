@@ -25,6 +25,7 @@ from services.runtime.consumer_lag import LagWatch
 from services.runtime.dead_letters import PARKED_REASON, Origin, redriven_origin
 from services.runtime.errors import TradeFlowError, UnavailableError
 from services.runtime.letter_limit import LetterLimit
+from services.runtime.letters_watch import LettersWatch
 from services.runtime.messages_in_hand import MessagesInHand
 from services.runtime.parking import Parking
 from services.runtime.tracing import SpanRecorder, StepKind
@@ -141,6 +142,7 @@ class ConsumerLoop:
         self._in_hand = MessagesInHand()
         self._healthy = True
         self._lag = LagWatch(consumer, self._metrics.lag_messages, name=self._name, clock=self._clock)
+        self._letters = LettersWatch(parking, self._metrics.waiting, clock=self._clock)
 
     @property
     def healthy(self) -> bool:
@@ -152,15 +154,17 @@ class ConsumerLoop:
 
         After a crash, run it again: it goes on with the messages that it had in hand.
         """
-        lag = asyncio.create_task(self._lag.run())
+        watches = [asyncio.create_task(watch.run()) for watch in (self._lag, self._letters)]
         self._note_healthy(healthy=self._healthy)
         try:
             while True:
                 await self._handle_next_or_rest()
         finally:
-            lag.cancel()
-            await asyncio.gather(lag, return_exceptions=True)
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
             # Others handle them from now on, or nobody: what this one last showed would stand for ever.
+            self._letters.end()
             self._metrics.healthy.remove(self._name)
 
     async def _handle_next_or_rest(self) -> None:
@@ -206,7 +210,7 @@ class ConsumerLoop:
 
     async def _catch_up(self) -> None:
         await self._persist(self._parking.catch_up)
-        self._metrics.waiting.labels(self._name).set(self._parking.count)
+        self._letters.show()
 
     async def _poll(self) -> list[ReceivedMessage]:
         return await self._consumer.poll(
@@ -269,7 +273,7 @@ class ConsumerLoop:
             return
         await self._persist(lambda: self._parking.settle(letters[0]))
         self._metrics.handled.labels(self._name).inc()
-        self._metrics.waiting.labels(self._name).set(self._parking.count)
+        self._letters.show()
 
     async def _reject(self, message: ReceivedMessage, error: Exception) -> None:
         reason = error.reason if isinstance(error, TradeFlowError) else type(error).__name__
@@ -295,7 +299,7 @@ class ConsumerLoop:
         self._in_hand.note_done([message])
         self._limit.note()
         self._metrics.dead_letters.labels(self._name, reason).inc()
-        self._metrics.waiting.labels(self._name).set(self._parking.count)
+        self._letters.show()
 
     async def _commit(self, messages: Sequence[ReceivedMessage]) -> None:
         try:

@@ -2,14 +2,15 @@
 
 Other processes of the group put letters aside too, and people redrive and discard. So the topics are read again, up to
 their ends, whenever a consumer can't be sure that it knows them: at its start, after its partitions were elsewhere, and
-before anything is parked.
+before anything is parked; and every few seconds, so that metrics tell what waits.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
 
-from services.runtime.broker.port import Consumer, Producer, ReceivedMessage
+from services.runtime.broker.port import Consumer, Message, Producer, ReceivedMessage
 from services.runtime.dead_letters import HANDLED, DeadLetter, OutstandingLetters, letter_for, published, settled
 
 _log = structlog.get_logger(__name__)
@@ -22,7 +23,7 @@ READ_SECONDS = 1.0
 
 
 class Parking:
-    """What a consumer couldn't handle, and what waits behind it."""
+    """What a consumer couldn't handle, and what waits behind it. Several tasks may use it."""
 
     def __init__(
         self, producer: Producer, open_reader: Callable[[], Awaitable[Consumer]], *, consumer_name: str
@@ -39,6 +40,9 @@ class Parking:
         self._reader: Consumer | None = None
         self.consumer_name = consumer_name
         self._letters = OutstandingLetters()
+        # What is published is added here before the topic is read on: a letter that was discarded in between would be
+        # added behind its end, and wait for ever.
+        self._one_at_a_time = asyncio.Lock()
 
     async def catch_up(self) -> None:
         """Read the dead-letter topics up to their ends.
@@ -46,6 +50,10 @@ class Parking:
         Raises:
             UnavailableError: Try again; nothing of what was read is lost.
         """
+        async with self._one_at_a_time:
+            await self._read_on()
+
+    async def _read_on(self) -> None:
         if self._reader is None:
             self._reader = await self._open_reader()
         while any((await self._reader.lag()).values()):
@@ -71,8 +79,7 @@ class Parking:
             UnavailableError: It may be one already; call again.
         """
         letter = published(letter_for(message, consumer=self.consumer_name, reason=reason))
-        await self._producer.publish([letter])
-        self._letters.add(letter)
+        await self._publish_and_add(letter)
 
     async def settle(self, letter: DeadLetter) -> None:
         """Let a letter wait no more: it took effect.
@@ -80,6 +87,9 @@ class Parking:
         Raises:
             UnavailableError: It may wait no more already; call again.
         """
-        note = settled(letter, HANDLED)
-        await self._producer.publish([note])
-        self._letters.add(note)
+        await self._publish_and_add(settled(letter, HANDLED))
+
+    async def _publish_and_add(self, message: Message) -> None:
+        async with self._one_at_a_time:
+            await self._producer.publish([message])
+            self._letters.add(message)

@@ -17,6 +17,7 @@ from services.runtime.dead_letters import (
     settled,
 )
 from services.runtime.errors import RefusedError, UnavailableError
+from services.runtime.letters_watch import LETTERS_EVERY_SECONDS
 from services.runtime.parking import Parking
 from tests.support.clock import VirtualClock
 from tests.support.fake_producer import FakeProducer
@@ -486,7 +487,61 @@ async def test_what_happens_is_counted(clock: VirtualClock, dead_letters: FakePr
     assert registry.get_sample_value("tradeflow_consumer_retries_total", labels) == 3
     letters = registry.get_sample_value("tradeflow_consumer_dead_letters_total", {**labels, "reason": "not_liked"})
     assert letters == 1
-    assert registry.get_sample_value("tradeflow_consumer_dead_letters_waiting", labels) == 1
+
+
+async def test_the_letters_that_wait_are_shown_while_a_loop_runs_also_where_no_message_comes(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    registry = CollectorRegistry()
+    parking = a_parking(dead_letters)
+    consumer = FakeConsumer(messages("poison", "b", key="k"))
+    metrics = ConsumerMetrics(registry)
+    loop = ConsumerLoop(consumer, Handler(poison=["poison"]), parking, clock=clock, metrics=metrics)
+
+    def shown() -> float | None:
+        return registry.get_sample_value("tradeflow_consumer_dead_letters_waiting", {"consumer": "consumer"})
+
+    running = asyncio.create_task(loop.run())
+    async with asyncio.timeout(30):
+        await consumer.drained.wait()
+    before = shown()
+    dead_letters.log += [settled(letter, DISCARDED) for letter in waiting(dead_letters)]
+    await clock.advance(LETTERS_EVERY_SECONDS)
+    discarded = shown()
+    await stop(running)
+
+    assert (before, discarded, parking.count) == (2, 0, 0)
+    assert shown() is None, "others handle them from now on, or nobody"
+
+
+async def test_letters_of_the_last_process_are_shown_before_any_message_comes(
+    clock: VirtualClock, dead_letters: FakeProducer
+) -> None:
+    await a_poisoned_key(clock, dead_letters)
+    registry = CollectorRegistry()
+    metrics = ConsumerMetrics(registry)
+    loop = ConsumerLoop(FakeConsumer(), Handler(), a_parking(dead_letters), clock=clock, metrics=metrics)
+
+    running = asyncio.create_task(loop.run())
+    await clock.advance(0.1)
+    shown = registry.get_sample_value("tradeflow_consumer_dead_letters_waiting", {"consumer": "consumer"})
+    await stop(running)
+
+    assert shown == 1
+
+
+async def test_a_letter_that_is_discarded_as_soon_as_it_is_there_does_not_wait(dead_letters: FakeProducer) -> None:
+    parking = a_parking(dead_letters)
+    (poison,) = messages("poison")
+
+    putting_aside = asyncio.create_task(parking.put_aside(poison, "not_liked"))
+    await asyncio.sleep(0)
+    dead_letters.log += [settled(letter, DISCARDED) for letter in waiting(dead_letters)]
+    await parking.catch_up()
+    await putting_aside
+
+    assert len(dead_letters.log) == 2
+    assert parking.count == 0
 
 
 async def test_a_key_stays_parked_past_a_restart(clock: VirtualClock, dead_letters: FakeProducer) -> None:
