@@ -212,7 +212,9 @@ async def test_callers_are_served_while_ten_thousand_holds_are_due(world: World)
 async def keeping_house(
     world: World, chore: Chore, *, is_leader: Callable[[], bool] = lambda: True
 ) -> AsyncIterator[None]:
-    loop = asyncio.create_task(keep_house(chore, clock=world.clock, is_leader=is_leader, pause_seconds=1))
+    loop = asyncio.create_task(
+        keep_house(chore, clock=world.clock, is_leader=is_leader, metrics=world.metrics, pause_seconds=1)
+    )
     try:
         yield
     finally:
@@ -326,6 +328,22 @@ async def test_a_replica_that_does_not_lead_reads_and_writes_nothing(world: Worl
         await eventually(lambda: world.clock.sleepers == 1)
         await world.clock.advance(1)
         await eventually(lambda: expired(world))
+
+
+async def test_a_replica_that_lost_the_lead_shows_no_lag_any_more(world: World) -> None:
+    await world.reserve(1)
+    await world.clock.advance(90)
+    expiry = world.hold_expiry()
+    leads = True
+
+    async with keeping_house(world, expiry, is_leader=lambda: leads):
+        await eventually(lambda: world.clock.sleepers == 1)
+        late_seconds = world.sample("lag_seconds", expiry.name)
+        leads = False
+        await world.clock.advance(1)
+
+        assert late_seconds == 30
+        assert world.sample("lag_seconds", expiry.name) is None
 
 
 class _Untouchable:

@@ -53,18 +53,30 @@ class HousekeepingMetrics:
         """Note how long ago the oldest row fell due; None when none is."""
         self._lag_seconds.labels(chore).set(max(lag.total_seconds(), 0.0) if lag is not None else 0.0)
 
+    def end(self, chore: str) -> None:
+        """Show no lag any more: another process keeps house now."""
+        self._lag_seconds.remove(chore)
 
-async def keep_house(chore: Chore, *, clock: Clock, is_leader: Callable[[], bool], pause_seconds: float) -> None:
+
+async def keep_house(
+    chore: Chore, *, clock: Clock, is_leader: Callable[[], bool], metrics: HousekeepingMetrics, pause_seconds: float
+) -> None:
     """Do a chore until cancelled; with a pause when nothing more is due, or when others had better go first.
 
     Args:
         chore: What to do.
         clock: Pauses follow it.
-        is_leader: Tells whether this replica keeps house now; without, nothing is read or written.
+        is_leader: Tells whether this replica keeps house now; without, nothing is read, written or shown.
+        metrics: Where the chore notes its lag.
         pause_seconds: Between two looks.
     """
     while True:
-        if not (is_leader() and await _stepped(chore)):
+        if is_leader():
+            more_is_due = await _stepped(chore)
+        else:
+            more_is_due = False
+            metrics.end(chore.name)
+        if not more_is_due:
             await clock.sleep(pause_seconds)
 
 

@@ -37,6 +37,8 @@ def housekeeping_loops(
         ],
     ]
     return {
-        chore.name: partial(keep_house, chore, clock=clock, is_leader=is_leader, pause_seconds=pause_seconds)
+        chore.name: partial(
+            keep_house, chore, clock=clock, is_leader=is_leader, metrics=metrics, pause_seconds=pause_seconds
+        )
         for chore, pause_seconds in chores
     }
