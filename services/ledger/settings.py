@@ -53,7 +53,7 @@ class LedgerSettings(GrpcServerSettings):
     """The most commands of one commit."""
 
     queue_commands_max: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
-    """How many commands may wait; more are refused with a hint to come back."""
+    """How many commands may wait; more are refused with a hint to come back. One call of more may wait alone."""
 
     answer_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
     """How long an answer without effect is repeated, such as a refusal; then its key answers `key_expired`."""

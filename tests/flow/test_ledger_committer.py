@@ -194,12 +194,27 @@ async def test_an_overdue_hold_expires_through_the_same_door(tmp_path: Path) -> 
 
 async def test_a_full_queue_lets_in_all_of_a_call_or_nothing(tmp_path: Path) -> None:
     async with a_committer(tmp_path, queue_commands_max=5) as world:
+        inside = asyncio.create_task(world.committer.submit(deposit()))
+        await asyncio.sleep(0)
         with pytest.raises(UnavailableError) as caught:
-            await world.committer.submit_many([deposit() for _ in range(6)])
+            await world.committer.submit_many([deposit() for _ in range(5)])
 
         assert (caught.value.reason, caught.value.retry_after_seconds > 0) == ("ledger_busy", True)
+        await inside
         assert len(await world.committer.submit_many([deposit() for _ in range(5)])) == 5
-        assert await world.posted() == 50_000
+        assert await world.posted() == 60_000
+
+
+async def test_a_call_larger_than_the_queue_is_let_in_when_nothing_waits(tmp_path: Path) -> None:
+    async with a_committer(tmp_path, queue_commands_max=5, batch_commands_max=4) as world:
+        commands = [deposit() for _ in range(12)]
+        inside = asyncio.create_task(world.committer.submit_many(commands))
+        await asyncio.sleep(0)
+        with pytest.raises(UnavailableError, match="more to do"):
+            await world.committer.submit(deposit())
+
+        assert len(await inside) == 12
+        assert await world.posted() == 120_000
 
 
 async def test_a_call_larger_than_a_batch_gets_its_answers_in_order(tmp_path: Path) -> None:

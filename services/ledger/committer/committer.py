@@ -124,7 +124,8 @@ async def committing(
         book_id: Which book.
         clock: Where `now` comes from; the ledger's time never goes back whatever it says.
         batch_commands_max: The most commands of one commit.
-        queue_commands_max: The most commands that wait; past it callers are refused with a hint.
+        queue_commands_max: The most commands that wait; past it callers are refused with a hint. A call of more is let
+            in when nothing waits.
         on_commit: Called after each commit that wrote: it wakes the outbox's relay. It must not block.
         registry: Where metrics go.
         random_bytes: Where salts and record ids come from.

@@ -77,7 +77,7 @@ class WaitingRoom:
     """A bounded queue that gives out batches to one taker."""
 
     def __init__(self, *, commands_max: int) -> None:
-        """Open, for so many commands at once."""
+        """Open, for so many commands at once, or for one call of more."""
         self._commands_max = commands_max
         self._calls: deque[Call] = deque()
         self._waiting = 0
@@ -90,12 +90,14 @@ class WaitingRoom:
     def enter(self, commands: Sequence[Command], timeout_seconds: float | None) -> asyncio.Future[list[Reply]]:
         """Let commands in, all or none of them; a caller that cancels the promise takes those back that still wait.
 
+        With none inside there is always room: a call that is larger than the bound would be refused for ever.
+
         Raises:
             UnavailableError: It is full (`ledger_busy`) or closing (`ledger_stopping`).
         """
         if self.closed:
             raise UnavailableError("The ledger is stopping.", reason="ledger_stopping")
-        if self._waiting + len(commands) > self._commands_max:
+        if self._waiting and self._waiting + len(commands) > self._commands_max:
             raise UnavailableError(
                 "The ledger has more to do than it can take.",
                 reason="ledger_busy",
