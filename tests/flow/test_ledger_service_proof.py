@@ -11,7 +11,7 @@ import pytest
 
 from services.ledger.proof.head_file import decode_key_file
 from services.ledger.proof.heads import SignedHead, TrustedKeys
-from services.ledger.proof.key_folder import ensure_signing_keys
+from services.ledger.proof.key_folder import FILE_NAME, ensure_signing_keys
 from services.ledger.proof.merkle_proofs import check_consistency
 from services.ledger.proof.notary import Notary
 from services.ledger.proof.statement_check import check_statement
@@ -150,6 +150,33 @@ async def test_a_statement_over_grpc_is_the_owners(world: LedgerWorld, stub: "Pr
         grpc.StatusCode.PERMISSION_DENIED,
         grpc.StatusCode.UNAUTHENTICATED,
     )
+
+
+@pytest.mark.parametrize("trouble", ["half written", "not there", "unreadable"])
+async def test_a_ledger_whose_keys_cant_be_used_makes_no_statement_now_and_names_no_path(
+    world: LedgerWorld, stub: "ProofServiceAsyncStub", trouble: str
+) -> None:
+    await world.deposit(USER, 5)
+    await sign(world)
+    assert world.settings.signing_keys_folder is not None
+    file = world.settings.signing_keys_folder / FILE_NAME
+    content = file.read_bytes()
+    if trouble == "half written":
+        file.write_bytes(content[:20])
+    else:
+        file.unlink()
+    if trouble == "unreadable":
+        file.symlink_to("/proc/self/mem")  # an error for the superuser too
+
+    status, problem = await get(world, "/api/v1/wallet/statement/proof?currency=EUR", world.bearer(USER))
+    with pytest.raises(grpc.aio.AioRpcError) as over_grpc:
+        await stub.GetStatementProof(
+            messages.GetStatementProofRequest(wallet_id=str(USER), currency="EUR"), metadata=world.orders(USER)
+        )
+
+    assert (status, problem["reason"]) == (503, "head_not_signed")
+    assert over_grpc.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert "ledger-" not in f"{problem['detail']} {over_grpc.value.details()}"
 
 
 async def test_a_ledger_without_keys_signs_nothing_and_serves_all_else(tmp_path: Path) -> None:

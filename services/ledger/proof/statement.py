@@ -10,13 +10,14 @@ from itertools import groupby
 from pathlib import Path
 from uuid import UUID
 
+import structlog
 from msgspec.structs import replace
 
 from services.ledger.domain.account import wallet_account_code
 from services.ledger.domain.journal import GENESIS_HASH
 from services.ledger.proof.head_rows import newest_head, public_keys
 from services.ledger.proof.heads import PublicJwk, SignedHead
-from services.ledger.proof.key_folder import SigningKey, read_signing_keys
+from services.ledger.proof.key_folder import SigningKey, SigningKeysError, read_signing_keys
 from services.ledger.proof.record_rows import DETAILS_COLUMNS, details_hash_of_row
 from services.ledger.proof.statement_document import (
     FORMAT,
@@ -33,6 +34,8 @@ from services.ledger.queries.book import Book
 from services.runtime.clock import Clock, from_micros, to_micros
 from services.runtime.database.port import Connection, Row
 from services.runtime.errors import InvalidArgumentError, NotFoundError, UnavailableError
+
+logger = structlog.get_logger(__name__)
 
 ROWS_MAX = 1_000
 """Rows of one statement that a door gives out: some 2 MiB. Longer ones are made of several ranges."""
@@ -91,7 +94,7 @@ class StatementMaker:
             NotFoundError: The wallet has no account in that currency (`account_not_open`).
             InvalidArgumentError: The range begins beyond the account's end (`statement_range_malformed`) or is longer
                 than `rows_max` (`statement_range_too_large`).
-            UnavailableError: There is no signed head yet (`head_not_signed`).
+            UnavailableError: There is no signed head yet, or no key that can sign now (`head_not_signed`).
         """
         async with self._book.database.snapshot() as connection:
             head = await newest_head(connection, self._book.book_id)
@@ -118,10 +121,18 @@ class StatementMaker:
         return encode_statement(_signed(document, signer))
 
     def _signer(self, keys: Sequence[PublicJwk]) -> SigningKey | None:
-        """Choose the newest introduced key that is at hand."""
+        """Choose the newest introduced key that is at hand.
+
+        Raises:
+            UnavailableError: The folder can't be used now (`head_not_signed`); the log tells whoever can mend it why.
+        """
         if self._keys_folder is None:
             return None
-        at_hand = read_signing_keys(self._keys_folder)
+        try:
+            at_hand = read_signing_keys(self._keys_folder)
+        except (SigningKeysError, OSError) as error:
+            logger.warning("statement_not_signed", folder=str(self._keys_folder), error=str(error))
+            raise UnavailableError("The ledger can't sign now.", reason="head_not_signed") from error
         return next((key for jwk in reversed(keys) if (key := at_hand.find(jwk.kid)) and key.is_active), None)
 
     async def _account(self, connection: Connection, wallet_id: UUID, currency: str) -> StatementAccount:
