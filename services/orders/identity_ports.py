@@ -145,6 +145,14 @@ class ExternalIdentityRows(Protocol):
         ...
 
 
+class ListenerRows(Protocol):
+    """Where others are told of what users sell."""
+
+    async def remove_all(self, merchant_id: UUID, now: datetime) -> None:
+        """End all endpoints of a user, those too whose registration ends before this does."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityRows:
     """What one transaction reads and writes of people."""
@@ -154,6 +162,7 @@ class IdentityRows:
     revocations: RevocationRows
     resets: ResetRows
     externals: ExternalIdentityRows
+    listeners: ListenerRows
 
 
 class IdentityStore(Protocol):

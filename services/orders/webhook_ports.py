@@ -46,6 +46,10 @@ class WebhookRows(Protocol):
         """Lock what a merchant may register until the end of the transaction; count their endpoints after that."""
         ...
 
+    async def has_ended(self, merchant_id: UUID, generation: int) -> bool:
+        """Tell whether all sessions of a generation of the merchant's have ended; see `end_all_sessions`."""
+        ...
+
     async def endpoints(self, merchant_id: UUID) -> list[WebhookEndpoint]:
         """Read a merchant's endpoints, the oldest first."""
         ...

@@ -2,23 +2,37 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
 from urllib.parse import urlsplit
 
 import pytest
 
+from services.orders.domain.external_identity import ExternalPerson
+from services.orders.domain.user import Role, User
 from services.orders.domain.webhook import EndpointNotFoundError, WebhookEndpoint
+from services.orders.outbound.passwords import Argon2Passwords
+from services.orders.outbound.store import SqlIdentityStore
 from services.orders.outbound.webhook_ending import READ_PENDING, READ_REMOVED, WebhookEnder
-from services.orders.use_cases.keep_webhooks import remove_webhook
+from services.orders.use_cases.issue_password_reset import issue_password_reset
+from services.orders.use_cases.keep_webhooks import remove_webhook, show_webhooks
+from services.orders.use_cases.register_user import RegisterUser, register_user
+from services.orders.use_cases.reset_password import reset_password
+from services.orders.use_cases.sign_in_externally import sign_in_externally
 from services.orders.webhook_ports import Attempt, TakenDelivery
+from services.runtime.errors import UnauthenticatedError
 from services.runtime.ids import new_id
 from services.runtime.step_size import StepSize
 from tests.parts.sql_servers import administrator
 from tests.support.fake_endpoints import FakeEndpoints
 from tests.support.orders_world import OrdersWorld, orders_world
 from tests.support.webhooks import deliver, listen, send_to
+
+TakeOver = Callable[[OrdersWorld, Argon2Passwords], Awaitable[None]]
+
+EMAIL = "ann@example.org"
+PASSWORD = "correct horse battery"
 
 BACKLOG = 1_000
 """Many steps, and soon written."""
@@ -191,3 +205,73 @@ async def test_what_is_left_is_found_by_indexes(world: OrdersWorld) -> None:
     assert [row[-1] for row in pending] == [
         "SEARCH webhook_deliveries USING INDEX webhook_deliveries_by_turn (endpoint_id=? AND state=?)"
     ]
+
+
+async def register(world: OrdersWorld, passwords: Argon2Passwords) -> User:
+    wanted = RegisterUser(email=EMAIL, password=PASSWORD, role=Role.MERCHANT)
+    return await register_user(wanted, store=SqlIdentityStore(world.database), passwords=passwords, clock=world.clock)
+
+
+async def come_by_an_issuer(world: OrdersWorld, passwords: Argon2Passwords) -> None:
+    """Sign in as the owner of the address, for the first time."""
+    person = ExternalPerson(
+        issuer="https://id.example", subject="ann", verified_email=EMAIL, roles=frozenset({Role.BUYER})
+    )
+    await sign_in_externally(
+        person,
+        registers_unknown=False,
+        tokens_expire_at=world.clock.now(),
+        store=SqlIdentityStore(world.database),
+        passwords=passwords,
+        clock=world.clock,
+    )
+
+
+async def reset_the_password(world: OrdersWorld, passwords: Argon2Passwords) -> None:
+    """Set a new one with a token that was sent to the address."""
+    store = SqlIdentityStore(world.database)
+    issued = await issue_password_reset(EMAIL, store=store, clock=world.clock)
+    await reset_password(issued.token, PASSWORD, world.clock.now(), store=store, passwords=passwords, clock=world.clock)
+
+
+@pytest.fixture
+def passwords() -> Iterator[Argon2Passwords]:
+    with closing(Argon2Passwords(memory_kibibytes=8, passes=1)) as passwords:
+        yield passwords
+
+
+TAKE_OVER = pytest.mark.parametrize("take_over", [come_by_an_issuer, reset_the_password])
+
+
+@TAKE_OVER
+async def test_who_had_the_account_before_its_owner_hears_of_nothing_any_more(
+    world: OrdersWorld, passwords: Argon2Passwords, take_over: TakeOver
+) -> None:
+    account, endpoints = await register(world, passwords), FakeEndpoints()
+    left = [await listen(world, account.user_id) for _ in range(2)]
+    others = await listen(world)
+    for endpoint in [*left, others]:
+        await send_to(world, endpoint, 1)
+
+    await take_over(world, passwords)
+    delivered = await deliver(world, endpoints)
+    steps = await ended(an_ender(world))
+
+    assert await show_webhooks(merchant_id=account.user_id, store=world.store) == []
+    assert [taken.endpoint.endpoint_id for taken in endpoints.sent] == [others.endpoint_id]
+    assert (delivered.delivered, sum(steps)) == (1, 2)
+
+
+@TAKE_OVER
+async def test_a_call_from_before_the_owner_came_registers_nothing_after_it(
+    world: OrdersWorld, passwords: Argon2Passwords, take_over: TakeOver
+) -> None:
+    account = await register(world, passwords)
+
+    await take_over(world, passwords)
+
+    with pytest.raises(UnauthenticatedError) as refused:
+        await listen(world, account.user_id)
+    assert refused.value.reason == "token_revoked"
+    own = await listen(world, account.user_id, generation=1)
+    assert await show_webhooks(merchant_id=account.user_id, store=world.store) == [own]

@@ -1,5 +1,6 @@
 """Webhooks as a merchant sees them: registered by REST, signed, repeated after a kill, dead ones redriven."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -164,3 +165,25 @@ async def test_webhooks_are_for_merchants_and_their_own_alone(shop: PublicShop, 
     ]
     assert removed.status_code == 204
     assert (await call(merchant, "GET", "")).json() == {"items": []}
+
+
+async def test_who_had_the_account_before_its_password_was_reset_hears_of_no_sale(
+    process: PlatformProcess, shop: PublicShop, receiver: WebhookReceiver
+) -> None:
+    merchant, other = await shop.person("merchant"), await shop.person("merchant")
+    await listen(merchant, receiver)
+    kept = await listen(other, receiver)
+    database = f"sqlite:///{process.data}/orders.db"
+    printed = await asyncio.to_thread(
+        run_command, "user", "reset-password", merchant.email, "--database-url", database, seconds_max=60
+    )
+    async with httpx.AsyncClient(base_url=process.gateway_url, trust_env=False, timeout=20) as http:
+        new = {"token": printed.stdout.strip(), "password": "another horse battery"}
+        confirmed = await http.post("/auth/password-reset/confirm", json=new)
+
+    before = await call(merchant, "POST", "", {"url": receiver.url})
+    await merchant.client.login(merchant.email, "another horse battery")
+    listed = [(await call(person, "GET", "")).json()["items"] for person in (merchant, other)]
+
+    assert (confirmed.status_code, before.status_code) == (204, 401)
+    assert [[endpoint["endpoint_id"] for endpoint in items] for items in listed] == [[], [kept["endpoint_id"]]]

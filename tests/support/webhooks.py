@@ -16,11 +16,12 @@ from tests.support.orders_world import OrdersWorld, an_actor
 ATTEMPTS_MAX = 3
 
 
-async def listen(world: OrdersWorld, merchant_id: UUID | None = None) -> WebhookEndpoint:
+async def listen(world: OrdersWorld, merchant_id: UUID | None = None, *, generation: int = 0) -> WebhookEndpoint:
     """Register an endpoint of a merchant, or of a new one."""
     return await register_webhook(
         "https://shop.example",
         merchant_id=merchant_id or an_actor().user_id,
+        generation=generation,
         plain_http_allowed=False,
         store=world.store,
         clock=world.clock,

@@ -70,7 +70,7 @@ def password_routes(*, identities: Identities, revocations: Revocations, limits:
         responses=problem_responses({**RATE_LIMITED, 401: "reset_token_unknown: never given, used, or too old"}),
     )
     async def confirm_password_reset(data: JSONBody[NewPassword]) -> None:
-        """Set a new password. All sessions of the user end, and all of the user's access tokens with them."""
+        """Set a new password. All sessions and access tokens of the user end, and all webhook endpoints with them."""
         revoked = await identities.reset_password(
             token=data.token, password=data.password, tokens_expire_at=revocations.last_token_ends_at()
         )

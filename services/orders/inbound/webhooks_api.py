@@ -105,9 +105,13 @@ def _endpoint_routes(commerce: Commerce, *, plain_http_allowed: bool) -> list[Ba
     @post("/api/v1/webhooks", operation_id="registerWebhook", tags=TAGS, guards=GUARDS)
     async def register(principal: Caller, data: JSONBody[NewWebhookBody]) -> WebhookSecretBody:
         """Be told what happens to the orders that you sell in. The secret is shown this once."""
-        merchant_id = actor_of(principal).user_id
         endpoint = await register_webhook(
-            data.url, merchant_id=merchant_id, plain_http_allowed=plain_http_allowed, store=store, clock=clock
+            data.url,
+            merchant_id=actor_of(principal).user_id,
+            generation=principal.generation,
+            plain_http_allowed=plain_http_allowed,
+            store=store,
+            clock=clock,
         )
         return _secret_body(endpoint)
 

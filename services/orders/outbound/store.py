@@ -139,6 +139,7 @@ class SqlIdentityStore:
                 revocations=SqlRevocationRows(connection),
                 resets=SqlResetRows(connection),
                 externals=SqlExternalIdentityRows(connection),
+                listeners=SqlWebhookRows(connection),
             )
 
 

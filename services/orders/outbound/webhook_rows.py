@@ -25,6 +25,8 @@ _BEGIN_MERCHANT: Final = """
 # Locks the merchant against other registrations.
 _LOCK_MERCHANT: Final = "SELECT merchant_id FROM webhook_merchants WHERE merchant_id = $1 FOR UPDATE"
 
+_HAS_ENDED: Final = "SELECT user_id FROM users WHERE user_id = $1 AND generation > $2"
+
 _ADD_ENDPOINT: Final = """
     INSERT INTO webhook_endpoints (endpoint_id, merchant_id, url, secret, old_secret, old_secret_ends_at, failures,
         resumes_at, created_at, removed_at)
@@ -47,6 +49,8 @@ _SAVE_SECRETS: Final = """
 """
 
 _REMOVE: Final = "UPDATE webhook_endpoints SET removed_at = $1 WHERE endpoint_id = $2"
+
+_REMOVE_ALL: Final = "UPDATE webhook_endpoints SET removed_at = $1 WHERE merchant_id = $2 AND removed_at IS NULL"
 
 _JUDGE: Final = "UPDATE webhook_endpoints SET failures = $1, resumes_at = $2 WHERE endpoint_id = $3"
 
@@ -146,6 +150,10 @@ class SqlWebhookRows:
         await self._connection.execute(_BEGIN_MERCHANT, merchant_id)
         await self._connection.fetch(_LOCK_MERCHANT, merchant_id)
 
+    async def has_ended(self, merchant_id: UUID, generation: int) -> bool:
+        """Tell whether all sessions of a generation of the merchant's have ended."""
+        return bool(await self._connection.fetch(_HAS_ENDED, merchant_id, generation))
+
     async def endpoints(self, merchant_id: UUID) -> list[WebhookEndpoint]:
         """Read a merchant's endpoints, the oldest first."""
         return [_endpoint_of(row) for row in await self._connection.fetch(_ENDPOINTS_OF_MERCHANT, merchant_id)]
@@ -178,6 +186,11 @@ class SqlWebhookRows:
     async def remove(self, endpoint: WebhookEndpoint, now: datetime) -> None:
         """End an endpoint: nothing is taken for it from then on. What waits for it ends later; see `webhook_ending`."""
         await self._connection.execute(_REMOVE, to_micros(now), endpoint.endpoint_id)
+
+    async def remove_all(self, merchant_id: UUID, now: datetime) -> None:
+        """End all endpoints of a merchant, as `remove` does one; a registration that is under way is waited for."""
+        await self.lock(merchant_id)
+        await self._connection.execute(_REMOVE_ALL, to_micros(now), merchant_id)
 
     async def take_due(
         self, now: datetime, *, failing: bool, taken_until: datetime, rows_max: int

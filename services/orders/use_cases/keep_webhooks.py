@@ -18,7 +18,7 @@ from services.orders.domain.webhook import (
 )
 from services.orders.ports import Rows, Store
 from services.runtime.clock import Clock
-from services.runtime.errors import NotFoundError
+from services.runtime.errors import NotFoundError, UnauthenticatedError
 from services.runtime.ids import new_id
 
 REDRIVEN_MAX = 1_000
@@ -26,13 +26,22 @@ REDRIVEN_MAX = 1_000
 
 
 async def register_webhook(
-    url: str, *, merchant_id: UUID, plain_http_allowed: bool, store: Store, clock: Clock
+    url: str, *, merchant_id: UUID, generation: int, plain_http_allowed: bool, store: Store, clock: Clock
 ) -> WebhookEndpoint:
     """Begin to tell a merchant what happens to the orders they sell in.
+
+    Args:
+        url: Where they listen.
+        merchant_id: Who.
+        generation: The generation of the merchant's token.
+        plain_http_allowed: Whether the address may be one without TLS.
+        store: Where endpoints are.
+        clock: Tells now.
 
     Raises:
         InvalidArgumentError: `invalid_url`.
         RefusedError: `too_many_endpoints`.
+        UnauthenticatedError: `token_revoked`.
     """
     endpoint = WebhookEndpoint(
         endpoint_id=new_id(),
@@ -46,6 +55,9 @@ async def register_webhook(
     )
     async with store.transaction() as rows:
         await rows.webhooks.lock(merchant_id)
+        # Who took the account over has removed all endpoints under this lock: no call from before adds one after that.
+        if await rows.webhooks.has_ended(merchant_id, generation):
+            raise UnauthenticatedError("The token was revoked.", reason="token_revoked")
         if len(await rows.webhooks.endpoints(merchant_id)) >= ENDPOINTS_MAX:
             raise TooManyEndpointsError(f"A merchant has up to {ENDPOINTS_MAX} endpoints.")
         await rows.webhooks.add(endpoint)

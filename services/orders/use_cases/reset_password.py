@@ -1,4 +1,8 @@
-"""Set a new password with a one-use token, and end everything that the old one began."""
+"""Set a new password with a one-use token, and end everything that the old one began.
+
+Webhook endpoints end too: nobody verifies an address at registration, and whoever had registered it before its owner
+came would go on hearing of each sale. A merchant who only forgot the password registers them again.
+"""
 
 from datetime import datetime
 
@@ -18,7 +22,7 @@ async def reset_password(
     passwords: Passwords,
     clock: Clock,
 ) -> RevokedToken:
-    """Set the password of whose token this is, use up all of the user's tokens, and end all sessions.
+    """Set the password of whose token this is, use up all of the user's tokens, end all sessions and endpoints.
 
     Returns:
         What stands for the access tokens that were issued until now; see `end_all_sessions`.
@@ -43,6 +47,7 @@ async def reset_password(
             raise _unknown()
         await rows.users.set_password_hash(user_id, password_hash)
         await rows.resets.forget_of(user_id)
+        await rows.listeners.remove_all(user_id, now)
     return revoked
 
 

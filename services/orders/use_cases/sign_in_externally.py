@@ -1,8 +1,9 @@
 """Find the user of a person whom another issuer vouches for, or make one.
 
 At the first sign-in a user who is there already may become this person's, by the address that the issuer has verified.
-Nobody has verified it here: whoever registered it before its owner came would stay in the account. So the password and
-all sessions end at that moment; the owner can have a new password sent to the address.
+Nobody has verified it here: whoever registered it before its owner came would stay in the account. So the password, all
+sessions and all webhook endpoints, whose secrets that one knows, end at that moment; the owner can have a new password
+sent to the address.
 
 Treasury and operator are had only by the issuer that made the user, never by another one that knows the address: not at
 the first sign-in, not at a later one, and not by a session that was begun before the user got such a role.
@@ -134,6 +135,7 @@ async def _link(
     revoked = await end_generation(rows, account.user_id, tokens_expire_at, now)
     await rows.users.set_password_hash(account.user_id, password_hash)
     await rows.resets.forget_of(account.user_id)
+    await rows.listeners.remove_all(account.user_id, now)
     await rows.externals.add(_identity(person, account, now, made_user=False))
     return SignedIn(user=await _user(rows, account.user_id), revoked=revoked)
 

@@ -118,7 +118,7 @@ class IdentityServiceServicer:
 
     def SignInExternally(self, request, context):
         """Find the user of a person whom an external issuer vouches for, or make one, or give the person the user who has the
-        address, whose password and sessions end then. The roles of a user that was made so follow the issuer at each call.
+        address, whose password, sessions and webhooks end then. The roles of a user that was made so follow the issuer at each call.
         PERMISSION_DENIED ("email_not_verified", "user_not_registered", "account_not_linkable").
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -171,8 +171,8 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResetPassword(self, request, context):
-        """Set a new password with a one-use token, and end all sessions as EndAllSessions does. UNAUTHENTICATED
-        ("reset_token_unknown") when the token was never given, was used, or is too old.
+        """Set a new password with a one-use token, end all sessions as EndAllSessions does, and end all of the user's
+        webhooks. UNAUTHENTICATED ("reset_token_unknown") when the token was never given, was used, or is too old.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,7 @@ class IdentityServiceStub:
     """
     SignInExternally: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.SignInExternallyRequest, _identity_service_pb2.SignInExternallyResponse]
     """Find the user of a person whom an external issuer vouches for, or make one, or give the person the user who has the
-    address, whose password and sessions end then. The roles of a user that was made so follow the issuer at each call.
+    address, whose password, sessions and webhooks end then. The roles of a user that was made so follow the issuer at each call.
     PERMISSION_DENIED ("email_not_verified", "user_not_registered", "account_not_linkable").
     """
     StartSession: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.StartSessionRequest, _identity_service_pb2.StartSessionResponse]
@@ -66,8 +66,8 @@ class IdentityServiceStub:
     delivery. Looked into after the answer, which says nothing about either.
     """
     ResetPassword: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ResetPasswordRequest, _identity_service_pb2.ResetPasswordResponse]
-    """Set a new password with a one-use token, and end all sessions as EndAllSessions does. UNAUTHENTICATED
-    ("reset_token_unknown") when the token was never given, was used, or is too old.
+    """Set a new password with a one-use token, end all sessions as EndAllSessions does, and end all of the user's
+    webhooks. UNAUTHENTICATED ("reset_token_unknown") when the token was never given, was used, or is too old.
     """
     RevokeAccessToken: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeAccessTokenRequest, _identity_service_pb2.RevokeAccessTokenResponse]
     """Remember that an access token is revoked, until it would have expired by itself."""
@@ -87,7 +87,7 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """
     SignInExternally: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInExternallyRequest, _identity_service_pb2.SignInExternallyResponse]  # type: ignore[assignment]
     """Find the user of a person whom an external issuer vouches for, or make one, or give the person the user who has the
-    address, whose password and sessions end then. The roles of a user that was made so follow the issuer at each call.
+    address, whose password, sessions and webhooks end then. The roles of a user that was made so follow the issuer at each call.
     PERMISSION_DENIED ("email_not_verified", "user_not_registered", "account_not_linkable").
     """
     StartSession: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.StartSessionRequest, _identity_service_pb2.StartSessionResponse]  # type: ignore[assignment]
@@ -109,8 +109,8 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     delivery. Looked into after the answer, which says nothing about either.
     """
     ResetPassword: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ResetPasswordRequest, _identity_service_pb2.ResetPasswordResponse]  # type: ignore[assignment]
-    """Set a new password with a one-use token, and end all sessions as EndAllSessions does. UNAUTHENTICATED
-    ("reset_token_unknown") when the token was never given, was used, or is too old.
+    """Set a new password with a one-use token, end all sessions as EndAllSessions does, and end all of the user's
+    webhooks. UNAUTHENTICATED ("reset_token_unknown") when the token was never given, was used, or is too old.
     """
     RevokeAccessToken: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RevokeAccessTokenRequest, _identity_service_pb2.RevokeAccessTokenResponse]  # type: ignore[assignment]
     """Remember that an access token is revoked, until it would have expired by itself."""
@@ -145,7 +145,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identity_service_pb2.SignInExternallyResponse, _abc.Awaitable[_identity_service_pb2.SignInExternallyResponse]]:
         """Find the user of a person whom an external issuer vouches for, or make one, or give the person the user who has the
-        address, whose password and sessions end then. The roles of a user that was made so follow the issuer at each call.
+        address, whose password, sessions and webhooks end then. The roles of a user that was made so follow the issuer at each call.
         PERMISSION_DENIED ("email_not_verified", "user_not_registered", "account_not_linkable").
         """
 
@@ -209,8 +209,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.ResetPasswordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_service_pb2.ResetPasswordResponse, _abc.Awaitable[_identity_service_pb2.ResetPasswordResponse]]:
-        """Set a new password with a one-use token, and end all sessions as EndAllSessions does. UNAUTHENTICATED
-        ("reset_token_unknown") when the token was never given, was used, or is too old.
+        """Set a new password with a one-use token, end all sessions as EndAllSessions does, and end all of the user's
+        webhooks. UNAUTHENTICATED ("reset_token_unknown") when the token was never given, was used, or is too old.
         """
 
     @_abc_1.abstractmethod

@@ -32,7 +32,7 @@ export const newPasswordPage = ({ params: [token] }) => welcome("/new-password",
     submit: "Set the password",
     children: [field({
       name: "password", label: "New password", type: "password", autocomplete: "new-password", required: true,
-      hint: `At least ${PASSWORD_CHARACTERS_MIN} characters. Everybody who is signed in to the account is signed out.`,
+      hint: `At least ${PASSWORD_CHARACTERS_MIN} characters. Everybody who is signed in to the account is signed out, and its webhooks end.`,
     })],
     act: async ({ password }) => {
       checkPassword(password);
