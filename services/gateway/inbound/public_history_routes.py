@@ -44,7 +44,8 @@ class RefundLine(Struct):
 class Refund(Struct):
     """A refund: PENDING until the ledger has answered, then DONE, or REFUSED for the reason in `rejection`.
 
-    To a seller it is null where others were to give money back, too: it may be theirs.
+    To a seller it is null where others were to give money back, too: it may be theirs. Its message has sums
+    for operators and the only seller who was to pay.
     """
 
     refund_id: UUID

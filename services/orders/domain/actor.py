@@ -4,12 +4,17 @@ Buyers see their own orders, sellers the orders with a line of theirs, operators
 there at all. A seller learns nothing of what others sold in the same order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID
 
-from services.orders.domain.order import Order, OrderLine
+from services.orders.domain.order import Order, OrderLine, Rejection
+from services.orders.domain.refund import Refund
 from services.orders.domain.user import Role
 from services.runtime.errors import ForbiddenError, NotFoundError
+
+OTHERS_REFUSALS: Final = {"insufficient_funds": "A seller has less than the refund takes."}
+"""What is said of a refund that another one was to pay, by the ledger's reason; of other reasons, that it refused."""
 
 
 class OrderNotFoundError(NotFoundError):
@@ -49,6 +54,13 @@ class Actor:
         if self.sees_all(order):
             return order.lines
         return tuple(line for line in order.lines if line.seller_id == self.user_id)
+
+    def rejection_seen(self, refund: Refund) -> Rejection | None:
+        """Tell why a refund was refused, if it was; the ledger's words have sums in them that are its seller's."""
+        rejection, payers = refund.rejection, {line.seller_id for line in refund.lines}
+        if rejection is None or self.is_operator or payers == {self.user_id}:
+            return rejection
+        return replace(rejection, message=OTHERS_REFUSALS.get(rejection.reason, "The ledger refused."))
 
     def check_confirms(self, order: Order) -> None:
         """Let the buyer and the sellers pass.

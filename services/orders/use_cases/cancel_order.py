@@ -96,7 +96,7 @@ async def _answer(wanted: CancelOrder, *, store: Store) -> Answer:
     """Answer what it came to; an order that is still paid for had its refund refused."""
     async with store.transaction() as rows:
         order = wanted.actor.see(await rows.orders.find(wanted.order_id))
-        refusal = await refusal_of_last_refund(order, rows) if order.state in PAID else None
+        refusal = await refusal_of_last_refund(order, rows, actor=wanted.actor) if order.state in PAID else None
         if refusal is None:
             await rows.keys.finish(wanted.request)
         else:

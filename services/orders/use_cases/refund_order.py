@@ -139,7 +139,7 @@ async def _answer(wanted: RefundOrder, refund_id: UUID, *, store: Store) -> Answ
         refund = await rows.refunds.find(refund_id)
         if refund is None:
             raise NotFoundError("There is no such refund.", reason="refund_not_found")
-        refusal = refusal_of(refund)
+        refusal = refusal_of(refund, actor=wanted.actor)
         if refusal is None:
             await rows.keys.finish(wanted.request)
         else:

@@ -21,10 +21,11 @@ async def show_refunds(
     seen = {line.line_number for line in actor.lines_seen(order)}
     own = None if actor.sees_all(order) else actor.user_id
     wanted = RefundFilter(order_id=order_id, seller_id=own, before=before, refunds_max=refunds_max)
-    return [_as_seen(refund, seen) for refund in await reads.refunds(wanted)]
+    return [_as_seen(refund, seen, actor) for refund in await reads.refunds(wanted)]
 
 
-def _as_seen(refund: Refund, seen: AbstractSet[int]) -> Refund:
+def _as_seen(refund: Refund, seen: AbstractSet[int], actor: Actor) -> Refund:
     """Leave others' lines out; and why it was refused, which may be theirs, too."""
     lines = tuple(line for line in refund.lines if line.line_number in seen)
-    return refund if len(lines) == len(refund.lines) else replace(refund, lines=lines, rejection=None)
+    rejection = actor.rejection_seen(refund) if len(lines) == len(refund.lines) else None
+    return replace(refund, lines=lines, rejection=rejection)

@@ -8,6 +8,7 @@ and whoever comes second finds the work done.
 from uuid import UUID
 
 from services.money import Money
+from services.orders.domain.actor import Actor
 from services.orders.domain.hold import Hold
 from services.orders.domain.order import Order, Rejection
 from services.orders.domain.order_state import OrderState
@@ -70,17 +71,18 @@ async def begin_full_refund(rows: Rows, order: Order, *, requested_by: UUID) -> 
     await rows.refunds.add(refund)
 
 
-async def refusal_of_last_refund(order: Order, rows: Rows) -> RefusedError | None:
-    """Tell why the last try to give all of the money back failed, if it did."""
+async def refusal_of_last_refund(order: Order, rows: Rows, *, actor: Actor) -> RefusedError | None:
+    """Tell somebody why the last try to give all of the money back failed, if it did."""
     refund = await rows.refunds.newest_refused(order.order_id)
-    return refusal_of(refund) if refund is not None else None
+    return refusal_of(refund, actor=actor) if refund is not None else None
 
 
-def refusal_of(refund: Refund) -> RefusedError | None:
-    """Tell why a refund was refused, if it was."""
-    if refund.state is not RefundState.REFUSED or refund.rejection is None:
+def refusal_of(refund: Refund, *, actor: Actor) -> RefusedError | None:
+    """Tell somebody why a refund was refused, if it was."""
+    rejection = actor.rejection_seen(refund)
+    if refund.state is not RefundState.REFUSED or rejection is None:
         return None
-    return RefusedError(refund.rejection.message, reason=refund.rejection.reason)
+    return RefusedError(rejection.message, reason=rejection.reason)
 
 
 async def _current(order_id: UUID, *, store: Store) -> Order:

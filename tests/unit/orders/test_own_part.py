@@ -6,6 +6,7 @@ import pytest
 
 from services.money import Money
 from services.orders.domain.actor import Actor
+from services.orders.domain.order import Rejection
 from services.orders.domain.order_state import OrderState
 from services.orders.domain.refund import RefundState
 from services.orders.inbound.http_bodies import OrderBody, order_body
@@ -159,3 +160,45 @@ async def test_an_only_seller_is_told_why_a_refund_was_refused(world: OrdersWorl
         await world.refund((await world.all_orders())[0].order_id)
 
     assert (await moves(world, world.seller))[-1].reason == "insufficient_funds"
+
+
+@pytest.mark.parametrize("lines", [(("tea", 1),), (("tea", 1), ("cup", 1))], ids=["one seller", "two sellers"])
+async def test_a_buyer_is_not_told_what_a_seller_has(world: OrdersWorld, lines: tuple[tuple[str, int], ...]) -> None:
+    await world.place(lines=lines)
+    await world.settle()
+    (order,) = await world.all_orders()
+    world.bank.poor_sellers.add(world.seller.user_id)
+
+    answers = []
+    for _ in range(2):  # the second one is answered what the first one was
+        with pytest.raises(RefusedError) as refused:
+            await world.cancel(order.order_id)
+        answers.append((refused.value.reason, refused.value.message))
+
+    told = [
+        (await show_refunds(order.order_id, actor=actor, before=None, refunds_max=9, reads=world.reads))[0].rejection
+        for actor in (world.buyer, world.operator)
+    ]
+    without_sums = ("insufficient_funds", "A seller has less than the refund takes.")
+    assert answers == [without_sums] * 2
+    assert told == [
+        Rejection(reason=without_sums[0], message=without_sums[1]),
+        Rejection(reason="insufficient_funds", message="The ledger says no."),
+    ]
+
+
+async def test_the_seller_who_was_to_pay_reads_the_ledgers_words(world: OrdersWorld) -> None:
+    await settle_an_order(world)
+    (order,) = await world.all_orders()
+    world.bank.poor_sellers.add(world.seller.user_id)
+
+    with pytest.raises(RefusedError, match="The ledger says no"):
+        await world.refund(order.order_id, actor=world.seller)
+
+    for actor, words in (
+        (world.seller, "The ledger says no."),
+        (world.buyer, "A seller has less than the refund takes."),
+    ):
+        (told,) = await show_refunds(order.order_id, actor=actor, before=None, refunds_max=9, reads=world.reads)
+        assert told.rejection is not None
+        assert told.rejection.message == words
