@@ -239,3 +239,7 @@ class Identities(Protocol):
     async def find_user_by_email(self, email: str) -> User:
         """Find a user."""
         ...
+
+    async def find_user_by_id(self, user_id: str) -> User:
+        """Find a user."""
+        ...

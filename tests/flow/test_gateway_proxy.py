@@ -16,6 +16,8 @@ from tradeflow.orders.v1 import identity_service_pb2 as identity
 
 MIB = 1024 * 1024
 
+NOBODY = "0198c0de-0000-7000-8000-000000000001"
+
 
 async def raw(world: GatewayWorld, text: bytes) -> bytes:
     """Send bytes to the gateway and read until it closes."""
@@ -355,7 +357,10 @@ async def test_a_deposit_by_address_reaches_the_wallet_with_the_callers_token_an
         )
         received = world.ledger_http.last
 
-    assert (answer.status_code, answer.json()) == (201, {"replayed": False})
+    created_at = user.created_at.ToJsonString()
+    told = {"user_id": user.user_id, "email": "anne@example.org", "user_created_at": created_at}
+    assert (answer.status_code, answer.json()) == (201, {"replayed": False, **told})
+    assert int(answer.headers["content-length"]) == len(answer.content)
     assert (received.method, received.target) == ("POST", f"/api/v1/wallets/{user.user_id}/deposits")
     assert received.body == b'{"amount":{"amount_minor":500,"currency":"EUR"},"note":"cash"}'
     assert received.header("authorization") == f"Bearer {token}"
@@ -363,9 +368,38 @@ async def test_a_deposit_by_address_reaches_the_wallet_with_the_callers_token_an
     assert received.header("traceparent")
 
 
+async def test_a_deposit_by_user_reaches_the_same_wallet(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world:
+        user = world.identity.add_user("anne@example.org", identity.ROLE_BUYER)
+        world.ledger_http.answer = answering(200, b'{"dry_run": true}')
+        headers = {**world.bearer(world.token(roles=("treasury",))), "Idempotency-Key": "d-1"}
+        body = {"user_id": user.user_id, "amount": {"amount_minor": 500, "currency": "EUR"}, "dry_run": True}
+        answer = await world.http.post("/api/v1/wallet/deposits", headers=headers, json=body)
+        received = world.ledger_http.last
+
+    assert (answer.status_code, answer.json()["email"], answer.json()["dry_run"]) == (200, "anne@example.org", True)
+    assert received.target == f"/api/v1/wallets/{user.user_id}/deposits"
+    assert received.body == b'{"amount":{"amount_minor":500,"currency":"EUR"},"dry_run":true}'
+
+
+async def test_a_refused_deposit_is_told_in_the_ledgers_words_alone(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world:
+        world.identity.add_user("anne@example.org", identity.ROLE_BUYER)
+        world.ledger_http.answer = answering(422, b'{"reason": "idempotency_key_reused"}')
+        headers = {**world.bearer(world.token(roles=("treasury",))), "Idempotency-Key": "d-1"}
+        body = {"email": "anne@example.org", "amount": {"amount_minor": 500, "currency": "EUR"}}
+        answer = await world.http.post("/api/v1/wallet/deposits", headers=headers, json=body)
+
+    assert (answer.status_code, answer.json()) == (422, {"reason": "idempotency_key_reused"})
+
+
 @pytest.mark.parametrize(
     ("roles", "key", "body", "status", "reason"),
     [
+        (("treasury",), "k", {}, 400, "invalid_recipient"),
+        (("treasury",), "k", {"email": "anne@example.org", "user_id": NOBODY}, 400, "invalid_recipient"),
+        (("treasury",), "k", {"user_id": NOBODY}, 404, "user_not_found"),
+        (("treasury",), "k", {"user_id": "anne"}, 400, "validation_failed"),
         (("buyer",), "k", {"email": "anne@example.org"}, 403, "role_required"),
         (("treasury",), None, {"email": "anne@example.org"}, 400, "idempotency_key_missing"),
         (("treasury",), "k", {"email": "nobody@example.org"}, 404, "user_not_found"),

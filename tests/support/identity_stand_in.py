@@ -143,9 +143,10 @@ class IdentityStandIn(IdentityServiceServicer):
 
     async def FindUser(self, request: identity.FindUserRequest, context: Context) -> identity.FindUserResponse:
         await self._let_in("FindUser", context)
-        if request.email not in self.users:
-            raise NotFoundError("No such user.", reason="user_not_found")
-        return identity.FindUserResponse(user=self.users[request.email])
+        for user in self.users.values():
+            if request.email == user.email or request.user_id == user.user_id:
+                return identity.FindUserResponse(user=user)
+        raise NotFoundError("No such user.", reason="user_not_found")
 
     async def RevokeAccessToken(
         self, request: identity.RevokeAccessTokenRequest, context: Context

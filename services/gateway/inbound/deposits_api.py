@@ -1,7 +1,12 @@
-"""Deposits by e-mail address: people know addresses, the ledger knows wallets."""
+"""Deposits by e-mail address, or by user: people know addresses, the ledger knows wallets, which have their users' ids.
+
+Nobody verifies an address at registration: it names whoever registered it first. So the answer says who that is, and
+since when, and a dry run says it before any money moves.
+"""
 
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from litestar import Request, post
@@ -11,20 +16,26 @@ from litestar.types import ASGIApp
 
 from services.gateway.inbound.auth_api import Email
 from services.gateway.inbound.proxy import Proxy
-from services.gateway.ports import Identities
+from services.gateway.ports import Identities, User
 from services.money_json import PositiveMoneyBody
+from services.runtime.errors import InvalidArgumentError
 from services.runtime.http_auth import require_roles
 from services.runtime.idempotency import IdempotencyKey
 
-PASSED_ON = ("authorization", "idempotency-key", "accept-encoding")
+PASSED_ON = ("authorization", "idempotency-key")
 """What the ledger gets of the caller's headers."""
 
 
-class DepositBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Money that came in for a user."""
+class DepositBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Money that came in for a user, named by the address or by the id.
 
-    email: Email
-    """Whose wallet."""
+    An address is of whoever registered it first: nobody has verified it.
+    """
+
+    email: Email | None = None
+    """Whose wallet; one of both."""
+    user_id: UUID | None = None
+    """Whose wallet: it has the user's id."""
     amount: PositiveMoneyBody
     """How much."""
     note: Annotated[str, msgspec.Meta(max_length=1024)] = ""
@@ -63,7 +74,7 @@ def deposit_routes(*, proxy: Proxy, identities: Identities, ledger_url: str) -> 
         idempotency_key: IdempotencyKey,  # noqa: ARG001 (asked for before anything is looked up; the header is passed on)
     ) -> ASGIApp:
         """Find the user, and let the ledger deposit with the caller's own token and key."""
-        user = await identities.find_user_by_email(data.email)
+        user = await _user(data, identities)
         url = f"{ledger_url.rstrip('/')}/api/v1/wallets/{user.user_id}/deposits"
         body = msgspec.json.encode(
             LedgerDepositBody(
@@ -74,6 +85,23 @@ def deposit_routes(*, proxy: Proxy, identities: Identities, ledger_url: str) -> 
                 dry_run=data.dry_run,
             )
         )
-        return await proxy.send_own(request, url, body=body, passed_on=PASSED_ON)
+        told = {"user_id": user.user_id, "email": user.email, "user_created_at": user.created_at}
+        return await proxy.send_own(
+            request, url, body=body, passed_on=PASSED_ON, added={"accept-encoding": "identity"}, told=told
+        )
 
     return [deposit]
+
+
+async def _user(data: DepositBody, identities: Identities) -> User:
+    """Find who is named.
+
+    Raises:
+        InvalidArgumentError: `invalid_recipient`.
+        NotFoundError: `user_not_found`.
+    """
+    if data.email is not None and data.user_id is None:
+        return await identities.find_user_by_email(data.email)
+    if data.user_id is not None and data.email is None:
+        return await identities.find_user_by_id(str(data.user_id))
+    raise InvalidArgumentError("A deposit has an address or a user's id.", reason="invalid_recipient")

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import msgspec
 import structlog
 from aiohttp import (
     ClientConnectionError,
@@ -151,8 +152,12 @@ class Proxy:
         body: bytes,
         passed_on: Sequence[str],
         added: Mapping[str, str] = MappingProxyType({}),
+        told: Mapping[str, object] = MappingProxyType({}),
     ) -> ASGIApp:
-        """Send a POST of our own on behalf of a caller, with some of the caller's headers; raises as `forward`."""
+        """Send a POST of our own on behalf of a caller, with some of the caller's headers; raises as `forward`.
+
+        `told` are members that the answer gets besides its own, if it is one of success.
+        """
         headers = [
             (name.lower().encode(), request.headers[name].encode("latin-1"))
             for name in passed_on
@@ -161,7 +166,22 @@ class Proxy:
         framing = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         own = [(name.encode(), value.encode()) for name, value in added.items()]
         all_headers = [*headers, *own, *framing, *self._own_headers(request)]
-        return _streaming(await self._send("POST", URL(url, encoded=True), all_headers, body))
+        response = await self._send("POST", URL(url, encoded=True), all_headers, body)
+        if told and response.ok:
+            return _whole(response, await self._completed(response, told))
+        return _streaming(response)
+
+    async def _completed(self, response: ClientResponse, told: Mapping[str, object]) -> bytes:
+        """Read an answer, a short JSON object, and put more members into it."""
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                members = msgspec.json.decode(await response.read(), type=dict[str, msgspec.Raw])
+        except (ClientError, TimeoutError, msgspec.DecodeError) as error:
+            self._note("broken", response.url, error)
+            raise _unavailable() from error
+        finally:
+            response.close()
+        return msgspec.json.encode({**members, **told})
 
     async def _send(
         self, method: str, url: URL, headers: list[tuple[bytes, bytes]], body: bytes | AsyncIterator[bytes] | None
@@ -226,6 +246,18 @@ def _streaming(response: ClientResponse) -> ASGIApp:
             response.close()  # what was read to its end has given its connection back
 
     return stream
+
+
+def _whole(response: ClientResponse, body: bytes) -> ASGIApp:
+    """Make what sends another body in an answer's place."""
+    kept = [(name, value) for name, value in _response_headers(response.raw_headers) if name != b"content-length"]
+    headers = [*kept, (b"content-length", str(len(body)).encode())]
+
+    async def send_whole(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return send_whole
 
 
 def _response_headers(received: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -130,11 +130,19 @@ ROUTES = (
         has_dry_run=True,
         tag="wallet",
         summary="Bring money in for a user; role treasury.",
+        description="Nobody verifies an address at registration: `email` names whoever registered it first, who need "
+        "not be its owner. Where you know the user, name `user_id`; else look at a dry run first: it says who has the "
+        "address, and since when.",
         body=DepositBody,
-        answer=bodies.Deposited,
+        answer=bodies.DepositedTo,
         status=201,
         idempotent_by_key=True,
-        problems=("403 role_required", "404 user_not_found", "422 idempotency_key_reused"),
+        problems=(
+            "400 invalid_recipient",
+            "403 role_required",
+            "404 user_not_found",
+            "422 idempotency_key_reused",
+        ),
     ),
     PublicRoute(
         method="get",
@@ -289,6 +297,7 @@ def _operation(route: PublicRoute) -> Operation:
         operation_id=route.operation_id,
         tags=[route.tag],
         summary=route.summary,
+        description=route.description,
         parameters=list(_parameters(route)),
         request_body=None if route.body is None else RequestBody(content=_content(route.body), required=True),
         responses=_responses(route),

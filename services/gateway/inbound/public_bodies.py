@@ -141,6 +141,15 @@ class Deposited(Struct):
     """True when nothing was done, because that was asked for."""
 
 
+class DepositedTo(Deposited):
+    """The proof of a deposit, and to whom it went: that one had the address first, and nobody has verified it."""
+
+    user_id: UUID
+    email: str
+    user_created_at: datetime
+    """Since when the user is there."""
+
+
 class Withdrawal(Struct, omit_defaults=True):
     """Money to take out."""
 
@@ -295,6 +304,7 @@ BODIES = (
     SigningKeys,
     DepositBody,
     Deposited,
+    DepositedTo,
     Withdrawal,
     Product,
     ProductPage,

@@ -16,6 +16,8 @@ class PublicRoute:
     operation_id: str
     tag: str
     summary: str
+    description: str | None = None
+    """What a caller has to know besides."""
     answer: type | None
     """None: an answer without a body."""
     status: int = 200

@@ -79,6 +79,10 @@ class IdentityClient:
         """Find a user."""
         return _user((await self._call(self._stub.FindUser, identity.FindUserRequest(email=email))).user)
 
+    async def find_user_by_id(self, user_id: str) -> User:
+        """Find a user."""
+        return _user((await self._call(self._stub.FindUser, identity.FindUserRequest(user_id=user_id))).user)
+
     async def revoke_access_token(self, token: RevokedToken) -> None:
         """Remember a revocation until the token would have expired."""
         request = identity.RevokeAccessTokenRequest(token_id=token.token_id, expires_at=_timestamp(token.expires_at))

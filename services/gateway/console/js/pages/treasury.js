@@ -20,7 +20,7 @@ export function treasuryPage() {
     ? h("p", { class: "quiet" }, "Deposits that you make appear here with their journal entries.")
     : h("ul", { class: "history" }, done.map(({ email, answer }) => h("li", {},
       h("span", {}, email), h("span", { class: "money in" }, formatMoney(answer.amount, { sign: true })),
-      h("span", { class: "small quiet" }, `${formatInstant(answer.recorded_at)} · journal entry ${answer.journal_sequence}`)))));
+      h("span", { class: "small quiet" }, `${formatInstant(answer.recorded_at)} · journal entry ${answer.journal_sequence}${accountSince(answer)}`)))));
   draw();
   return h("div", {},
     pageHead("Treasury", "Money that came in from outside, put into a wallet."),
@@ -29,11 +29,14 @@ export function treasuryPage() {
       h("section", { class: "card" }, h("h2", {}, "Done here"), list)));
 }
 
+/** Since when the account is there; a gateway of the version before doesn't tell. */
+const accountSince = ({ user_created_at: since }) => (since ? ` · account since ${formatInstant(since)}` : "");
+
 function depositForm(draw) {
   return form({
     label: "Deposit", submit: "Deposit",
     children: [
-      field({ name: "email", label: "Whose wallet", type: "email", hint: "The e-mail address of the account.", required: true }),
+      field({ name: "email", label: "Whose wallet", type: "email", hint: "The e-mail address of the account. Nobody has checked whose it is: whoever registered it first gets the money.", required: true }),
       amountFields("EUR"),
       field({ name: "note", label: "Note", hint: "For the journal; the owner doesn't see it.", maxlength: 1024 }),
     ],
