@@ -235,7 +235,7 @@ async def test_what_is_refused_is_said_where_it_is_wrong(open_tab: OpenTab, shop
     await form.get_by_label("Amount").fill("2.00")
     await form.get_by_role("button", name="Withdraw").click()
     await tab.agree("Withdraw")
-    await expect(form.get_by_text("There isn't enough money in your wallet.")).to_be_visible()
+    await expect(form.get_by_text("There isn't enough money in the wallet that pays.")).to_be_visible()
 
 
 async def test_what_sellers_write_stays_text(open_tab: OpenTab, shop: PublicShop) -> None:

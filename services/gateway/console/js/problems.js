@@ -46,7 +46,7 @@ const SENTENCES = {
   account_not_linkable: "This account signs in with its password only.",
   session_ended: "Your session has ended. Sign in again.",
   refresh_token_reused: "Your session was used in two places and has been ended. Sign in again.",
-  insufficient_funds: "There isn't enough money in your wallet. Put some in, then try again.",
+  insufficient_funds: "There isn't enough money in the wallet that pays. If it is yours, put some in, then try again.",
   account_not_open: "Your wallet has no money in this currency yet.",
   price_changed: "Prices have changed since you put these into your cart. Look at the total, then place the order again.",
   total_changed: "Prices have changed just now, and nothing was ordered. Look at the total, then place the order again.",
