@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 from litestar import Litestar
-from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from services.runtime.http_bounds import BoundedRequests
+from services.runtime.http_websockets import BoundedWebSocket
 
 STOP_SECONDS_MAX = 5
 """How long requests under way and open WebSockets may take to end."""
@@ -26,17 +25,6 @@ WEBSOCKET_BYTES_MAX = 64 * 1024
 
 BACKLOG = 2048
 """How many connections may wait to be accepted."""
-
-
-class _WebSockets(WebSocketsSansIOProtocol):
-    async def send(self, message: ASGISendEvent) -> None:
-        """Send, and take a refused handshake for complete: else each refusal is logged as an error of the application.
-
-        Source: https://github.com/Kludex/uvicorn/pull/3138
-        """
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
-            self.handshake_complete = True
 
 
 class _Server(uvicorn.Server):
@@ -96,7 +84,7 @@ def _config(app: Litestar, stop_seconds_max: int) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=stop_seconds_max,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        ws=_WebSockets,
+        ws=BoundedWebSocket,
         ws_max_size=WEBSOCKET_BYTES_MAX,
     )
 
