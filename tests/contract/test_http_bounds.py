@@ -1,6 +1,7 @@
 """Requests that are too slow, too long or read differently by different servers: on real sockets, byte by byte."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,12 +11,14 @@ import pytest_asyncio
 from litestar import Request, get, post
 from litestar.params import JSONBody
 from litestar.response import Stream
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from services.runtime.health import Health
 from services.runtime.http_app import create_http_app
 from services.runtime.http_auth import PUBLIC
-from services.runtime.http_bounds import HEAD_BYTES_MAX, BoundedRequests
+from services.runtime.http_bounds import HEAD_BYTES_MAX, PIPELINE_MAX, BoundedRequests
 from services.runtime.http_server import serving_http
+from tests.support.waiting import eventually
 
 ENDED_SECONDS_MAX = 60.0
 """How long the end of a connection may take to come on a busy machine."""
@@ -26,6 +29,12 @@ PIECE_BYTES = 64 * 1024
 received: list[dict[str, int]] = []
 
 sent_all = asyncio.Event()
+
+held: list[asyncio.Future[int]] = []
+"""Requests that wait for the test's answer."""
+
+ended: list[str] = []
+"""Answers without an end that ended."""
 
 
 @post("/take", opt=PUBLIC, status_code=200)
@@ -49,14 +58,36 @@ async def long() -> Stream:
     return Stream(pieces())
 
 
+@get("/held", opt=PUBLIC)
+async def hold() -> int:
+    held.append(asyncio.get_running_loop().create_future())
+    return await held[-1]
+
+
+@get("/endless", opt=PUBLIC)
+async def endless() -> Stream:
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"tick"
+                await asyncio.sleep(0.01)
+        finally:
+            ended.append("endless")
+
+    return Stream(pieces())
+
+
 @pytest_asyncio.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     received.clear()
     sent_all.clear()
+    held.clear()
+    ended.clear()
     monkeypatch.setattr(BoundedRequests, "head_seconds_max", 1.0)
     monkeypatch.setattr(BoundedRequests, "body_seconds_max", 1.0)
     monkeypatch.setattr(BoundedRequests, "unread_seconds_max", 1.0)
-    app = create_http_app(title="Bounds", route_handlers=[take, whence, long], verifier=None, health=Health())
+    routes = [take, whence, long, hold, endless]
+    app = create_http_app(title="Bounds", route_handlers=routes, verifier=None, health=Health())
     async with serving_http(app, "127.0.0.1", 0) as url:
         yield int(url.rpartition(":")[2])
 
@@ -129,6 +160,78 @@ async def test_an_idle_connection_is_kept_after_its_answer(port: int) -> None:
     writer.close()
 
     assert len(received) == 2
+
+
+A_HELD_REQUEST = b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def requests_alive() -> int:
+    return sum(isinstance(thing, RequestResponseCycle) for thing in gc.get_objects())
+
+
+async def test_requests_that_come_before_the_answers_of_others_are_answered_in_order(port: int) -> None:
+    sent = [a_request(b"content-length: 10", body=b'{"a": %3d}' % number) for number in range(PIPELINE_MAX)]
+
+    answer = await answer_to(port, b"".join(sent) + a_request(b"content-length: 10", CLOSING, body=b'{"a": 999}'))
+
+    assert answer.count(b"HTTP/1.1 200") == PIPELINE_MAX + 1
+    assert received == [*({"a": number} for number in range(PIPELINE_MAX)), {"a": 999}]
+    places = [answer.index(b'{"a":%d}' % number) for number in (*range(PIPELINE_MAX), 999)]
+    assert places == sorted(places)
+
+
+async def test_requests_without_end_before_the_first_ones_answer_end_the_connection_and_leave_nothing(
+    port: int,
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        alive = requests_alive()
+
+        answer = await answer_to(port, A_HELD_REQUEST * 5_000)
+        held[0].set_result(1)
+
+        assert answer == b""
+        await eventually(lambda: requests_alive() <= alive)
+        assert len(held) == 1
+    finally:
+        gc.enable()
+
+
+async def test_more_requests_are_read_once_those_before_them_are_answered(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(A_HELD_REQUEST * (PIPELINE_MAX + 1))
+    for number in range(PIPELINE_MAX + 6):
+        await eventually(lambda: len(held) > number)  # noqa: B023 - it is called in this round
+        held[number].set_result(number)
+        async with asyncio.timeout(ENDED_SECONDS_MAX):
+            assert (await reader.readuntil(b"\r\n\r\n%d" % number)).startswith(b"HTTP/1.1 200")
+        if number == 0:
+            writer.write(A_HELD_REQUEST * 5)
+            await asyncio.sleep(0.2)  # they would be read by now
+    writer.close()
+
+
+async def test_an_answer_without_end_ends_with_its_client_also_before_a_request_that_waits(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n" + A_HELD_REQUEST)
+    async with asyncio.timeout(ENDED_SECONDS_MAX):
+        await reader.readuntil(b"tick")
+    writer.transport.abort()
+
+    await eventually(lambda: ended == ["endless"])
+
+
+async def test_no_websocket_begins_behind_a_request_without_an_answer(port: int) -> None:
+    upgrade = (
+        b"GET /ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+
+    answer = await answer_to(port, A_HELD_REQUEST + upgrade)
+    held[0].set_result(1)
+
+    assert answer == b""
 
 
 @pytest.mark.parametrize(
