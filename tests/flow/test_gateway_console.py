@@ -3,6 +3,7 @@
 import gzip
 import html
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from services.gateway.inbound.console_session import COOKIE
 from tests.support.gateway_world import GatewayWorld, gateway_world
 from tests.support.public_shop import PASSWORD
+from tests.support.slow_cookie import SLOW_COOKIE, SLOW_COOKIE_SECONDS_MAX
 
 EMAIL = "somebody@shop.example"
 
@@ -193,6 +195,19 @@ async def test_each_renewal_gives_another_token_and_a_session_that_ended_takes_i
     assert refused.json()["reason"] == "token_revoked"
     assert late.status_code == 401
     assert "max-age=0" in late.headers["Set-Cookie"].lower()
+
+
+async def test_a_long_cookie_of_somebody_else_costs_nothing_and_ours_is_found_beside_it(world: GatewayWorld) -> None:
+    await signed_in(world)
+    ours = f"{COOKIE}={world.http.cookies[COOKIE]}"
+    began = time.process_time()
+
+    renewed = await world.http.post(
+        "/console/session/renewal", headers=own_page(world, Cookie=f"{SLOW_COOKIE}; {ours} ; z"), cookies=None
+    )
+
+    assert renewed.status_code == 200, renewed.text
+    assert time.process_time() - began < SLOW_COOKIE_SECONDS_MAX
 
 
 @pytest.mark.parametrize("roles", [("buyer",), ("merchant",), ("treasury",)])

@@ -1,5 +1,6 @@
 """The console's button for another issuer: what a browser is led through, and what leads nobody in."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,6 +13,7 @@ import msgspec
 
 from tests.support.external_issuer import CLIENT_ID, OpenIdProvider, serving_openid_provider
 from tests.support.gateway_world import GatewayWorld, gateway_world
+from tests.support.slow_cookie import SLOW_COOKIE, SLOW_COOKIE_SECONDS_MAX
 from tests.support.waiting import eventually
 
 BUTTON = "/console/sign-in/staff"
@@ -140,6 +142,16 @@ async def test_what_the_issuer_answers_to_something_else_leads_nobody_in(tmp_pat
     assert of_another.headers["Location"] == "/#/sign-in?problem=sign_in_refused"
     assert wrong_nonce.headers["Location"] == "/#/sign-in?problem=token_wrong_nonce"
     assert world.identity.sessions == {}
+
+
+async def test_a_long_cookie_of_somebody_else_costs_nothing_on_the_way_back(tmp_path: Path) -> None:
+    async with worlds(tmp_path) as (world, _), a_browser(world) as browser:
+        began = time.process_time()
+        refused = await browser.get(f"{BUTTON}/callback?state=s&code=c", headers={"Cookie": SLOW_COOKIE})
+        taken = time.process_time() - began
+
+    assert refused.headers["Location"] == "/#/sign-in?problem=sign_in_not_begun"
+    assert taken < SLOW_COOKIE_SECONDS_MAX
 
 
 async def test_an_issuer_that_is_away_is_told_on_the_page(tmp_path: Path) -> None:

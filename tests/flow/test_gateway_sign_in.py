@@ -7,6 +7,7 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from services.gateway.inbound.token_api import FORM_BYTES_MAX
 from tests.support.clock import VirtualClock
 from tests.support.gateway_world import ISSUER, ORDERS_SECRET, GatewayWorld, gateway_world, signing_jwk, write_keys
 from tests.support.waiting import eventually
@@ -392,6 +393,16 @@ async def test_a_client_with_a_wrong_name_or_secret_gets_nothing(tmp_path: Path)
     }
     assert without.status_code == garbled.status_code == 401
     assert without.headers["www-authenticate"].startswith("Basic")
+
+
+async def test_a_strangers_long_form_is_not_parsed(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world:
+        long, _ = await ask_for_service_token(world, scope="x" * FORM_BYTES_MAX)
+        stranger, body = await ask_for_service_token(world, secret="wrong", scope="x" * FORM_BYTES_MAX)
+        short, _ = await ask_for_service_token(world, scope="x" * (FORM_BYTES_MAX // 2))
+
+    assert (long, stranger, short) == (413, 413, 200)
+    assert body["reason"] == "body_too_large"
 
 
 async def test_a_client_gets_no_token_for_a_service_that_it_does_not_call(tmp_path: Path) -> None:

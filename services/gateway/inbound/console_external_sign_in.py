@@ -23,7 +23,7 @@ from litestar.response import Redirect
 
 from services.gateway.id_tokens import Asked
 from services.gateway.inbound.auth_api import NO_STORE, SIGN_IN
-from services.gateway.inbound.console_session import SessionCookies
+from services.gateway.inbound.console_session import SessionCookies, cookie_of
 from services.gateway.inbound.external_sign_ins import ExternalSignIns
 from services.gateway.ports import CodeIssuer, Session, SignInAttempt
 from services.runtime.errors import TradeFlowError, UnauthenticatedError
@@ -130,7 +130,7 @@ def _kept(cookies: SessionCookies, request: Request[Any, Any, Any], name: str, a
 
 
 def _attempt_of(cookies: SessionCookies, request: Request[Any, Any, Any]) -> SignInAttempt:
-    parts = request.cookies.get(cookies.attempt_name(request), "").split(".")
+    parts = (cookie_of(request, cookies.attempt_name(request)) or "").split(".")
     if len(parts) != 3 or not all(parts):  # noqa: PLR2004 - state, nonce, verifier
         raise _not_begun()
     state, nonce, verifier = parts

@@ -25,6 +25,9 @@ from services.runtime.http_openapi import problem_responses
 CREDENTIALS_CHARACTERS_MAX = 1024
 """Longer headers are not decoded."""
 
+FORM_BYTES_MAX = 16 * 1024
+"""The form is parsed before anybody looks at the credentials; ours has two short fields."""
+
 NOBODY_DIGEST = hashlib.sha256(b"").hexdigest()
 """Compared with the secret of an unknown client, so that it takes as long as a known one's."""
 
@@ -92,6 +95,7 @@ def token_routes(*, issuer: TokenIssuer, clients: ClientRegistry) -> list[HTTPRo
         opt=SIGN_IN,
         status_code=200,
         cache_control=NO_STORE,
+        request_max_body_size=FORM_BYTES_MAX,
         responses=problem_responses({**RATE_LIMITED, 401: "invalid_client"}),
     )
     async def issue_service_token(
