@@ -10,11 +10,15 @@ from typing import ClassVar
 import structlog
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
 
 logger = structlog.get_logger(__name__)
 
 UNREAD_CLOSE_SECONDS_MAX = 15.0
 """How long a connection stays after its close: the 10 s that the client gets to answer it, and some more."""
+
+FRAGMENTS_MAX = 1024
+"""Pieces of one message: empty ones add nothing to its size, and each takes memory."""
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
@@ -43,6 +47,16 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """Go on: the client has read."""
         super().resume_writing()
         self._read_if_read()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take a piece of a message, which has an end."""
+        if self.transport.is_closing():
+            return
+        if len(self.frames) < FRAGMENTS_MAX:
+            super().handle_cont(event)
+            return
+        self.conn.fail(CloseCode.MESSAGE_TOO_BIG, "too many pieces")
+        self.handle_parser_exception()
 
     def handle_parser_exception(self) -> None:
         """End a connection that breaks the protocol; before the handshake's answer there is nothing to say about it."""

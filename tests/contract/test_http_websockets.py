@@ -14,7 +14,7 @@ from litestar import WebSocket, websocket
 from services.runtime.health import Health
 from services.runtime.http_app import create_http_app
 from services.runtime.http_server import serving_http
-from services.runtime.http_websockets import BoundedWebSocket
+from services.runtime.http_websockets import FRAGMENTS_MAX, BoundedWebSocket
 
 DEADLINE_SECONDS = 60.0
 """How long something may take to happen on a busy machine."""
@@ -222,3 +222,26 @@ async def test_what_comes_before_the_handshakes_answer_is_no_error_of_ours(
         await gone()
 
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_message_in_pieces_without_end_ends_the_connection(port: int) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HANDSHAKE % b"/idle")
+        await reader.readuntil(b"\r\n\r\n")
+
+        writer.write(b"\x01\x80\0\0\0\0" + b"\x00\x80\0\0\0\0" * FRAGMENTS_MAX)
+        answer = await reader.read()
+        writer.close()
+
+    assert answer == b"\x88\x11\x03\xf1too many pieces"
+
+
+async def test_a_message_in_pieces_is_one(port: int) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS), websockets.connect(f"ws://127.0.0.1:{port}/pushing") as connection:
+        for _ in range(PUSHES):
+            await connection.recv()
+        await connection.send(["tha", "nks"])
+        await connection.wait_closed()
+
+    assert connection.close_code == 1000
