@@ -20,7 +20,7 @@ from services.ledger.proof.head_file import HeadFile
 from services.orders.outbound.order_events import ORDER_EVENTS_TOPIC, ORDERS_STREAM
 from services.runtime.broker.kafka_url import SCHEME
 from services.runtime.database_opening import sqlite_path
-from services.runtime.errors import TradeFlowError
+from services.runtime.errors import TradeFlowError, UnavailableError
 from services.runtime.url_parts import url_parts
 
 PLUMBING_TABLES = frozenset(
@@ -67,6 +67,9 @@ async def verify_deployment(
         progress: Is told of each step.
         from_sequence: The first record of the journal to check.
         kept: A signed head from elsewhere, which the journal must still fit.
+
+    Raises:
+        UnavailableError: A server can't be reached now, or doesn't answer in time.
     """
     book = await check_book(deployment.book, progress, from_sequence=from_sequence, kept=kept)
     checked = _of_book(book)
@@ -76,16 +79,18 @@ async def verify_deployment(
         settlement = check_settlement(
             orders_url, ledger_url, is_running=deployment.is_running, book_id=deployment.book.book_id
         )
-        compared, unsettled = await _unless_damaged(settlement)
+        compared, unsettled = await _unless_damaged(settlement, orders_url, ledger_url)
         checked.append(CheckedInvariant(number=5, looked_at=compared, violations=(*book.of(5), *unsettled)))
     if deployment.broker_url is not None:
         progress("events", 0, 0)
         log = partial(_open_log, deployment.broker_url)
-        published, missing = await _unless_damaged(check_event_log(log, _streams(deployment)))
+        streams = _streams(deployment)
+        urls = (deployment.broker_url, *[stream.database_url for stream in streams])
+        published, missing = await _unless_damaged(check_event_log(log, streams), *urls)
         checked.append(CheckedInvariant(number=6, looked_at=published, violations=tuple(missing)))
     if orders_url is not None:
         progress("numbers", 0, 0)
-        counted, odd = await _unless_damaged(_check_numbers(ledger_url, orders_url))
+        counted, odd = await _unless_damaged(_check_numbers(ledger_url, orders_url), ledger_url, orders_url)
         checked.append(CheckedInvariant(number=9, looked_at=counted, violations=tuple(odd)))
     return sorted(checked, key=lambda one: one.number)
 
@@ -155,10 +160,18 @@ async def _tables_of(url: str) -> set[str]:
     return await (mysql_numbers.tables_of(url) if file is None else sqlite_files.tables_of(file))
 
 
-async def _unless_damaged(check: Awaitable[Finding]) -> Finding:
-    """Turn what a damaged file makes of a check into a finding."""
+async def _unless_damaged(check: Awaitable[Finding], *urls: str) -> Finding:
+    """Turn what a damaged file makes of a check of these places into a finding.
+
+    Raises:
+        UnavailableError: A server can't be reached now, or doesn't answer in time, which says nothing of what it has.
+    """
     try:
         return await check
+    except UnavailableError as error:
+        if not any(map(sqlite_file, urls)):
+            raise
+        return "could not be read", [f"the check failed: {error.message}"]
     except TradeFlowError as error:
         return "could not be read", [f"the check failed: {error.message}"]
     except Exception as error:  # noqa: BLE001 - whatever damage makes of the reading, it is a finding and no crash

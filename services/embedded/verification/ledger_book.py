@@ -11,6 +11,7 @@ from services.ledger.proof.head_file import HeadFile
 from services.ledger.proof.verify_proof import ProofReport, verify_proof
 from services.ledger.queries.verification.findings import Problem
 from services.ledger.queries.verify import VerifyReport, verify_book
+from services.runtime.errors import UnavailableError
 
 INVARIANTS_OF_COLUMN: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("postings", "amount"): (1,),
@@ -61,6 +62,9 @@ async def check_book(
         progress: Is told of each step.
         from_sequence: The first record to check.
         kept: A signed head from elsewhere, which the journal must still fit.
+
+    Raises:
+        UnavailableError: The database's server can't be reached now, or doesn't answer in time.
     """
     damage = await damage_of(source.file) if source.file is not None else []
     try:
@@ -69,7 +73,9 @@ async def check_book(
                 book, lambda done, total: progress("journal", done, total), from_sequence=from_sequence
             )
             proof = await verify_proof(book, lambda done, total: progress("proof", done, total), kept=kept)
-    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes of the reading is a finding
+    except Exception as error:  # whatever a damaged file makes of the reading is a finding
+        if isinstance(error, UnavailableError) and source.file is None:
+            raise
         unreadable = f"{source.name} can't be read: {error!r}"
         return CheckedBook(report=None, proof=None, violations={7: (*damage, unreadable)})
     found: defaultdict[int, list[str]] = defaultdict(list)
