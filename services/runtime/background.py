@@ -69,12 +69,19 @@ async def background(
 async def _supervise(
     name: str, loop: Loop, metrics: LoopMetrics, on_end: Callable[[str], None], restart_seconds_min: float
 ) -> None:
+    with metrics.running.labels(name).track_inprogress():
+        await _run_again_and_again(name, loop, metrics, restart_seconds_min)
+    logger.error("background_loop_ended", loop=name)
+    on_end(name)
+
+
+async def _run_again_and_again(name: str, loop: Loop, metrics: LoopMetrics, restart_seconds_min: float) -> None:
+    """Run a loop until it returns."""
     failures = 0
     while True:
         started_at_seconds = asyncio.get_running_loop().time()
         try:
-            with metrics.running.labels(name).track_inprogress():
-                await loop()
+            await loop()
         except (Exception, asyncio.CancelledError) as error:
             # Whatever a loop died of, the service lives on and says so.
             if _is_being_cancelled():
@@ -83,8 +90,6 @@ async def _supervise(
             failures = 1 if ran_seconds > HEALTHY_SECONDS else failures + 1
             await asyncio.sleep(_tell_failure(name, error, failures, metrics, restart_seconds_min))
         else:
-            logger.error("background_loop_ended", loop=name)
-            on_end(name)
             return
 
 

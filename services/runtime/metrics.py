@@ -82,4 +82,9 @@ class LoopMetrics:
         self.crashes = Counter(
             "tradeflow_background_crashes", "Loops that died and were started again", ("loop",), registry=registry
         )
-        self.running = Gauge("tradeflow_background_running", "1 while the loop runs", ("loop",), registry=registry)
+        self.running = Gauge(
+            "tradeflow_background_running",
+            "1 while the loop runs or waits to be started again, 0 once it has ended",
+            ("loop",),
+            registry=registry,
+        )

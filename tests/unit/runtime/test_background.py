@@ -52,6 +52,23 @@ async def test_a_loop_that_dies_is_logged_counted_and_started_again() -> None:
     assert [log["loop"] for log in logs if log["event"] == "background_loop_crashed"] == ["relay", "relay"]
 
 
+async def test_a_loop_that_waits_to_be_started_again_has_not_ended() -> None:
+    registry = CollectorRegistry()
+    away = asyncio.Event()
+
+    async def run() -> None:
+        away.set()
+        raise UnavailableError("the database is away", reason="database_unreachable")
+
+    with capture_logs() as logs:
+        async with background({"notary": run}, registry=registry, restart_seconds_min=60):
+            await away.wait()
+            await eventually(lambda: [log["event"] for log in logs] == ["background_loop_waits"])
+            running = registry.get_sample_value("tradeflow_background_running", {"loop": "notary"})
+
+    assert running == 1
+
+
 async def test_a_loop_whose_database_is_away_is_no_crash_and_goes_on_when_it_is_back() -> None:
     registry = CollectorRegistry()
     runs = 0
