@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -49,6 +50,10 @@ class ReconcilingMetrics:
         for discrepancy in reconciled.healed:
             self.healed.labels(discrepancy.kind.value).inc()
 
+    def note_round(self, scope: str, began_at: datetime, clock: Clock) -> None:
+        """Show when a scope's last whole comparison began; its age goes on while nothing can be asked."""
+        self.age_seconds.labels(scope).set_function(lambda: max((clock.now() - began_at).total_seconds(), 0.0))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcilingLoop:
@@ -86,10 +91,8 @@ class ReconcilingLoop:
             await self._show()
 
     async def _show(self) -> None:
-        now = self.clock.now()
         for one in (await self.reads.progress()).rounds:
-            since = one.compared_at or one.began_at
-            self.metrics.age_seconds.labels(one.scope).set(max((now - since).total_seconds(), 0.0))
+            self.metrics.note_round(one.scope, one.compared_at or one.began_at, self.clock)
         counts = await self.reads.open_discrepancies()
         for kind in DiscrepancyKind:
             self.metrics.discrepancies.labels(kind.value).set(counts.get(kind, 0))

@@ -403,6 +403,8 @@ async def test_the_loop_shows_what_is_open_and_how_old_the_last_round_is(world: 
     assert metric(registry, "tradeflow_orders_discrepancies", kind="refund_missed") == 0
     assert metric(registry, "tradeflow_orders_reconciled_age_seconds", scope="all") == 0.5
     assert metric(registry, "tradeflow_orders_compared_total", scope="all") == 1
+    await world.clock.advance(600)
+    assert metric(registry, "tradeflow_orders_reconciled_age_seconds", scope="all") == 600.5, "though nobody could look"
 
 
 @pytest.mark.parametrize("repair", ["capture", "reversal", "held"])
