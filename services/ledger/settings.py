@@ -9,12 +9,12 @@ from pydantic_settings import SettingsConfigDict
 
 from services.asset_settings import AssetExponents
 from services.ledger.housekeeping.answer_retention import Retention
-from services.runtime.grpc_tls import GrpcServerSettings
+from services.runtime.grpc_tls import GrpcClientSettings, GrpcServerSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class LedgerSettings(GrpcServerSettings):
+class LedgerSettings(GrpcServerSettings, GrpcClientSettings):
     """What one ledger process needs to know."""
 
     model_config = SettingsConfigDict(env_prefix="TRADEFLOW_LEDGER_")
@@ -45,6 +45,10 @@ class LedgerSettings(GrpcServerSettings):
 
     grpc_port: Port = 9090
     """The port of the gRPC door; 0 takes any free one."""
+
+    replicas_grpc_target: str | None = None
+    """Where all replicas of this ledger are, such as dns:///ledger-headless:9090: those that stand by hand the commands
+    of gRPC calls on to the leader then, which commits them sooner."""
 
     book_id: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
     """Which book of the database this process writes."""

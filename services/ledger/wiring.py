@@ -30,6 +30,7 @@ from services.ledger.inbound.proof_service import SERVICE_NAME as PROOF_SERVICE_
 from services.ledger.inbound.proof_service import ProofGrpcService
 from services.ledger.outbound.book_writing import stream_of
 from services.ledger.outbound.event_contract import WALLET_EVENTS
+from services.ledger.outbound.leading_replica import LeadingReplica
 from services.ledger.outbound.wallet_event_encoding import WALLET_EVENTS_TOPIC, wallet_message_of
 from services.ledger.proof.book_proofs import BookProofs
 from services.ledger.proof.notary import Notary
@@ -46,6 +47,8 @@ from services.runtime.database.port import Database
 from services.runtime.database.schema_state import check_schema
 from services.runtime.database_opening import open_database
 from services.runtime.errors import UnavailableError
+from services.runtime.grpc_channel import open_channel
+from services.runtime.grpc_leader import to_leader
 from services.runtime.grpc_server import serving_grpc
 from services.runtime.health import Health, asked_rarely
 from services.runtime.http_app import create_http_app
@@ -130,7 +133,8 @@ async def running(
     async with (
         _parts(settings, clock or SystemClock(), registry or new_registry("ledger")) as parts,
         _committing(parts) as committer,
-        _doors(parts, committer) as (http_url, grpc_target),
+        _leading_replica(parts, committer) as leader,
+        _doors(parts, committer, leader) as (http_url, grpc_target),
     ):
         try:
             yield RunningLedger(http_url=http_url, grpc_target=grpc_target, book=parts.book)
@@ -252,7 +256,18 @@ def _order_events(parts: _Parts, committer: Committer) -> TemporaryConsumer:
 
 
 @asynccontextmanager
-async def _doors(parts: _Parts, committer: Committer) -> AsyncIterator[tuple[str, str]]:
+async def _leading_replica(parts: _Parts, committer: Committer) -> AsyncIterator[LeadingReplica | None]:
+    """Reach the leader, where the replicas have a name."""
+    target, credentials = parts.settings.replicas_grpc_target, parts.settings.channel_credentials()
+    if target is None:
+        yield None
+        return
+    async with open_channel(target, service_config=to_leader(SERVICE_NAME), credentials=credentials) as channel:
+        yield LeadingReplica(channel, lambda: committer.stands_by, parts.registry)
+
+
+@asynccontextmanager
+async def _doors(parts: _Parts, committer: Committer, leader: LeadingReplica | None) -> AsyncIterator[tuple[str, str]]:
     """Serve HTTP and gRPC, and yield the URL and the target."""
     settings = parts.settings
     proofs = BookProofs(parts.book, parts.clock, keys_folder=settings.signing_keys_folder)
@@ -261,6 +276,7 @@ async def _doors(parts: _Parts, committer: Committer) -> AsyncIterator[tuple[str
         book=parts.book,
         verifier=parts.verifier,
         clock=parts.clock,
+        leader=leader,
         shortfall_to_receivable=settings.refund_shortfall == "receivable",
     )
     app = create_http_app(

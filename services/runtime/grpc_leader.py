@@ -34,15 +34,34 @@ def to_leader(service_name: str) -> dict[str, Any]:
     return {"healthCheckConfig": {"serviceName": leader_of(service_name)}}
 
 
+class Leader:
+    """The replica that leads, as far as a channel of `to_leader` knows one."""
+
+    def __init__(self, leading: grpc.aio.Channel) -> None:
+        """Look at that channel, which its owner closes."""
+        self._leading = leading
+        self._avoided_until_seconds = 0.0
+
+    @property
+    def is_known(self) -> bool:
+        """Tell whether a leader is connected and answers; a channel on its way there would keep a call waiting."""
+        is_ready = self._leading.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+        return is_ready and asyncio.get_running_loop().time() >= self._avoided_until_seconds
+
+    def note_failure(self, error: grpc.aio.AioRpcError) -> None:
+        """Ask no more for a while if it let a call run out."""
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._avoided_until_seconds = asyncio.get_running_loop().time() + AVOIDED_SECONDS
+
+
 class LeaderFirst(Generic[Reply]):
     """One method of a service, called at its leader, or at any replica."""
 
-    def __init__(self, leading: grpc.aio.Channel, at_leader: "Method[Reply]", at_any: "Method[Reply]") -> None:
-        """Call `at_leader` while the channel `leading`, which it is a method of, has a leader; else `at_any`."""
-        self._leading = leading
+    def __init__(self, leader: Leader, at_leader: "Method[Reply]", at_any: "Method[Reply]") -> None:
+        """Call `at_leader`, a method over the leader's channel, while there is one; else `at_any`."""
+        self._leader = leader
         self._at_leader = at_leader
         self._at_any = at_any
-        self._avoided_until_seconds = 0.0
 
     async def __call__(self, request: object, *, timeout: float, metadata: Any) -> Reply:  # noqa: ASYNC109 - as gRPC's
         """Call once, or twice where the leader was lost or can't now: what is called needs a key.
@@ -52,17 +71,11 @@ class LeaderFirst(Generic[Reply]):
         """
         loop = asyncio.get_running_loop()
         ends_at_seconds = loop.time() + timeout
-        if self._has_leader(loop.time()):
+        if self._leader.is_known:
             try:
                 return await self._at_leader(request, timeout=timeout, metadata=metadata)
             except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                    self._avoided_until_seconds = loop.time() + AVOIDED_SECONDS
+                self._leader.note_failure(error)
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
         return await self._at_any(request, timeout=max(0.0, ends_at_seconds - loop.time()), metadata=metadata)
-
-    def _has_leader(self, now_seconds: float) -> bool:
-        """Tell whether a leader is connected; a channel that is on its way there would keep a call waiting."""
-        is_ready = self._leading.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
-        return is_ready and now_seconds >= self._avoided_until_seconds

@@ -12,7 +12,7 @@ import pytest
 from services.runtime.errors import RefusedError, TradeFlowError, UnavailableError
 from services.runtime.grpc_channel import open_channel
 from services.runtime.grpc_errors import translating_errors
-from services.runtime.grpc_leader import LeaderFirst, to_leader
+from services.runtime.grpc_leader import Leader, LeaderFirst, to_leader
 from services.runtime.grpc_server import serving_grpc
 from services.runtime.health import Health
 from tests.support.waiting import eventually
@@ -96,7 +96,7 @@ async def a_pair(*, leads: bool = True) -> AsyncIterator[Pair]:
         target = f"ipv4:{','.join(targets)}"
         everyone = await stack.enter_async_context(open_channel(target))
         leading = await stack.enter_async_context(open_channel(target, service_config=to_leader(SERVICE)))
-        call: LeaderFirst[bytes] = LeaderFirst(leading, leading.unary_unary(WRITE), everyone.unary_unary(WRITE))
+        call: LeaderFirst[bytes] = LeaderFirst(Leader(leading), leading.unary_unary(WRITE), everyone.unary_unary(WRITE))
         yield Pair(first=first, second=second, call=call, leading=leading, stop_first=lives[0].aclose)
 
 
@@ -121,7 +121,7 @@ async def test_a_server_that_knows_of_no_leaders_is_called_too() -> None:
         open_channel(target) as everyone,
         open_channel(target, service_config=to_leader(SERVICE)) as leading,
     ):
-        call: LeaderFirst[bytes] = LeaderFirst(leading, leading.unary_unary(WRITE), everyone.unary_unary(WRITE))
+        call: LeaderFirst[bytes] = LeaderFirst(Leader(leading), leading.unary_unary(WRITE), everyone.unary_unary(WRITE))
         assert [await call(b"", timeout=CALL_SECONDS_MAX, metadata=()) for _ in range(3)] == [b"older"] * 3
 
 

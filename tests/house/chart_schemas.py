@@ -52,6 +52,7 @@ FILLED_IN = frozenset(
         "password_reset_secret",
         "rate_limits_file",
         "redis_url",
+        "replicas_grpc_target",
         "schema_registry_url",
         "signing_keys_folder",
         "token_url",

@@ -41,6 +41,9 @@ SUFFIXES = {
 }
 """What each kind of metric is called in queries."""
 
+NOBODY_LISTENS = "ipv4:127.0.0.1:9"
+"""Where other replicas of the ledger would be: what is counted of them is listed too."""
+
 HEAD = """# Metrics
 
 What the processes show on `/metrics`, generated from their registries by `make dashboards`. Counters are queried by
@@ -117,9 +120,10 @@ async def _started() -> AsyncIterator[dict[str, CollectorRegistry]]:
         folder.prepare()
         ensure_keys(folder.keys)
         plan = plan_of(options, folder)
+        ledger_settings = plan.ledger().model_copy(update={"replicas_grpc_target": NOBODY_LISTENS})
         async with (
             serving_redis() as redis_url,
-            ledger_wiring.running(plan.ledger(), registry=registries["ledger"]) as ledger,
+            ledger_wiring.running(ledger_settings, registry=registries["ledger"]) as ledger,
             orders_wiring.running(
                 plan.orders(ledger_grpc_target=ledger.grpc_target), registry=registries["orders"]
             ) as orders,

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import structlog
 
-from services.ledger.domain.receipt import Receipt
-from services.ledger.inbound.grpc_batch import COMMANDS_OF_BATCH_MAX, Checked
+from services.ledger.inbound.grpc_batch import COMMANDS_OF_BATCH_MAX
+from services.ledger.inbound.outcome_messages import Answered
 from services.runtime.errors import TradeFlowError
+from tradeflow.ledger.v1.commands_pb2 import Command
 
 logger = structlog.get_logger(__name__)
 
@@ -24,11 +25,11 @@ COMMANDS_UNDER_WAY_MAX = 1024
 SUBMISSIONS_MAX = 4
 """One is being committed, one is being decided, and the others wait for them."""
 
-NumberedOutcome = tuple[int, Receipt | TradeFlowError]
+NumberedOutcome = tuple[int, Answered]
 """The caller's number of a command, and what became of it."""
 
-Submit = Callable[[Sequence[Checked]], Awaitable[Sequence[Receipt | TradeFlowError]]]
-"""Runs checked commands in their order and answers when all are durable or refused."""
+Submit = Callable[[Sequence[Command]], Awaitable[Sequence[Answered]]]
+"""Runs commands in their order and answers when all are durable or refused."""
 
 
 class CommandLane:
@@ -37,7 +38,7 @@ class CommandLane:
     def __init__(self, submit: Submit) -> None:
         """Run commands by `submit`."""
         self._submit = submit
-        self._waiting: list[tuple[int, Checked]] = []
+        self._waiting: list[tuple[int, Command]] = []
         self._done: list[NumberedOutcome] = []
         self._submissions: set[asyncio.Task[None]] = set()
         self._under_way = 0
@@ -52,7 +53,7 @@ class CommandLane:
             self._has_room.clear()
             await self._has_room.wait()
 
-    def enter(self, commands: Sequence[tuple[int, Checked]]) -> None:
+    def enter(self, commands: Sequence[tuple[int, Command]]) -> None:
         """Take commands, which are run whatever becomes of the stream."""
         self._under_way += len(commands)
         self._waiting += commands
@@ -90,7 +91,8 @@ class CommandLane:
         submission.add_done_callback(self._ended)
         self._schedule()
 
-    async def _run(self, together: Sequence[tuple[int, Checked]]) -> None:
+    async def _run(self, together: Sequence[tuple[int, Command]]) -> None:
+        answers: Sequence[Answered]
         try:
             answers = await self._submit([command for _, command in together])
         except TradeFlowError as error:

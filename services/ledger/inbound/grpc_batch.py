@@ -11,6 +11,7 @@ from services.ledger.inbound.authorisation import Caller, check_may_command
 from services.ledger.inbound.command_messages import Call, batched_message, command_of
 from services.ledger.inbound.command_spans import recorded_commands
 from services.ledger.inbound.grpc_door import Bounded, Context, GrpcDoor, seconds_left
+from services.ledger.inbound.handing_on import response_of
 from services.ledger.inbound.outcome_messages import write_outcome
 from services.runtime.errors import InvalidArgumentError, TradeFlowError
 from services.runtime.tracing import current_traceparent
@@ -34,6 +35,10 @@ class BatchedCommands(GrpcDoor):
         async with Bounded(context):
             caller = await self.caller(context)
             check_batch_size(len(request.commands))
+            leader = self.leader_for(context)
+            handed_on = None if leader is None else await response_of(request, context, leader)
+            if handed_on is not None:
+                return handed_on
             with recorded_commands(request.commands) as outcomes:
                 checked = await self.check_items(request.commands, caller)
                 outcomes.extend(await self.run_checked(checked, timeout_seconds=seconds_left(context)))

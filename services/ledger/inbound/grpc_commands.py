@@ -7,6 +7,7 @@ Order of checks: token → shape → may this caller do this. What the command's
 from services.ledger.inbound.authorisation import Caller, check_may_command
 from services.ledger.inbound.command_messages import Call, CommandMessage, command_of
 from services.ledger.inbound.grpc_door import Bounded, Context, GrpcDoor, seconds_left
+from services.ledger.inbound.handing_on import receipt_of
 from services.ledger.inbound.outcome_messages import receipt_message
 from services.runtime.tracing import current_traceparent
 from tradeflow.ledger.v1 import commands_pb2
@@ -75,6 +76,10 @@ class UnaryCommands(GrpcDoor):
     async def _execute(self, message: CommandMessage, context: Context) -> commands_pb2.Receipt:
         async with Bounded(context):
             caller = await self.caller(context)
+            leader = self.leader_for(context)
+            handed_on = None if leader is None else await receipt_of(message, context, leader)
+            if handed_on is not None:
+                return handed_on
             command = command_of(message, self._call(caller))
             check_may_command(caller, command)
             receipt = await self._doorway.committer.submit(command, timeout_seconds=seconds_left(context))

@@ -8,8 +8,10 @@ import grpc
 
 from services.ledger.inbound.authorisation import Caller, caller_of, for_user
 from services.ledger.inbound.doorway import Doorway
+from services.ledger.outbound.leading_replica import HANDED_ON, LeadingReplica
 from services.runtime.errors import UnavailableError
 from services.runtime.grpc_auth import callers_of
+from services.runtime.grpc_surroundings import metadata_value
 from tradeflow.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
 
 CALL_SECONDS_MAX = 30.0
@@ -42,6 +44,13 @@ class GrpcDoor(LedgerServiceServicer):
             ForbiddenError: It isn't a user's.
         """
         return for_user(caller, await self._doorway.verifier.verify(user_token))
+
+    def leader_for(self, context: Context) -> LeadingReplica | None:
+        """Tell who is to do what a call asks for; None where this replica is, as for what another one handed on."""
+        leader = self._doorway.leader
+        if leader is None or not leader.is_known or metadata_value(context, HANDED_ON) is not None:
+            return None
+        return leader
 
 
 class Bounded:

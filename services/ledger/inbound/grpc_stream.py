@@ -7,14 +7,16 @@ stream ends the reading, and what was read goes on.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
-from services.ledger.domain.receipt import Receipt
 from services.ledger.inbound.command_lane import CommandLane
 from services.ledger.inbound.doorway import Doorway
-from services.ledger.inbound.grpc_batch import BatchedCommands, Checked, check_batch_size
+from services.ledger.inbound.grpc_batch import BatchedCommands, check_batch_size
 from services.ledger.inbound.grpc_door import Context
-from services.ledger.inbound.outcome_messages import write_outcome
-from services.runtime.errors import InvalidArgumentError, TradeFlowError, UnavailableError
+from services.ledger.inbound.handing_on import response_of
+from services.ledger.inbound.outcome_messages import Answered, write_outcome
+from services.runtime.errors import InvalidArgumentError, UnavailableError
+from tradeflow.ledger.v1 import commands_pb2
 from tradeflow.ledger.v1 import ledger_service_pb2 as messages_pb2
 
 
@@ -30,7 +32,7 @@ class StreamedCommands(BatchedCommands):
         self, request_iterator: AsyncIterator[messages_pb2.ExecuteStreamRequest], context: Context
     ) -> AsyncIterator[messages_pb2.ExecuteStreamResponse]:
         """Run commands as they come."""
-        lane = CommandLane(self._run)
+        lane = CommandLane(partial(self._run, context))
         reader = asyncio.create_task(self._read(request_iterator, context, lane), name="command-stream")
         self._readers.add(reader)
         reader.add_done_callback(self._readers.discard)
@@ -56,16 +58,22 @@ class StreamedCommands(BatchedCommands):
             await self.caller(context)
             async for request in requests:
                 # A stream may outlive its token: each message is judged by what the token is worth then.
-                caller = await self.caller(context)
+                await self.caller(context)
                 check_batch_size(len(request.commands))
                 await lane.room_for(len(request.commands))
                 numbers = [_number_of(numbered) for numbered in request.commands]
-                checked = await self.check_items((numbered.command for numbered in request.commands), caller)
-                lane.enter(list(zip(numbers, checked, strict=True)))
+                lane.enter(list(zip(numbers, (numbered.command for numbered in request.commands), strict=True)))
         finally:
             lane.close()
 
-    async def _run(self, checked: Sequence[Checked]) -> list[Receipt | TradeFlowError]:
+    async def _run(self, context: Context, commands: Sequence[commands_pb2.Command]) -> Sequence[Answered]:
+        leader = self.leader_for(context)
+        if leader is not None:
+            request = messages_pb2.ExecuteBatchRequest(commands=commands)
+            handed_on = await response_of(request, context, leader)
+            if handed_on is not None:
+                return handed_on.outcomes
+        checked = await self.check_items(commands, await self.caller(context))
         return await self.run_checked(checked, timeout_seconds=None)
 
 

@@ -8,6 +8,9 @@ from services.runtime.grpc_errors import code_of
 from tradeflow.common.v1 import problem_pb2
 from tradeflow.ledger.v1 import commands_pb2
 
+Answered = Receipt | TradeFlowError | commands_pb2.Outcome
+"""What became of a command: here, or as the leader said of one that was handed on to it."""
+
 
 def receipt_message(receipt: Receipt) -> commands_pb2.Receipt:
     """Show a receipt."""
@@ -27,9 +30,11 @@ def write_receipt(message: commands_pb2.Receipt, receipt: Receipt) -> None:
     message.dry_run = receipt.dry_run
 
 
-def write_outcome(message: commands_pb2.Outcome, outcome: Receipt | TradeFlowError) -> None:
+def write_outcome(message: commands_pb2.Outcome, outcome: Answered) -> None:
     """Show what became of one command of a batch or a stream, in place."""
-    if isinstance(outcome, TradeFlowError):
+    if isinstance(outcome, commands_pb2.Outcome):
+        message.CopyFrom(outcome)
+    elif isinstance(outcome, TradeFlowError):
         message.problem.CopyFrom(problem_message(outcome))
     else:
         write_receipt(message.receipt, outcome)

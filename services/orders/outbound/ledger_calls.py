@@ -18,7 +18,7 @@ from services.runtime.errors import ForbiddenError, TradeFlowError, Unauthentica
 from services.runtime.gathering import Gathering
 from services.runtime.grpc_auth import call_metadata
 from services.runtime.grpc_errors import rebuilt_error, translating_errors
-from services.runtime.grpc_leader import LeaderFirst
+from services.runtime.grpc_leader import Leader, LeaderFirst
 from services.runtime.service_tokens import ServiceTokens
 from services.runtime.tracing import current_traceparent, traced_call
 from tradeflow.common.v1.problem_pb2 import Problem
@@ -86,7 +86,9 @@ class LedgerCalls:
         self.stub = LedgerServiceStub(channel)
         self._execute_at: Callable[..., Awaitable[ExecuteBatchResponse]] = self.stub.ExecuteBatch
         if leading is not None:
-            self._execute_at = LeaderFirst(leading, LedgerServiceStub(leading).ExecuteBatch, self.stub.ExecuteBatch)
+            self._execute_at = LeaderFirst(
+                Leader(leading), LedgerServiceStub(leading).ExecuteBatch, self.stub.ExecuteBatch
+            )
         self._tokens = tokens
         self._deadline_seconds = deadline_seconds
         self._guards = guards or LedgerGuards.make()

@@ -27,6 +27,7 @@ from tests.bench.ledger.grpc_callers import (
     BATCHES,
     ONE_CALLER,
     SINGLE_CALLS,
+    SINGLE_CALLS_OF_TWO,
     STREAM,
     THROUGH_CLIENT,
     TWO_REPLICAS,
@@ -82,8 +83,14 @@ async def measure_over_grpc(server: Server, meter: Meter, results: list[Measurem
                 await run.measure(way, workload, seconds=seconds)
         # Last: by now the ledger knows all wallets, as the baseline's database has all of its rows in memory.
         await run.measure(ONE_CALLER, UNIFORM, seconds=seconds / 2)
-        async with _service(server, issuer) as (_, other_target), _client_of(tokens, target, other_target) as client:
-            await replace(run, door=replace(door, client=client)).measure(TWO_REPLICAS, UNIFORM, seconds=seconds)
+        async with (
+            _service(server, issuer, REPLICAS_GRPC_TARGET=target) as (_, other_target),
+            _client_of(tokens, target, other_target) as client,
+            open_channel(f"ipv4:{target},{other_target}") as both,
+        ):
+            other = replace(run, door=replace(door, client=client, channel=both))
+            await other.measure(TWO_REPLICAS, UNIFORM, seconds=seconds)
+            await other.measure(SINGLE_CALLS_OF_TWO, UNIFORM, seconds=seconds)
 
 
 @asynccontextmanager
@@ -135,7 +142,7 @@ class _Run:
 
 
 @asynccontextmanager
-async def _service(server: Server, issuer: Issuer) -> AsyncIterator[tuple[Process, str]]:
+async def _service(server: Server, issuer: Issuer, **more: str) -> AsyncIterator[tuple[Process, str]]:
     """Run the service, and tell where its gRPC door is."""
     with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as folder:
         settings = {
@@ -146,6 +153,7 @@ async def _service(server: Server, issuer: Issuer) -> AsyncIterator[tuple[Proces
             "HTTP_PORT": "0",
             "GRPC_PORT": "0",
             "LOG_LEVEL": "WARNING",
+            **more,
         }
         environment = {f"TRADEFLOW_LEDGER_{name}": value for name, value in settings.items()}
         process = await asyncio.create_subprocess_exec(
