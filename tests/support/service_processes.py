@@ -138,6 +138,7 @@ class ServiceProcesses:
                 "DATABASE_URL": self.urls.ledger_database,
                 "JWKS_URL": jwks_url,
                 "SIGNING_KEYS_FOLDER": str(self.folder.ledger_keys),
+                "REPLICAS_GRPC_TARGET": self._grpc_target("ledger"),
             },
             "ORDERS": {
                 "DATABASE_URL": self.urls.orders_database,
