@@ -49,16 +49,27 @@ class Replicas:
     guards: LedgerGuards
     leading: grpc.aio.Channel
     broker_url: str
+    grpc_targets: Sequence[str]
+    tokens: ServiceTokens
 
     async def call(self) -> None:
-        """Run a command: a void of a hold that nobody knows."""
-        key = str(new_id())
-        await self.calls.execute(Command(void_hold=VoidHold(idempotency_key=key, hold_id=key, wallet_id=str(new_id()))))
+        """Run a command."""
+        await self.calls.execute(a_void())
 
     async def look(self) -> None:
         """Read: ask for a hold that nobody knows."""
         with pytest.raises(NotFoundError):
             await self.calls.read(self.calls.stub.GetHold, GetHoldRequest(hold_id=str(new_id())))
+
+    @asynccontextmanager
+    async def calls_of(self, number: int) -> AsyncIterator[LedgerCalls]:
+        """Call one replica alone."""
+        async with open_channel(self.grpc_targets[number]) as channel:
+            yield LedgerCalls(channel, self.tokens, deadline_seconds=CALL_SECONDS_MAX)
+
+    async def handed_on(self, number: int, outcome: str) -> float:
+        """Count the commands that a replica handed on to the leader."""
+        return await scraped(self.http_urls[number], "tradeflow_ledger_commands_handed_on_total", outcome=outcome)
 
     async def answered(self, number: int) -> float:
         """Count what a replica answered since it started."""
@@ -99,13 +110,21 @@ class Replicas:
         return await self.answered(number) > 0
 
 
+def a_void() -> Command:
+    """Void a hold that nobody knows."""
+    key = str(new_id())
+    return Command(void_hold=VoidHold(idempotency_key=key, hold_id=key, wallet_id=str(new_id())))
+
+
 @asynccontextmanager
 async def two_replicas(folder: Path, *, leader_first: bool = False) -> AsyncIterator[Replicas]:
     async with running_issuer() as issuer:
         ports = [(free_port(HOST), free_port(HOST)) for _ in range(2)]
+        targets = [f"{HOST}:{grpc_port}" for _, grpc_port in ports]
+        target = f"ipv4:{','.join(targets)}"
         processes = [
             ServiceProcess(
-                f"ledger-{number}", "ledger", _environment(folder, issuer, *ports[number]), folder / "stderr"
+                f"ledger-{number}", "ledger", _environment(folder, issuer, *ports[number], target), folder / "stderr"
             )
             for number in range(2)
         ]
@@ -113,7 +132,6 @@ async def two_replicas(folder: Path, *, leader_first: bool = False) -> AsyncIter
             for process in processes:
                 ended.callback(process.kill)
                 await asyncio.to_thread(process.start)
-            target = f"ipv4:{','.join(f'{HOST}:{grpc_port}' for _, grpc_port in ports)}"
             guards = LedgerGuards.make()
             async with (
                 open_channel(target, service_config=SERVICE_CONFIG) as channel,
@@ -133,11 +151,13 @@ async def two_replicas(folder: Path, *, leader_first: bool = False) -> AsyncIter
                     guards=guards,
                     leading=leading,
                     broker_url=f"sqlite:///{folder}/broker.db",
+                    grpc_targets=targets,
+                    tokens=tokens,
                 )
                 await tokens.aclose()
 
 
-def _environment(folder: Path, issuer: Issuer, http_port: int, grpc_port: int) -> dict[str, str]:
+def _environment(folder: Path, issuer: Issuer, http_port: int, grpc_port: int, target: str) -> dict[str, str]:
     settings = {
         "DATABASE_URL": f"sqlite:///{folder}/ledger.db",
         "BROKER_URL": f"sqlite:///{folder}/broker.db",
@@ -145,6 +165,7 @@ def _environment(folder: Path, issuer: Issuer, http_port: int, grpc_port: int) -
         "JWKS_URL": issuer.jwks_url,
         "HTTP_PORT": str(http_port),
         "GRPC_PORT": str(grpc_port),
+        "REPLICAS_GRPC_TARGET": target,
         "LEASE_SECONDS": "2",
         "LOG_LEVEL": "WARNING",
     }
@@ -230,3 +251,23 @@ def _order_event() -> Message:
     order_id = str(new_id())
     event = OrderEvent(event_id=str(new_id()), order_id=order_id)
     return Message(topic=ORDER_EVENTS, key=order_id.encode(), value=event.SerializeToString())
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(240)  # twenty seconds alone
+async def test_what_was_handed_on_to_a_leader_that_hangs_the_standby_does(tmp_path: Path) -> None:
+    async with two_replicas(tmp_path) as replicas:
+        await eventually(replicas.has_leader)
+        leader = 0 if await replicas.leads(0) else 1
+        standby = 1 - leader
+        async with replicas.calls_of(standby) as calls:
+
+            async def handed_on() -> bool:
+                await calls.execute(a_void())
+                return await replicas.handed_on(standby, "answered") > 0
+
+            await eventually(handed_on, seconds_max=START_SECONDS_MAX)
+            replicas.processes[leader].pause()
+            await asyncio.gather(*[calls.execute(a_void()) for _ in range(20)])
+
+        assert await replicas.handed_on(standby, "lost") > 0

@@ -30,8 +30,11 @@ COMMANDS_OF_CALL_MAX = 256
 CALLS_MAX = 2
 """Gathered calls under way at once: one is committed, and one waits for its turn there."""
 
+ANSWER_SECONDS_MAX = 5.0
+"""How long the leader may take, where the caller waits for longer: one that hangs is given up, as its lease is."""
+
 LOST_REASONS = frozenset({"unavailable", "ledger_stopping"})
-"""What is raised when the leader is gone, or on its way out: anything else is its answer."""
+"""Why a leader that is gone, or on its way out, is unavailable."""
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -92,20 +95,21 @@ class LeadingReplica:
         """
         try:
             response = await self._stub.ExecuteBatch(
-                request, timeout=timeout_seconds, metadata=(*metadata, (HANDED_ON, "1"))
+                request, timeout=min(timeout_seconds, ANSWER_SECONDS_MAX), metadata=(*metadata, (HANDED_ON, "1"))
             )
         except grpc.aio.AioRpcError as rpc_error:
             self._leader.note_failure(rpc_error)
-            error = error_of(rpc_error)
-            if rpc_error.code() is grpc.StatusCode.UNAVAILABLE and error.reason in LOST_REASONS:
+            if _is_lost(rpc_error):
                 self._handed_on.labels("lost").inc(len(request.commands))
                 raise LeaderLostError from rpc_error
-            raise error from rpc_error
+            raise error_of(rpc_error) from rpc_error
         self._handed_on.labels("answered").inc(len(request.commands))
         return response
 
     async def _execute_gathered(self, sent: Sequence[_Sent], timeout_seconds: float) -> Sequence[Outcome | Exception]:
         """Make a call for each token: a service has one, which it renews now and then."""
+        if not self.is_known:
+            raise LeaderLostError  # while they waited
         tokens = dict.fromkeys(authorization for _, authorization in sent)
         answers = await asyncio.gather(
             *[
@@ -128,3 +132,10 @@ class LeadingReplica:
         except (LeaderLostError, TradeFlowError) as error:
             return [error] * len(commands)
         return response.outcomes
+
+
+def _is_lost(error: grpc.aio.AioRpcError) -> bool:
+    """Tell whether the leader is gone, hangs, or is on its way out: anything else is its answer."""
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return error_of(error).reason in LOST_REASONS
+    return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
