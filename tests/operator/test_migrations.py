@@ -114,6 +114,18 @@ async def test_what_people_do_to_jobs_and_status_is_made_good_and_changes_no_tab
     assert failures_told(namespace) == []
 
 
+async def test_a_job_whose_time_is_over_says_so(operator_namespace: OperatorNamespace, start_operator: Start) -> None:
+    shop = operator_namespace
+    start_operator()
+
+    # Nobody runs its Pod, so that the Job's controller stops it.
+    spec = {"service": "ledger", "image": "tradeflow:1", "databaseSecret": {"name": "database"}}
+    shop.apply(MIGRATION, "ledger", **spec, timeout="3s")
+
+    await shop.until_says(MIGRATION, "ledger", "False", "MigrationFailed")
+    assert "spec.timeout" in str(shop.status(MIGRATION, "ledger")["conditions"])
+
+
 async def test_a_forced_migration_is_asked_anew_and_a_paused_one_is_not(
     operator_namespace: OperatorNamespace, start_operator: Start, tmp_path: Path
 ) -> None:

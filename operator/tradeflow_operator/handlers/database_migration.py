@@ -25,6 +25,9 @@ HINDERED = frozenset(
 )
 """Why a container waits until a person acts. Source: the kubelet's reasons; ErrImagePull alone may pass by itself."""
 
+OUT_OF_TIME = "DeadlineExceeded"
+"""The reason of a Job that took longer than its activeDeadlineSeconds. Source: the Job controller."""
+
 HINDRANCE_CHARACTERS_MAX = 300
 """Of what the kubelet or the scheduler says."""
 
@@ -88,7 +91,13 @@ class DatabaseMigrationKind(Kind[DatabaseMigrationSpec, MigrationSeen]):
                 without_node=_without_node(pods),
                 waits_since=None if _has_begun(pods) else instant_of(job["metadata"].get("creationTimestamp")),
             )
-        return JobSeen(name=name, state=state, last_words=_last_words(pods), has_pods=bool(pods))
+        return JobSeen(
+            name=name,
+            state=state,
+            last_words=_last_words(pods),
+            has_pods=bool(pods),
+            out_of_time=(condition_of(job["status"], "Failed") or {}).get("reason") == OUT_OF_TIME,
+        )
 
     async def _list(self, api: str, plural: str, namespace: str, selector: str) -> list[dict[str, Any]]:
         found = await self._kubernetes.read(object_path(api, plural, namespace), {"labelSelector": selector})

@@ -70,6 +70,8 @@ class JobSeen(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["Running", "Succeeded", "Failed"]
     last_words: str = ""
     """Of the Pod that ended last."""
+    out_of_time: bool = False
+    """Whether Kubernetes stopped it when its time was over; it removes the Pods that it stops."""
     has_pods: bool = True
     """Whether a Pod of it is left: Kubernetes removes those of a node that went, and with them what they said."""
     hindrance: str = ""
@@ -233,10 +235,14 @@ def _failed(resource: Resource[DatabaseMigrationSpec], report: Report | None, jo
     if len(words) > LAST_WORDS_CHARACTERS_MAX:
         words = f"… {words[-LAST_WORDS_CHARACTERS_MAX:]}"
     said = f" It said: {words}" if words else ""
-    message = (
-        f"The Job {job.name} failed.{said} `kubectl logs job/{job.name}` tells more; a new value of the annotation "
-        f"{FORCE_ANNOTATION} begins anew, where it stopped."
-    )
+    anew = f"a new value of the annotation {FORCE_ANNOTATION} begins anew, where it stopped."
+    if job.out_of_time:
+        message = (
+            f"The Job {job.name} was stopped, since it hadn't ended within the time that spec.timeout gave it.{said} "
+            f"`kubectl describe job {job.name}` says whether it ran at all; a longer spec.timeout and {anew}"
+        )
+    else:
+        message = f"The Job {job.name} failed.{said} `kubectl logs job/{job.name}` tells more; {anew}"
     return refused("MigrationFailed", message, status=_status(resource, report, "Failed"))
 
 

@@ -77,3 +77,16 @@ async def test_a_job_of_an_older_spec_goes_unless_it_works(phase: str, *, stays:
 
     assert job_name(bench) != before
     assert sorted(jobs_in(bench)) == sorted({job_name(bench), *([before] if stays else ())})
+
+
+async def test_a_job_that_kubernetes_stopped_at_its_deadline_says_so_and_what_to_do() -> None:
+    bench = await bench_with_a_job()
+    message = "Job was active longer than specified deadline"
+    over = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": message}
+    bench.cluster.objects[f"{JOBS}/{job_name(bench)}"]["status"] = {"conditions": [over]}
+
+    await bench.visit("ledger")
+
+    assert bench.condition("ledger", "Ready") == ("False", "MigrationFailed")
+    assert "hadn't ended within the time that spec.timeout gave it" in str(bench.status("ledger"))
+    assert "kubectl logs" not in str(bench.status("ledger"))
