@@ -4,8 +4,8 @@ What runs in the Pods is shown on a whole cluster: tests/cluster/test_one_resour
 """
 
 import json
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -123,6 +123,22 @@ def test_a_resource_of_ours_that_somebody_deletes_is_made_again_and_has_what_it_
     assert shop.status(KEY_SET, KEYS)["activeKid"] == kid
 
 
+def test_images_that_admission_names_by_their_digests_alone_are_the_wanted_ones(
+    operator_namespace: OperatorNamespace, start: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    with images_named_by_digest(namespace):
+        start()
+        for version in ("1", "2"):
+            shop.apply(PLATFORM, "shop", version=version, values=VALUES)
+            wait_until_it_runs(shop, "shop", version=version)
+            assert image_of(namespace) == f"tradeflow@sha256:{version * 64}"
+
+        namespace.kubectl("set", "image", "deployment/shop-ledger", f"ledger=tradeflow@sha256:{'e' * 64}")
+        wanted = f"tradeflow@sha256:{'2' * 64}"
+        wait_until(lambda: image_of(namespace) == wanted, "the image isn't set back", seconds_max=ROLL_OUT_SECONDS_MAX)
+
+
 def test_a_change_rolls_out_whatever_somebody_changed_by_hand_before(
     operator_namespace: OperatorNamespace, start: Start
 ) -> None:
@@ -215,6 +231,46 @@ def test_a_platform_stays_where_its_resource_says_so(operator_namespace: Operato
 
     assert image_of(namespace) == "tradeflow:1"
 
+
+@contextmanager
+def images_named_by_digest(namespace: KubernetesNamespace) -> Iterator[None]:
+    """Let the API server name the images of a namespace's Deployments by digests instead of tags."""
+    api, kind, name = "admissionregistration.k8s.io/v1", "MutatingAdmissionPolicy", namespace.name
+    here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+    binding = {"policyName": name, "matchResources": here}
+    namespace.apply(
+        {"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": NAMES_BY_DIGEST},
+        {"apiVersion": api, "kind": f"{kind}Binding", "metadata": {"name": name}, "spec": binding},
+    )
+    tried = ("create", "deployment", "tried", "--image=tradeflow:1", "--dry-run=server", "--output=yaml")
+    wait_until(lambda: "image: tradeflow@sha256" in namespace.kubectl(*tried), "images aren't named by digests")
+    yield
+    namespace.kubectl("delete", f"{kind},{kind}Binding", name)
+
+
+_IMAGE = "object.spec.template.spec.containers[0].image"
+
+_DIGEST = f"{_IMAGE}.endsWith(':1') ? 'tradeflow@sha256:{'1' * 64}' : 'tradeflow@sha256:{'2' * 64}'"
+
+_PATCH = f"[JSONPatch{{op: 'replace', path: '/spec/template/spec/containers/0/image', value: {_DIGEST}}}]"
+
+NAMES_BY_DIGEST: dict[str, Any] = {
+    "failurePolicy": "Fail",
+    "reinvocationPolicy": "Never",
+    "matchConstraints": {
+        "resourceRules": [
+            {
+                "apiGroups": ["apps"],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["deployments"],
+            }
+        ]
+    },
+    "matchConditions": [{"name": "by-tag", "expression": f"!{_IMAGE}.contains('@')"}],
+    "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": _PATCH}}],
+}
+"""What a webhook would do that verifies images: versions 1 and 2 have digests of their own."""
 
 DONE_BY_HAND = (
     ("scale", "deployment/shop-ledger", "--replicas=0"),

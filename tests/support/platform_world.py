@@ -63,7 +63,7 @@ class HelmInMemory(Helm):
         for name in COMPONENTS:
             if values.get("install", {}).get(name, True):
                 image = {**for_all, **{key: value for key, value in _image_of(values, name).items() if value}}
-                self._world.deploy(name, image.get("digest") or image["tag"])
+                self._world.deploy(name, image.get("digest") or image["tag"], version=_version_of(values, name))
                 self._world.apply_service(name)
         if values.get("topics", {}).get("create", True):
             self._world.apply_topic()
@@ -111,16 +111,22 @@ class PlatformWorld:
     def deployment(self, name: str) -> dict[str, Any] | None:
         return self.bench.cluster.objects.get(f"{DEPLOYMENTS}/shop-{name}")
 
-    def deploy(self, name: str, tag: str, *, release: str | None = "shop") -> None:
+    def deploy(self, name: str, tag: str, *, release: str | None = "shop", version: str = "") -> None:
+        """Write a Deployment; with a version as helm does, which owns its image then."""
         at = "@" if tag.startswith("sha256:") else ":"
         image = self.admitted(f"registry.example/tradeflow{at}{tag}")
-        template = {"spec": {"containers": [{"image": image}]}}
+        template = {"spec": {"containers": [{"name": name, "image": image}]}}
+        owned = [{"manager": "helm", "operation": "Apply", "fieldsV1": image_of(name)}] if version else []
+        labels = {"app.kubernetes.io/version": version} if version else {}
         found = self.deployment(name)
         if found is None:
             annotations = {"meta.helm.sh/release-name": release} if release else {}
-            body = {"metadata": {"name": f"shop-{name}", "annotations": annotations}}
-            self.bench.cluster.put(DEPLOYMENTS, {**body, "spec": {"replicas": 2, "template": template}, "status": {}})
-        elif found["spec"]["template"] != template:
+            metadata = {"name": f"shop-{name}", "annotations": annotations, "labels": labels, "managedFields": owned}
+            spec = {"replicas": 2, "template": template}
+            self.bench.cluster.put(DEPLOYMENTS, {"metadata": metadata, "spec": spec, "status": {}})
+            return
+        found["metadata"] |= {"labels": {**found["metadata"]["labels"], **labels}, "managedFields": owned}
+        if found["spec"]["template"] != template:
             self.bench.cluster.request("PATCH", f"{DEPLOYMENTS}/shop-{name}", {"spec": {"template": template}})
 
     def apply_service(self, name: str) -> None:
@@ -226,6 +232,18 @@ class PlatformWorld:
             await self.visit()
             self.roll_out(name)
         assert await self.visit() == ("True", "Deployed")
+
+
+def image_of(container: str) -> dict[str, Any]:
+    """Write the field of a container's image as the API server does where it says who owns what."""
+    containers: dict[str, Any] = {f'k:{{"name":"{container}"}}': {"f:image": {}}}
+    return {"f:spec": {"f:template": {"f:spec": {"f:containers": containers}}}}
+
+
+def _version_of(values: Mapping[str, Any], name: str) -> str:
+    """Read the tag as the chart does, which labels with it what it names by a digest, too."""
+    for_all = values.get(name, {}).get("insteadOfGlobal") or values["global"]["tradeflow"]
+    return str(_image_of(values, name).get("tag") or for_all["image"]["tag"])
 
 
 def _image_of(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

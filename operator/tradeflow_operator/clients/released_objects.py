@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path
-from tradeflow_operator.reconcile.platform_drift import fields_of_helm, ports_beside_helms
+from tradeflow_operator.reconcile.helm_fields import fields_of_helm
+from tradeflow_operator.reconcile.platform_drift import ports_beside_helms
 
 _COLLECTIONS = (
     ("Deployment", "apis/apps/v1", "deployments"),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from tradeflow_operator.reconcile.helm_fields import fields_of_helm
 from tradeflow_operator.reconcile.platform_release import Release, TradeFlowSpec
 from tradeflow_operator.resources import Resource, instant_of
 
@@ -21,9 +22,6 @@ MADE = "made"
 
 _NOTED = "ownedFields"
 """The field of the status."""
-
-_HELM = "helm"
-"""As whom helm writes."""
 
 
 def noted_fields(
@@ -53,15 +51,6 @@ def resources_of_helm(bodies: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[s
     """Name, of resources of our kinds, those that helm made."""
     found = ((f"{kind} {body['metadata']['name']}", body["metadata"]) for kind, body in bodies)
     return {name: MADE for name, metadata in found if fields_of_helm(metadata)}
-
-
-def fields_of_helm(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Read which fields of an object helm owns; none where it didn't make it."""
-    return [
-        entry.get("fieldsV1") or {}
-        for entry in metadata.get("managedFields") or ()
-        if (entry.get("manager"), entry.get("operation")) == (_HELM, "Apply")
-    ]
 
 
 def ports_beside_helms(service: Mapping[str, Any]) -> list[dict[str, Any]] | None:

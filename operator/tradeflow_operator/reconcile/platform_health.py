@@ -1,11 +1,13 @@
 """What is seen of a platform, and the conditions that sum it up, from its components to its money. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from tradeflow_operator.conditions import Condition, Truth, condition_of, ready_of, truth
+from tradeflow_operator.reconcile.helm_fields import owns_image
 from tradeflow_operator.resources import PAUSED_ANNOTATION, is_paused
 
 COMPONENTS = ("ledger", "orders", "gateway")
@@ -20,6 +22,9 @@ SUMMED_UP: Mapping[str, tuple[str, ...]] = {
     "LimitsReady": ("RateLimitPolicy",),
 }
 """The conditions that stand for resources of our kinds, by whether those are ready."""
+
+VERSION_LABEL, LABEL_CHARACTERS_MAX = "app.kubernetes.io/version", 63
+"""The label by which the chart names the tag that it sets, and how much a label holds."""
 
 FAR_TOO_LATE = "ProgressDeadlineExceeded"
 """The reason of a Deployment that its controller gave up."""
@@ -44,6 +49,8 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     """What its controller says after it has waited too long."""
     release: str | None = None
     """The helm release that it belongs to; None when none does."""
+    labelled: str = ""
+    """The version that its label names, while its image is what helm set; a label has no more than the tag's begin."""
 
     @property
     def tag(self) -> str:
@@ -58,11 +65,16 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def version(self) -> str:
         """What the image is asked for by."""
-        return self.tag or self.digest
+        return self.tag or self.labelled or self.digest
 
     def has(self, wanted: str | None) -> bool:
-        """Tell whether the image is of this tag or digest; webhooks that pin images add a digest to a tag."""
-        return wanted is not None and wanted in {self.tag, self.digest}
+        """Tell whether the image is of this tag or digest.
+
+        Webhooks that pin images add a digest to a tag, or put it into the tag's place: then the label tells the tag.
+        """
+        if wanted is None or wanted in {self.tag, self.digest}:
+            return wanted is not None
+        return not self.tag and bool(self.labelled) and self.labelled == label_of(wanted)
 
 
 class OwnResource(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,14 +117,23 @@ def component_of(name: str, deployment: Mapping[str, Any]) -> Component:
     current = status.get("observedGeneration", 0) >= metadata.get("generation", 1)
     counts = [status.get(field, 0) for field in ("updatedReplicas", "availableReplicas", "replicas")]
     progress = condition_of(status, "Progressing") or {}
+    container = spec["template"]["spec"]["containers"][0]
+    label = (metadata.get("labels") or {}).get(VERSION_LABEL) or ""
     return Component(
         name=name,
-        image=spec["template"]["spec"]["containers"][0]["image"],
+        image=container["image"],
+        labelled=label if owns_image(deployment, container) else "",
         has_pods=wanted > 0,
         rolled_out=current and all(count == wanted for count in counts),
         given_up=str(progress.get("message", "")) if progress.get("reason") == FAR_TOO_LATE and current else "",
         release=(metadata.get("annotations") or {}).get("meta.helm.sh/release-name"),
     )
+
+
+def label_of(tag: str) -> str:
+    """Write a tag as the chart's label does."""
+    found = re.match(r"[A-Za-z0-9](.*[A-Za-z0-9])?", tag[:LABEL_CHARACTERS_MAX])
+    return found[0] if found else ""
 
 
 def own_resource_of(kind: str, body: Mapping[str, Any]) -> OwnResource:

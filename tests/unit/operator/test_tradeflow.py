@@ -360,6 +360,47 @@ async def test_an_upgrade_leaves_pinned_images_of_later_steps_as_they_are() -> N
     assert world.upgrades[0][1]["gateway"]["image"] == {"tag": "1", "digest": ""}
 
 
+def by_digest_alone(image: str) -> str:
+    """Put the digest into a tag's place, as other webhooks do."""
+    name, colon, tag = image.rpartition(":")
+    return image if "@" in image or not colon else f"{name}@sha256:{tag * 64}"
+
+
+async def test_a_platform_whose_images_a_webhook_names_by_digest_alone_is_deployed_upgraded_and_left_alone() -> None:
+    world = PlatformWorld()
+    world.admitted = by_digest_alone
+    await world.installed()
+    before = world.tags()
+    world.upgrades.clear()
+    world.bench.change("shop", spec={"version": "2"})
+
+    await world.visit()
+    first = world.tags()
+    for name in COMPONENTS:
+        world.roll_out(name)
+        await world.visit()
+    world.let_time_pass()
+    deployed = len(world.upgrades)
+    said = await world.visit()
+
+    assert first == {**before, "ledger": f"sha256:{'2' * 64}"}
+    assert set(world.tags().values()) == {f"sha256:{'2' * 64}"}
+    assert (said, deployed, len(world.upgrades)) == (("True", "Deployed"), 3, 3)
+    assert world.bench.status("shop")["version"] == "2"
+
+
+async def test_an_image_that_a_person_named_by_its_digest_is_set_back_though_the_label_has_the_version() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.let_time_pass()
+    world.upgrades.clear()
+
+    world.deploy("orders", f"sha256:{'e' * 64}")
+    await world.visit()
+
+    assert world.tags()["orders"] == "1"
+
+
 async def test_an_image_that_is_rewritten_again_and_again_is_set_back_after_a_while_only_and_told() -> None:
     world = PlatformWorld()
     await world.installed()
