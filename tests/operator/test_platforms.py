@@ -201,7 +201,7 @@ def test_a_release_of_a_person_is_never_taken_over_and_only_told_of(
     shop.apply(PLATFORM, "shop", version="1", values=VALUES)
     shop.wait_for(PLATFORM, "shop", "False", "ForeignRelease")
     shop.apply(PLATFORM, "shop", management="Observe", values={"install": VALUES["install"]})
-    wait_until_it_runs(shop, "shop", version="theirs", reason="Observed")
+    wait_until_it_runs(shop, "shop", version="theirs")
     namespace.kubectl("delete", KIND, "shop", "--timeout=60s")
 
     assert image_of(namespace) == "tradeflow:theirs"
@@ -310,12 +310,16 @@ def what_is_asked_for(namespace: KubernetesNamespace) -> dict[str, Any]:
     }
 
 
-def wait_until_it_runs(shop: OperatorNamespace, name: str, *, version: str, reason: str = "Deployed") -> None:
-    """Say of each Pod that it runs until the resource says so of a version."""
+def wait_until_it_runs(shop: OperatorNamespace, name: str, *, version: str) -> None:
+    """Say of each Pod that it runs until the resource says so of a version, and that no ledger can be asked."""
 
     def runs() -> bool:
         let_pods_run(shop.namespace)
-        return shop.says(PLATFORM, name, "True", reason) and shop.status(PLATFORM, name).get("version") == version
+        return (
+            shop.says(PLATFORM, name, "True", "RolledOut", of_type="ComponentsReady")
+            and shop.says(PLATFORM, name, "Unknown", "NoAnswer")
+            and shop.status(PLATFORM, name).get("version") == version
+        )
 
     try:
         wait_until(runs, f"version {version} doesn't run", seconds_max=ROLL_OUT_SECONDS_MAX)

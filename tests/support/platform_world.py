@@ -45,7 +45,7 @@ class Ledgers(ServiceAddresses):
         assert (namespace, service, port, path) == (NAMESPACE, "shop-ledger", "http", "/metrics")
         page = f'tradeflow_ledger_invariant_holds{{invariant="sum_zero"}} {int(self._world.money_is_right)}\n'
         answer = Answer(address=Address(host="10.0.0.1", port=8082, ready=True), status=200, text=page)
-        return [answer] if self._world.deployment("ledger") else []
+        return [answer] if self._world.deployment("ledger") and self._world.ledger_answers else []
 
 
 class HelmInMemory(Helm):
@@ -84,6 +84,7 @@ class PlatformWorld:
 
     def __init__(self) -> None:
         self.money_is_right = True
+        self.ledger_answers = True
         self.upgrades: list[tuple[str, Mapping[str, Any]]] = []
         self.uninstalls = 0
         self.revision = 0

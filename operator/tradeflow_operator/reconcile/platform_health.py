@@ -29,6 +29,9 @@ VERSION_LABEL, LABEL_CHARACTERS_MAX = "app.kubernetes.io/version", 63
 FAR_TOO_LATE = "ProgressDeadlineExceeded"
 """The reason of a Deployment that its controller gave up."""
 
+NO_ANSWER = "NoAnswer"
+"""The reason of what isn't known since nobody answers who should."""
+
 _HOW_IT_COMES = "A roll-out brings it; where there is none, install it or leave it out by spec.values.install."
 
 NAMED_MAX = 4
@@ -222,11 +225,18 @@ def _named(resources: Sequence[OwnResource]) -> str:
     return f"{names} and {more} more" if more > 0 else names
 
 
+def _has_ledger(health: Health) -> bool:
+    """Tell whether there should be a ledger that answers."""
+    ledger = health.component(COMPONENTS[0])
+    return ledger is not None and ledger.has_pods
+
+
 def _invariant_holds(health: Health) -> Condition:
     status: Truth = "Unknown"
     reason, message = "NotAudited", "No ledger audits its book at present."
-    if not health.ledger_answers:
-        reason, message = "NoAnswer", "The ledger doesn't answer."
+    if not health.ledger_answers and _has_ledger(health):
+        reason = NO_ANSWER
+        message = "No ledger tells what its audit says: none answers the operator at /metrics, though Pods of it run."
     elif broken := sorted(name for name, holds in health.invariants.items() if not holds):
         status, reason = "False", "Broken"
         message = f"The audit of the book found {', '.join(broken)} broken; docs/runbooks says what to do first."

@@ -16,7 +16,13 @@ import msgspec
 from tradeflow_operator.reconcile.durations import seconds_of
 from tradeflow_operator.reconcile.plan import Plan, Verdict, refused, waiting
 from tradeflow_operator.reconcile.platform_drift import may_be_set_back, noted_fields, objects_changed_by_hand
-from tradeflow_operator.reconcile.platform_health import Component, Health, components_told, health_conditions
+from tradeflow_operator.reconcile.platform_health import (
+    NO_ANSWER,
+    Component,
+    Health,
+    components_told,
+    health_conditions,
+)
 from tradeflow_operator.reconcile.platform_release import (
     DIGEST_LABEL,
     OWNER_LABEL,
@@ -258,17 +264,20 @@ def _under_way(
 def _summary(
     resource: Resource[TradeFlowSpec], seen: PlatformSeen, *, reason: str, message: str, **more: Any
 ) -> Verdict:
-    """Be ready when the components are, and nothing that is known of the rest is wrong."""
-    conditions = {condition.type: condition for condition in health_conditions(seen.health)}
-    wrong = [condition for condition in conditions.values() if condition.status == "False"]
+    """Be ready when the components are, and nothing is wrong with the rest; unknown where the money can't be seen."""
+    conditions = health_conditions(seen.health)
+    wrong = [condition for condition in conditions if condition.status == "False"]
     # Broken money comes first: nothing else matters as much.
     wrong.sort(key=lambda condition: condition.type != "InvariantHolds")
+    unseen = [condition for condition in conditions if condition.reason == NO_ANSWER]
+    trouble = next(iter((*wrong, *unseen)), None)
+    ready = True if trouble is None else False if wrong else None
     verdict = Verdict(
-        ready=not wrong,
-        synced=not wrong,
-        reason=wrong[0].reason if wrong else reason,
-        message=wrong[0].message if wrong else (message or "The platform is as it should be."),
-        check_again_seconds=LOOK_AGAIN_SECONDS * (2 if wrong else 10),
+        ready=ready,
+        synced=ready,
+        reason=trouble.reason if trouble else reason,
+        message=trouble.message if trouble else (message or "The platform is as it should be."),
+        check_again_seconds=LOOK_AGAIN_SECONDS * (2 if trouble else 10),
     )
     return _told(resource, seen, verdict, **more)
 

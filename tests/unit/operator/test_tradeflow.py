@@ -327,6 +327,35 @@ async def test_an_image_that_somebody_else_set_is_set_back_once() -> None:
     assert len(world.upgrades) == 1
 
 
+async def test_a_platform_whose_ledger_does_not_answer_is_not_known_to_be_ready() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    world.money_is_right = False
+    broken = await world.visit()
+
+    world.ledger_answers = False
+    unseen = await world.visit()
+    invariant = world.bench.condition("shop", "InvariantHolds")
+    world.ledger_answers = world.money_is_right = True
+    again = await world.visit()
+
+    assert (broken, unseen, again) == (("False", "Broken"), ("Unknown", "NoAnswer"), ("True", "Deployed"))
+    assert invariant == ("Unknown", "NoAnswer")
+
+
+async def test_a_platform_whose_ledger_is_scaled_to_nothing_waits_for_no_answer() -> None:
+    world = PlatformWorld()
+    await world.installed()
+    ledger = world.deployment("ledger")
+    assert ledger is not None
+    ledger["spec"]["replicas"] = 0
+    ledger["status"] = {"observedGeneration": ledger["metadata"]["generation"]}
+    world.ledger_answers = False
+
+    assert await world.visit() == ("True", "Deployed")
+    assert world.bench.condition("shop", "InvariantHolds") == ("Unknown", "NotAudited")
+
+
 def pinned(image: str) -> str:
     """Add the digest to a tag, as webhooks do that verify images."""
     return image if "@" in image else f"{image}@sha256:{'b' * 64}"
