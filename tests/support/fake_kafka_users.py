@@ -14,6 +14,9 @@ class FakeKafkaUsers(KafkaUsers):
     def __init__(self, cluster: FakeCluster) -> None:
         self.cluster = cluster
 
+    async def cluster_id(self) -> str:
+        return self.cluster.id
+
     async def exists(self, principal: str) -> bool:
         return principal in self.cluster.users
 

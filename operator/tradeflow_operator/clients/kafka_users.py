@@ -31,6 +31,11 @@ class KafkaUsers:
         """Use this connection."""
         self._kafka = kafka
 
+    async def cluster_id(self) -> str:
+        """Name the cluster whose users these are."""
+        cluster_id, _ = await self._kafka.cluster()
+        return cluster_id
+
     async def exists(self, principal: str) -> bool:
         """Tell whether a user can sign in at all."""
         found: Any = await self._kafka.ask(

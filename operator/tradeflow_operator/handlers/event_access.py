@@ -56,6 +56,7 @@ class EventAccessKind(Kind[EventAccessSpec, EventAccessSight]):
             secret=_sight_of(resource, await self._secret(resource), address),
             user_exists=await users.exists(principal),
             rights=await users.rights(principal),
+            cluster_id=await users.cluster_id(),
         )
 
     def plan(self, resource: Resource[EventAccessSpec], observed: EventAccessSight, now: datetime) -> Plan:

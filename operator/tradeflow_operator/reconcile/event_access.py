@@ -16,8 +16,8 @@ from tradeflow_operator.resources import Resource
 
 KIND = "EventAccess"
 
-_TOLD = ("principal", "secretName", "secretVersion")
-"""The fields of the status that tell of a user that is there."""
+_TOLD = ("principal", "secretName", "secretVersion", "clusterID")
+"""The fields of the status that tell of a user that is there, and where."""
 
 _REFUSED = "userRefused"
 """Noted where Kafka refused to make the user, and so has none of ours."""
@@ -76,6 +76,8 @@ class EventAccessSight(msgspec.Struct, frozen=True, kw_only=True):
     secret: SecretSight | None = None
     user_exists: bool = False
     rights: tuple[Right, ...] = ()
+    cluster_id: str = ""
+    """Of the Kafka that was asked; empty where none was."""
 
 
 class WriteSecret(Step, frozen=True, kw_only=True):
@@ -166,35 +168,49 @@ def plan_access(resource: Resource[EventAccessSpec], observed: EventAccessSight,
     if resource.deleting:
         return _plan_deletion(resource, observed)
     plan = _refusal(resource, observed) or Plan(verdict=_in_sync(resource, observed), steps=_steps(resource, observed))
-    keep = resource.spec.deletion_policy == "Delete" and (plan.verdict.synced or _is_ours(resource))
+    keep = resource.spec.deletion_policy == "Delete" and (plan.verdict.synced or _was_told(resource))
     return msgspec.structs.replace(plan, keep_finalizer=keep)
 
 
-def _is_ours(resource: Resource[EventAccessSpec]) -> bool:
-    """Tell whether Kafka was ever told of this resource's user."""
+def _was_told(resource: Resource[EventAccessSpec]) -> bool:
+    """Tell whether a Kafka was ever told of this resource's user."""
     return resource.status.get("secretVersion") is not None
+
+
+def _is_elsewhere(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> bool:
+    """Tell whether that was another Kafka than the one that the connection leads to by now."""
+    noted = resource.status.get("clusterID")
+    return _was_told(resource) and bool(noted and observed.cluster_id) and noted != observed.cluster_id
+
+
+def _is_ours(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> bool:
+    """Tell whether this Kafka was told of this resource's user."""
+    return _was_told(resource) and not _is_elsewhere(resource, observed)
 
 
 def _refusal(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> Plan | None:
     """Leave alone what others made; a user that is ours stays so while somebody else's Secret is in its place."""
     spec, secret = resource.spec, observed.secret
+    told = {name: resource.status[name] for name in _TOLD if name in resource.status} if _was_told(resource) else {}
     if secret is not None and not secret.is_ours:
         message = (
             f"The Secret {spec.secret_name} is there and isn't this resource's; delete it, or make a resource with "
             "another secretName."
         )
-        told = {name: resource.status.get(name) for name in _TOLD} if _is_ours(resource) else {}
         return Plan(verdict=refused("SecretNotOurs", message, status=told))
     was_refused = resource.status.get(_REFUSED)
-    is_new = (secret is None or was_refused) and not _is_ours(resource)
+    is_elsewhere = _is_elsewhere(resource, observed)
+    is_new = is_elsewhere or ((secret is None or was_refused) and not _was_told(resource))
     if is_new and (observed.user_exists or observed.rights) and spec.adoption_policy != "Adopt":
         # Who signs in by a certificate has no SCRAM password, and may have rights all the same.
         what = "a user" if observed.user_exists else "rights of a user"
+        kafka = f"The Kafka {observed.cluster_id}, to which the connection leads by now," if is_elsewhere else "Kafka"
         message = (
-            f"Kafka has {what} {spec.principal} already, that this resource didn't make; choose another name, or set "
+            f"{kafka} has {what} {spec.principal} already, that this resource didn't make; choose another name, or set "
             "adoptionPolicy: Adopt to give it a new password and these rights alone."
         )
-        return Plan(verdict=refused("AdoptionRefused", message, status={_REFUSED: True} if was_refused else {}))
+        kept = {**told, _REFUSED: True} if was_refused else told
+        return Plan(verdict=refused("AdoptionRefused", message, status=kept))
     return None
 
 
@@ -205,14 +221,19 @@ def _steps(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> t
     if not secret.leads_there:
         return (WriteAddress(secret=spec.secret_name),)
     steps = list[Step]()
-    if not observed.user_exists or resource.status.get("secretVersion") != secret.version:
+    is_elsewhere = _is_elsewhere(resource, observed)
+    if not observed.user_exists or is_elsewhere or resource.status.get("secretVersion") != secret.version:
+        where = {"clusterID": observed.cluster_id} if observed.cluster_id else {}
+        before: dict[str, Any] = {"secretVersion": None, **where} if is_elsewhere else {}
         if resource.status.get(_REFUSED):
+            before[_REFUSED] = None
+        if before:
             # Else a crash right after it would make the user look like a stranger's.
-            steps.append(NoteInStatus(fields={_REFUSED: None}))
+            steps.append(NoteInStatus(fields=before))
         # Noted at once: Kafka can't say which password a user has, so nothing else tells that it was told.
-        is_first = not observed.user_exists and not _is_ours(resource)
+        is_first = not observed.user_exists and not _is_ours(resource, observed)
         steps.append(SetPassword(principal=spec.principal, secret=spec.secret_name, is_first=is_first))
-        steps.append(NoteInStatus(fields={"secretVersion": secret.version}))
+        steps.append(NoteInStatus(fields={"secretVersion": secret.version, **where}))
     wanted, there = set(wanted_rights(spec)), set(observed.rights)
     if there - wanted:
         steps.append(TakeRights(principal=spec.principal, rights=tuple(sorted(there - wanted))))
@@ -223,9 +244,14 @@ def _steps(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> t
 
 def _plan_deletion(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> Plan:
     principal, secret = resource.spec.principal, observed.secret
+    if resource.spec.deletion_policy == "Delete" and _is_elsewhere(resource, observed):
+        why = (
+            f"it was made in the Kafka {resource.status['clusterID']}, and the connection leads to another one by now."
+        )
+        return Plan(verdict=refused("Retained", why), farewell=f"The user {principal} stays: {why}")
     # A crash may have come between the password and its note; a Secret of ours is made for a user of ours alone.
     may_be_told = secret is not None and secret.is_ours and not resource.status.get(_REFUSED)
-    ours = _is_ours(resource) or may_be_told
+    ours = _was_told(resource) or may_be_told
     steps = list[Step]()
     if resource.spec.deletion_policy == "Delete" and ours:
         if observed.user_exists:
@@ -241,4 +267,5 @@ def _in_sync(resource: Resource[EventAccessSpec], observed: EventAccessSight) ->
     message = f"The user {spec.principal} can sign in with the Secret {spec.secret_name}."
     version = observed.secret.version if observed.secret else None
     status = {"principal": spec.principal, "secretName": spec.secret_name, "secretVersion": version}
-    return in_sync(message, status=status)
+    cluster_id = observed.cluster_id or resource.status.get("clusterID")
+    return in_sync(message, status={**status, "clusterID": cluster_id} if cluster_id else status)
