@@ -235,10 +235,11 @@ def _steps(resource: Resource[EventAccessSpec], observed: EventAccessSight) -> t
         steps.append(SetPassword(principal=spec.principal, secret=spec.secret_name, is_first=is_first))
         steps.append(NoteInStatus(fields={"secretVersion": secret.version, **where}))
     wanted, there = set(wanted_rights(spec)), set(observed.rights)
-    if there - wanted:
-        steps.append(TakeRights(principal=spec.principal, rights=tuple(sorted(there - wanted))))
+    # First more, then less: what the old rights and the new ones allow alike is allowed all the time.
     if wanted - there:
         steps.append(GrantRights(principal=spec.principal, rights=tuple(sorted(wanted - there))))
+    if there - wanted:
+        steps.append(TakeRights(principal=spec.principal, rights=tuple(sorted(there - wanted))))
     return tuple(steps)
 
 
