@@ -13,7 +13,7 @@ import msgspec
 
 from tradeflow_operator.clients.fence import Fence
 from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path
-from tradeflow_operator.errors import RefusedError, UnavailableError
+from tradeflow_operator.errors import OperatorError, RefusedError, UnavailableError
 
 HELM_SECONDS_MAX = 60.0
 """helm renders and writes; it doesn't wait for Pods. Less when the lease isn't renewed."""
@@ -24,6 +24,26 @@ HISTORY_MAX = 20
 SAID_CHARACTERS_MAX = 600
 """Of what helm says when it fails."""
 
+PASSES = (
+    "cluster unreachable",
+    "connection lost",
+    "connection refused",
+    "connection reset",
+    "context deadline exceeded",
+    "currently unable to handle",
+    "etcdserver:",
+    "failed calling webhook",
+    "handshake timeout",
+    "i/o timeout",
+    "in the time allotted",
+    "object has been modified",
+    "too many requests",
+    "unexpected eof",
+)
+"""What helm says where the API server, or a webhook of it, didn't do its part; it may the next time.
+
+Source: the messages of k8s.io/apimachinery's api/errors, of Go's net and net/http, and of helm.
+"""
 
 RECORDS_MAX = 500
 """Far more than helm keeps of a release."""
@@ -80,7 +100,7 @@ class Helm:
 
         Raises:
             RefusedError: helm refuses the chart, the values or what is there; the message is helm's.
-            UnavailableError: It took longer than this process may write.
+            UnavailableError: It took longer than this process may write, or the API server didn't do its part.
         """
         if not (self._chart / "Chart.yaml").is_file():
             message = f"There is no chart in {self._chart}; TRADEFLOW_OPERATOR_PLATFORM_CHART says where it is."
@@ -103,7 +123,7 @@ class Helm:
 
         Raises:
             RefusedError: helm can't; the message is helm's.
-            UnavailableError: It took longer than this process may write.
+            UnavailableError: It took longer than this process may write, or the API server didn't do its part.
         """
         await self._run(["uninstall", release, "--namespace", namespace, "--ignore-not-found"], b"")
 
@@ -134,7 +154,7 @@ class Helm:
                 process.kill()
             await process.wait()
         if process.returncode != 0:
-            raise RefusedError(f"helm refuses it: {_refusal_in(said)}", reason="HelmRefused")
+            raise _meaning_of(_refusal_in(said))
 
     async def _while_leading(self, talk: "asyncio.Future[tuple[bytes, bytes]]") -> tuple[bytes, bytes]:
         """Wait for what helm says, for as long as the lease is renewed: one renewal is too short for a roll-out.
@@ -150,6 +170,12 @@ class Helm:
                 raise UnavailableError("helm took longer than this process may write.", reason="HelmTooSlow")
             await asyncio.wait([talk], timeout=seconds)
         return talk.result()
+
+
+def _meaning_of(refusal: str) -> OperatorError:
+    if any(words in refusal.lower() for words in PASSES):
+        return UnavailableError(f"helm was hindered, and tries again: {refusal}", reason="HelmHindered")
+    return RefusedError(f"helm refuses it: {refusal}", reason="HelmRefused")
 
 
 def _refusal_in(said: bytes) -> str:

@@ -64,6 +64,27 @@ async def test_what_helm_says_is_the_refusal(tmp_path: Path) -> None:
         await helm.uninstall(NAMESPACE, "shop")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "kubernetes cluster unreachable: the server is currently unable to handle the request",
+        'UPGRADE FAILED: Get "https://10.96.0.1:443/version": dial tcp 10.96.0.1:443: connect: connection refused',
+        "UPGRADE FAILED: etcdserver: leader changed",
+        "UPGRADE FAILED: the server has received too many requests and has asked us to try again later",
+        'UPGRADE FAILED: Internal error occurred: failed calling webhook "images.example": no endpoints available',
+    ],
+)
+async def test_what_hinders_helm_for_a_while_is_no_refusal(tmp_path: Path, said: str) -> None:
+    (tmp_path / "said").write_text(f"Error: {said}")
+    helm = a_helm(tmp_path, f"cat {tmp_path}/said >&2; exit 1")
+
+    with pytest.raises(UnavailableError) as hindered:
+        await helm.upgrade(NAMESPACE, "shop", {}, {})
+
+    assert hindered.value.reason == "HelmHindered"
+    assert said in hindered.value.message
+
+
 async def test_of_what_helm_says_its_error_is_the_refusal_and_not_its_log(tmp_path: Path) -> None:
     log = 'level=INFO msg="found symbolic link in path"'
     helm = a_helm(
