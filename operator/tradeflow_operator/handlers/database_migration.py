@@ -91,12 +91,14 @@ class DatabaseMigrationKind(Kind[DatabaseMigrationSpec, MigrationSeen]):
                 without_node=_without_node(pods),
                 waits_since=None if _has_begun(pods) else instant_of(job["metadata"].get("creationTimestamp")),
             )
+        failed = condition_of(job["status"], "Failed") or {}
         return JobSeen(
             name=name,
             state=state,
             last_words=_last_words(pods),
             has_pods=bool(pods),
-            out_of_time=(condition_of(job["status"], "Failed") or {}).get("reason") == OUT_OF_TIME,
+            out_of_time=failed.get("reason") == OUT_OF_TIME,
+            failed_at=instant_of(failed.get("lastTransitionTime")),
         )
 
     async def _list(self, api: str, plural: str, namespace: str, selector: str) -> list[dict[str, Any]]:

@@ -41,6 +41,9 @@ _TOLD = ("phase", "image", "planJob", "applyJob", "current", "target", "planDige
 PLAN_TRIES_MAX, APPLY_TRIES_MAX = 2, 5
 """How often a Job begins anew: a plan reads only; an apply goes on where it was."""
 
+ASKED_ANEW_SECONDS = 300.0
+"""How long a failed plan stands: a database that was away for longer than its tries took needs nobody's word then."""
+
 LAST_WORDS_CHARACTERS_MAX = 500
 """Of what a container that failed said last, its end: there it says why, and a condition has room for 1,024."""
 
@@ -72,6 +75,8 @@ class JobSeen(msgspec.Struct, frozen=True, kw_only=True):
     """Of the Pod that ended last."""
     out_of_time: bool = False
     """Whether Kubernetes stopped it when its time was over; it removes the Pods that it stops."""
+    failed_at: datetime | None = None
+    """When it was given up, if it was."""
     has_pods: bool = True
     """Whether a Pod of it is left: Kubernetes removes those of a node that went, and with them what they said."""
     hindrance: str = ""
@@ -128,11 +133,22 @@ def plan_migration(resource: Resource[DatabaseMigrationSpec], seen: MigrationSee
     if job.state == "Running":
         return Plan(verdict=_running(resource, None, job, now, "finds out what has to be done"))
     if job.state == "Failed":
-        return Plan(verdict=_failed(resource, None, job))
+        return _after_failed_planning(resource, job, now)
     report = _report_of(job)
     if report is None:
         return _without_report(resource, job)
     return _after_planning(resource, seen, report, now)
+
+
+def _after_failed_planning(resource: Resource[DatabaseMigrationSpec], job: JobSeen, now: datetime) -> Plan:
+    """Say why, and ask again after a while: a plan only reads, and what hindered it may have passed."""
+    since_failure = (now - (job.failed_at or now)).total_seconds()
+    if since_failure >= ASKED_ANEW_SECONDS:
+        again = _under_way(resource, None, "Planning", "It is asked again, since the last time was a while ago.")
+        return Plan(steps=(DeleteJob(name=job.name),), verdict=again)
+    verdict = _failed(resource, None, job, otherwise="; it is asked again by itself after some minutes")
+    again_seconds = max(LOOK_AGAIN_SECONDS, ASKED_ANEW_SECONDS - since_failure)
+    return Plan(verdict=msgspec.structs.replace(verdict, check_again_seconds=again_seconds))
 
 
 def _without_report(resource: Resource[DatabaseMigrationSpec], job: JobSeen) -> Plan:
@@ -230,12 +246,14 @@ def _running(
     return _under_way(resource, report, phase, f"The Job {job.name} {does}.")
 
 
-def _failed(resource: Resource[DatabaseMigrationSpec], report: Report | None, job: JobSeen) -> Verdict:
+def _failed(
+    resource: Resource[DatabaseMigrationSpec], report: Report | None, job: JobSeen, *, otherwise: str = ""
+) -> Verdict:
     words = job.last_words.strip()
     if len(words) > LAST_WORDS_CHARACTERS_MAX:
         words = f"… {words[-LAST_WORDS_CHARACTERS_MAX:]}"
     said = f" It said: {words}" if words else ""
-    anew = f"a new value of the annotation {FORCE_ANNOTATION} begins anew, where it stopped."
+    anew = f"a new value of the annotation {FORCE_ANNOTATION} begins anew, where it stopped{otherwise}."
     if job.out_of_time:
         message = (
             f"The Job {job.name} was stopped, since it hadn't ended within the time that spec.timeout gave it.{said} "

@@ -1,6 +1,6 @@
 """What is seen of a migration's Jobs: whether their Pods came, found a node and began."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from tests.support.kind_bench import NAMESPACE, KindBench
 from tradeflow_operator.clients.kubernetes import object_path
 from tradeflow_operator.handlers.database_migration import DatabaseMigrationKind
+from tradeflow_operator.reconcile.database_migration import ASKED_ANEW_SECONDS
 
 JOBS = object_path("apis/batch/v1", "jobs", NAMESPACE)
 PODS = object_path("api/v1", "pods", NAMESPACE)
@@ -90,3 +91,46 @@ async def test_a_job_that_kubernetes_stopped_at_its_deadline_says_so_and_what_to
     assert bench.condition("ledger", "Ready") == ("False", "MigrationFailed")
     assert "hadn't ended within the time that spec.timeout gave it" in str(bench.status("ledger"))
     assert "kubectl logs" not in str(bench.status("ledger"))
+
+
+def fail(bench: KindBench, *, at: datetime) -> None:
+    """Let the planning Job be given up."""
+    when = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    over = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "lastTransitionTime": when}
+    bench.cluster.objects[f"{JOBS}/{job_name(bench)}"]["status"] = {"conditions": [over]}
+
+
+async def test_a_plan_that_failed_is_asked_for_again_after_a_while_since_its_database_may_be_back() -> None:
+    bench = await bench_with_a_job()
+    fail(bench, at=datetime.now(UTC))
+    outcome = await bench.visit("ledger")
+    told, failed = bench.condition("ledger", "Ready"), bench.cluster.objects[f"{JOBS}/{job_name(bench)}"]
+
+    fail(bench, at=datetime.now(UTC) - timedelta(seconds=ASKED_ANEW_SECONDS))
+    await bench.visit("ledger")
+
+    assert told == ("False", "MigrationFailed")
+    assert outcome.again_seconds is not None
+    assert 0 < outcome.again_seconds <= ASKED_ANEW_SECONDS
+    assert bench.condition("ledger", "Ready") == ("False", "Planning")
+    assert jobs_in(bench) == [job_name(bench)]
+    assert bench.cluster.objects[f"{JOBS}/{job_name(bench)}"]["metadata"]["uid"] != failed["metadata"]["uid"]
+
+
+async def test_what_was_applied_and_failed_waits_for_a_persons_word_however_long() -> None:
+    report = '{"digest": "d", "target": "m2", "pending": [{"name": "m2", "phase": "pre", "statements": 1}]}'
+    bench = await bench_with_a_job(
+        phase="Succeeded", containerStatuses=[{"state": {"terminated": {"message": report}}}]
+    )
+    plan = bench.cluster.objects[f"{JOBS}/{job_name(bench)}"]
+    plan["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    await bench.visit("ledger")
+    (applying,) = (name for name in jobs_in(bench) if name != job_name(bench))
+    over = {"type": "Failed", "status": "True", "lastTransitionTime": LONG_AGO}
+    bench.cluster.objects[f"{JOBS}/{applying}"]["status"] = {"conditions": [over]}
+    before = jobs_in(bench)
+
+    await bench.visit("ledger")
+
+    assert bench.condition("ledger", "Ready") == ("False", "MigrationFailed")
+    assert jobs_in(bench) == before
