@@ -153,6 +153,18 @@ def test_a_key_outlives_its_tokens_and_waits_for_the_caches_of_it() -> None:
     assert policy.publish_before_seconds >= settings["jwks_max_age_seconds"] + policy.clock_skew_seconds
 
 
+@pytest.mark.parametrize("span", ["30d", "720", "weekly"])
+def test_a_span_that_the_key_set_would_not_take_is_refused(span: str) -> None:
+    with pytest.raises(HelmError, match="/keySet/rotateEvery"):
+        render("tradeflow", {**NEEDED["tradeflow"], "keySet": {"rotateEvery": span}})
+
+
+def test_a_key_that_nothing_rotates_signs_until_somebody_asks_for_another() -> None:
+    manifests = render("tradeflow", {**NEEDED["tradeflow"], "keySet": {"rotateEvery": ""}})
+
+    assert "rotateEvery" not in one(manifests, "JWTKeySet")["spec"]
+
+
 def test_the_gateway_knows_the_digest_of_the_secret_that_orders_shows(umbrella: list[Manifest]) -> None:
     name = one(umbrella, "Secret", "shop-clients")["metadata"]["name"]
 
