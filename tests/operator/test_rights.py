@@ -79,7 +79,14 @@ async def test_the_operator_does_its_work_with_the_rights_of_its_chart(
 
 @pytest.mark.parametrize(
     ("verb", "what"),
-    [("get", "pods/log"), ("list", "secrets"), ("delete", "secrets"), ("delete", "pods"), ("patch", "jobs")],
+    [
+        ("get", "pods/log"),
+        ("list", "secrets"),
+        ("delete", "secrets"),
+        ("delete", "pods"),
+        ("patch", "jobs"),
+        ("patch", "leases/{account}"),
+    ],
 )
 def test_the_operator_may_not_do_what_it_never_does(
     kubernetes_shop: KubernetesNamespace, account: str, verb: str, what: str
@@ -87,4 +94,4 @@ def test_the_operator_may_not_do_what_it_never_does(
     actor = f"system:serviceaccount:{kubernetes_shop.name}:{account}"
 
     with pytest.raises(AssertionError, match="auth can-i"):
-        kubernetes_shop.kubectl("auth", "can-i", verb, what, "--as", actor)
+        kubernetes_shop.kubectl("auth", "can-i", verb, what.format(account=account), "--as", actor)
