@@ -31,6 +31,7 @@ from tests.parts.prometheus import CONFIG_FLAG, PROMTOOL, prometheus_config
 from tests.parts.server import Server
 from tests.parts.sql_servers import fresh_schema, sql_flags
 from tests.support.any_platform import prepare_services, run_platform
+from tests.support.logs_as_before import logs_as_before
 from tests.support.real_platform import breakable_platform, real_platform, shared_parts
 
 __all__ = [
@@ -57,6 +58,14 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Leave the next test the logs that are set up above, whatever this one and the commands that it calls set up."""
+    with logs_as_before():
+        yield
+
 
 # A busy machine is no defect: how long something takes is for benchmarks to tell.
 settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])

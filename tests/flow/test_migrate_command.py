@@ -1,17 +1,14 @@
 """`tradeflow migrate` and `grants`, as somebody calls them from a shell."""
 
 import json
-import logging
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from services.embedded.cli import app
@@ -27,17 +24,6 @@ WIDE = {"COLUMNS": "120", "NO_COLOR": "1"}
 """A terminal that breaks no words."""
 
 NAMES = [migration.name for migration in migrations_of(PACKAGE)]
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """Undo what a command does to the logs of the process that it runs in."""
-    root = logging.getLogger()
-    before, handlers, level = structlog.get_config(), list(root.handlers), root.level
-    yield
-    structlog.configure(**before)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def call(*words: str, **environment: str) -> Result:

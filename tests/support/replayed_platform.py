@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import structlog
 from typer.testing import CliRunner, Result
 
 from services.embedded.cli import app
@@ -20,6 +18,7 @@ from services.embedded.replay.access import CREDENTIALS_VARIABLES, RETAILER_EMAI
 from services.embedded.replay.keys import email_of, password_of
 from services.embedded.replay.shop import Credentials
 from tests.support.any_platform import AnyPlatform
+from tests.support.logs_as_before import logs_as_before
 from tests.support.platform import assert_invariants_hold, platform_here
 from tests.support.recomputed_history import Recomputed
 
@@ -150,14 +149,8 @@ class Wallet:
 
 def run_replay(*arguments: str, environment: Mapping[str, str] | None = None) -> Result:
     """Run `tradeflow replay` in this process, and put logging back as it was: the command's streams are gone then."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
+    with logs_as_before():
         return CliRunner().invoke(app, ["replay", *arguments], env=dict(environment or {}))
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
 
 
 def replay(file: Path, target: ReplayTarget) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 import base64
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from io import StringIO
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-import structlog
 
 from tests.parts.home import free_port
 from tests.support.a_kind import NumberKind
@@ -35,18 +34,14 @@ SECRETS: Mapping[str, Mapping[str, str]] = {
 
 
 @pytest.fixture
-def log() -> Iterator[StringIO]:
+def log() -> StringIO:
     """Log all as the operator's process does, into memory."""
-    root, before = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
     configure_logging(level="DEBUG", log_format="json")
     written = StringIO()
-    handler = root.handlers[0]
+    handler = logging.getLogger().handlers[0]
     assert isinstance(handler, logging.StreamHandler)
     handler.setStream(written)
-    yield written
-    root.handlers[:], root.level = handlers, level
-    structlog.configure(**before)
+    return written
 
 
 def forms_of(secret: str) -> set[str]:
