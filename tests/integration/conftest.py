@@ -1,15 +1,13 @@
 """The ledger on real, durable MySQL."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from services.runtime.database.migrations import migrate
 from services.runtime.database.port import Database
 from services.runtime.database_opening import open_database
-
-OpenLedgerDatabase = Callable[..., AbstractAsyncContextManager[Database]]
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -203,8 +203,3 @@ def _merged(before: Any, patch: Any) -> Any:
 def conditions_of(body: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Map the conditions of a resource by type."""
     return {condition["type"]: condition for condition in body.get("status", {}).get("conditions", ())}
-
-
-def statuses_of(body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Walk over the types and statuses of a resource's conditions."""
-    return ((condition["type"], condition["status"]) for condition in conditions_of(body).values())

@@ -8,9 +8,6 @@ from tradeflow_operator.conditions import Condition, condition_of, merged, truth
 from tradeflow_operator.reconcile.plan import Verdict
 from tradeflow_operator.resources import FORCE_ANNOTATION, PAUSED_ANNOTATION, Resource
 
-_KEPT = ("conditions", "observedGeneration", "lastHandledForce")
-"""What the framework writes; all else is the kind's."""
-
 
 def status_of(resource: Resource[Any], verdict: Verdict, now: datetime, *, failed: bool = False) -> dict[str, Any]:
     """Write the whole status that a verdict asks for; what failed is tried again, and a force with it."""

@@ -22,9 +22,6 @@ from services.runtime.errors import InvalidArgumentError
 FILE_NAME = "ledger-signing-keys.json"
 """What `ensure_signing_keys` makes."""
 
-SEED_BYTES = 32
-"""An Ed25519 private key (RFC 8032, 5.1.5)."""
-
 
 class SigningKeysError(InvalidArgumentError):
     """The folder has no key that can sign, or holds something else."""

@@ -5,14 +5,12 @@ from datetime import datetime
 from uuid import UUID
 
 from services.orders.domain.actor import Actor
+from services.orders.domain.earnings import BASIS_POINTS_WHOLE
 from services.orders.domain.user import Role
 from services.orders.ports import Store
 from services.orders.selling_ports import SellerFee
 from services.runtime.clock import Clock
 from services.runtime.errors import ForbiddenError, InvalidArgumentError, NotFoundError
-
-BASIS_POINTS_WHOLE = 10_000
-"""One whole in basis points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
