@@ -10,11 +10,16 @@ import pytest
 
 from services.embedded.cli import COMMANDS
 from services.embedded.invariants import INVARIANTS
-from tests.support.platform import REPOSITORY, platform_process
+from tests.support.platform import REPOSITORY, platform_process, run_command
 
 README = (REPOSITORY / "README.md").read_text()
 GATEWAY = "localhost:8080"
 """Where the README's platform listens; a test's listens elsewhere."""
+
+HISTORY = """InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
+536365,22633,HAND WARMER,6,12/1/2010 8:26,1.85,17850,United Kingdom
+"""
+"""What a shop has of its own."""
 
 
 def typed_commands() -> list[str]:
@@ -56,6 +61,28 @@ def test_each_request_of_the_readme_is_answered(tmp_path: Path) -> None:
         ]
 
     assert [answer.returncode for answer in answers] == [0] * len(requests), [answer.stdout for answer in answers]
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(600)  # eight processes start, one after the other
+def test_each_command_of_the_readme_works_on_the_platform_that_it_starts(tmp_path: Path) -> None:
+    staying = README.partition("\nThen stay a while:\n")[2].partition("\n```\n")[0]
+    commands = re.findall(r"^\$ \.venv/bin/tradeflow ([^#\n]+)(.*)$", staying, re.MULTILINE)
+    (tmp_path / "history.csv").write_text(HISTORY)
+    at_rest = [words for words, comment in commands if "once `up` is stopped" in comment]
+    at_work = [words for words, comment in commands if "once `up` is stopped" not in comment]
+
+    def run(words: str) -> tuple[str, int, str]:
+        here = [str(tmp_path / word) if word.endswith(".csv") else word for word in words.split()]
+        ended = run_command(*here, environment={"TRADEFLOW_DATA": str(tmp_path / "data")})
+        return (words, ended.returncode, ended.stderr)
+
+    ended = [run(words) for words in at_rest]
+    with platform_process(tmp_path / "data"):
+        ended += [run(words) for words in at_work]
+
+    assert len(ended) > 6
+    assert [each for each in ended if each[1] != 0] == []
 
 
 def test_each_tradeflow_command_of_the_readme_exists() -> None:
