@@ -3,7 +3,7 @@
 Afterwards everything is as if nothing had happened: each call was answered, or is by repeating it with its key; stock,
 money, orders and the ledger agree; every event was heard once, in order; nothing waits and nothing was put aside.
 
-One seed alone: `.venv/bin/pytest -n 0 "tests/faults/test_faults_under_load.py" -k "seed-7"`.
+One seed alone: `.venv/bin/pytest -n 0 "tests/faults/test_faults_under_load.py" -m "not soak" -k "seed-7"`.
 """
 
 import asyncio

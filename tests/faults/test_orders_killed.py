@@ -3,7 +3,7 @@
 Meanwhile buyers place, confirm, cancel, forget and get refunds, and events settle. Afterwards every order is in a final
 state, everybody has what they were told, and `verify` and the comparison with the ledger find nothing.
 
-One seed alone: `.venv/bin/pytest -n 0 tests/faults/test_orders_killed.py -k "seed-7"`.
+One seed alone: `.venv/bin/pytest -n 0 tests/faults/test_orders_killed.py -m "not soak" -k "seed-7"`.
 """
 
 import asyncio

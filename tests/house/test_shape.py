@@ -2,6 +2,9 @@
 
 import ast
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +27,15 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 
+TYPED_TESTS = sorted(
+    {
+        shlex.join(word for word in shlex.split(command) if word != "-s")
+        for path in (*DOCUMENTS, *ROOT.glob("tests/**/test_*.py"))
+        for command in re.findall(r"`(?:[A-Z_]+=\S+ )?\.venv/bin/pytest ([^`]+)`", path.read_text())
+    }
+)
+"""What documents and tests tell to type, behind the program's name."""
+
 
 def relative(path: Path) -> str:
     return str(path.relative_to(ROOT))
@@ -44,6 +56,7 @@ def headings(path: Path) -> set[str]:
 def test_there_is_something_to_look_at() -> None:
     assert len(MODULES) > 50
     assert PURE
+    assert len(TYPED_TESTS) > 7
     assert {path.parent.name for path in DOCUMENTS} >= {ROOT.name, "runbooks", "platform", "ledger", "mysql", "parts"}
 
 
@@ -117,6 +130,20 @@ def test_each_make_command_of_a_document_exists(path: Path) -> None:
     named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", path.read_text()))
 
     assert named <= targets
+
+
+@pytest.mark.ci
+@pytest.mark.parametrize("typed", TYPED_TESTS)
+def test_there_are_tests_where_people_are_told_to_run_some(typed: str) -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", *shlex.split(typed), "--collect-only", "-q", "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert listed.returncode == 0, listed.stdout[-500:] + listed.stderr
 
 
 def test_each_place_of_the_map_exists() -> None:

@@ -146,7 +146,7 @@ async def assert_invariants_hold(data: Path) -> Sequence[CheckedInvariant]:
 
 
 def run_command(
-    *arguments: str, environment: Mapping[str, str] | None = None, seconds_max: float = 50.0
+    *arguments: str, environment: Mapping[str, str] | None = None, seconds_max: float = 120.0
 ) -> subprocess.CompletedProcess[str]:
     """Run `tradeflow` with these arguments, without a terminal."""
     return subprocess.run(
