@@ -15,6 +15,9 @@ import grpc
 AVOIDED_SECONDS = 5.0
 """How long a leader isn't asked that let a call run out: by then another replica leads, if this one hangs."""
 
+LOST_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+"""How calls end whose server goes away: those that were under way when its patience ended are cancelled."""
+
 Reply = TypeVar("Reply")
 
 Method = Callable[..., grpc.aio.UnaryUnaryCall[Any, Reply]]
@@ -76,6 +79,6 @@ class LeaderFirst(Generic[Reply]):
                 return await self._at_leader(request, timeout=timeout, metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 self._leader.note_failure(error)
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in LOST_CODES:
                     raise
         return await self._at_any(request, timeout=max(0.0, ends_at_seconds - loop.time()), metadata=metadata)

@@ -31,6 +31,7 @@ class Replica:
     leads: bool = False
     calls: int = 0
     failure: Exception | None = None
+    ends_with: grpc.StatusCode | None = None
     answers: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -39,9 +40,11 @@ class Replica:
     def is_leader(self) -> bool:
         return self.leads
 
-    async def write(self, _request: bytes, _context: Context) -> bytes:
+    async def write(self, _request: bytes, context: Context) -> bytes:
         self.calls += 1
         await self.answers.wait()
+        if self.ends_with is not None:
+            await context.abort(self.ends_with)
         if self.failure is not None:
             raise self.failure
         return self.name
@@ -157,6 +160,15 @@ async def test_what_the_leader_cannot_do_now_is_asked_of_another_and_what_it_ref
             assert pair.second.calls == asked_before
         else:
             await eventually(lambda: _is_answered(pair, answered))
+
+
+async def test_a_call_that_a_leader_cancels_as_its_server_ends_is_made_again_elsewhere() -> None:
+    async with a_pair() as pair:
+        await pair.until_answered_by(pair.first)
+
+        pair.first.ends_with = grpc.StatusCode.CANCELLED
+
+        await eventually(lambda: _is_answered(pair, b"second"))
 
 
 async def _is_answered(pair: Pair, answer: bytes) -> bool:

@@ -16,7 +16,7 @@ from services.runtime.errors import TradeFlowError
 from services.runtime.gathering import Gathering
 from services.runtime.grpc_auth import AUTHORIZATION
 from services.runtime.grpc_errors import error_of
-from services.runtime.grpc_leader import Leader
+from services.runtime.grpc_leader import LOST_CODES, Leader
 from tradeflow.ledger.v1.commands_pb2 import Command, Outcome
 from tradeflow.ledger.v1.ledger_service_pb2 import ExecuteBatchRequest, ExecuteBatchResponse
 from tradeflow.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
@@ -136,6 +136,6 @@ class LeadingReplica:
 
 def _is_lost(error: grpc.aio.AioRpcError) -> bool:
     """Tell whether the leader is gone, hangs, or is on its way out: anything else is its answer."""
-    if error.code() is grpc.StatusCode.UNAVAILABLE:
-        return error_of(error).reason in LOST_REASONS
-    return error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return True
+    return error.code() in LOST_CODES and error_of(error).reason in LOST_REASONS
