@@ -36,7 +36,7 @@ def decide_commit_hold(state: BookState, command: CommitHold, now: datetime) -> 
     hold = require_hold(state, command.hold_id)
     require_owner(hold, command.wallet_id, command.service)
     if hold.state is HoldState.COMMITTED:
-        return already_true(now, hold)
+        return already_true(state, now, hold)
     require_active(hold)
     require_not_due(hold, now)
 

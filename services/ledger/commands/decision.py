@@ -1,7 +1,8 @@
 """Decide a batch: commands one by one, each seeing what earlier ones did. Pure.
 
 For every command, in this order: its shape was checked when it was made and its caller was authorised at the door;
-then its key; then now = max(clock, last recorded + 1 µs); then its own guards.
+then its key; then its own guards, by what the clock says. What it does is recorded then, or after the journal's last
+record where the clock is behind that: a clock that was once ahead must not end holds for as long as it was.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,7 +28,7 @@ from services.ledger.commands.housekeeping import (
     keys_to_forget,
 )
 from services.ledger.commands.open_account import OpenAccount, decide_open_account
-from services.ledger.commands.outcome import MICROSECOND, Draft, DraftEvent, Outcome, refused
+from services.ledger.commands.outcome import Draft, DraftEvent, Outcome, refused
 from services.ledger.commands.refund_capture import RefundCapture, decide_refund_capture
 from services.ledger.commands.reserve_funds import ReserveFunds, decide_reserve_funds
 from services.ledger.commands.reverse_record import ReverseRecord, decide_reverse_record
@@ -124,12 +125,11 @@ def decide(
 
 
 def _decide_one(state: BookState, decision: Decision, command: Command, clock_now: datetime) -> Answer:
-    now = max(clock_now, state.last_recorded_at + MICROSECOND)
     if isinstance(command, KeyedCommand):
-        return _decide_keyed(state, decision, command, now)
+        return _decide_keyed(state, decision, command, clock_now)
     if isinstance(command, Housekeeping):
-        return _keep_house(state, decision, command, now)
-    outcome = _outcome_of(state, command, now)
+        return _keep_house(state, decision, command, clock_now)
+    outcome = _outcome_of(state, command, clock_now)
     if outcome.draft is not None:
         _absorb(state, decision, outcome.draft, command.traceparent)
     return outcome.receipt or outcome.refusal  # type: ignore[return-value]  # an outcome has one of them
@@ -142,10 +142,11 @@ def _decide_keyed(state: BookState, decision: Decision, command: KeyedCommand, n
     outcome = _outcome_of(state, command, now)
     if command.dry_run:
         return _rehearsed(outcome)
+    answered_at = state.next_instant(now)
     if outcome.draft is not None:
         _absorb(state, decision, outcome.draft, command.traceparent)
     if outcome.remembered:
-        _remember(state, decision, command, outcome, now)
+        _remember(state, decision, command, outcome, answered_at)
     return outcome.receipt or outcome.refusal  # type: ignore[return-value]  # an outcome has one of them
 
 
@@ -220,7 +221,7 @@ def _keep_house(state: BookState, decision: Decision, command: Housekeeping, now
             decision.forgotten_keys += forgotten
         case ForgetExpiries():
             decision.forgotten += expiries_to_forget(state, command)
-    return Receipt(journal_sequence=0, recorded_at=now)
+    return Receipt(journal_sequence=0, recorded_at=state.next_instant(now))
 
 
 def _tell(state: BookState, decision: Decision, event: DraftEvent, traceparent: str) -> None:
@@ -253,7 +254,9 @@ def _tell(state: BookState, decision: Decision, event: DraftEvent, traceparent: 
     )
 
 
-def _remember(state: BookState, decision: Decision, command: KeyedCommand, outcome: Outcome, now: datetime) -> None:
+def _remember(
+    state: BookState, decision: Decision, command: KeyedCommand, outcome: Outcome, answered_at: datetime
+) -> None:
     """Keep the answer under the key."""
     receipt, refusal = outcome.receipt, outcome.refusal
     key = RecordedKey(
@@ -261,14 +264,14 @@ def _remember(state: BookState, decision: Decision, command: KeyedCommand, outco
         idempotency_key=command.idempotency_key,
         fingerprint=command.fingerprint,
         sequence=receipt.journal_sequence if receipt is not None else 0,
-        recorded_at=receipt.recorded_at if receipt is not None else now,
+        recorded_at=receipt.recorded_at if receipt is not None else answered_at,
         hold_id=receipt.hold.hold_id if receipt is not None and receipt.hold is not None else None,
         reason=refusal.reason if refusal is not None else "",
         message=refusal.message if refusal is not None else "",
         details=refusal.details if refusal is not None else {},
     )
     state.keys[key.service, key.idempotency_key] = key
-    state.last_recorded_at = max(state.last_recorded_at, now)
+    state.last_recorded_at = max(state.last_recorded_at, answered_at)
     decision.keys.append(key)
     if key.sequence:
         # An accepted key lives in the record of its effect, the command's last.

@@ -29,7 +29,7 @@ def decide_expire_hold(state: BookState, command: ExpireHold, now: datetime) -> 
     """
     hold = require_hold(state, command.hold_id)
     if hold.state is not HoldState.OPEN:
-        return already_true(now, hold)
+        return already_true(state, now, hold)
     if not hold.is_due(now):
         raise HoldNotDueError("The hold's time has not come.")
     draft = Draft(state, now, None)

@@ -32,7 +32,7 @@ class OpenAccount(KeyedCommand, frozen=True, kw_only=True, gc=False):
 def decide_open_account(state: BookState, command: OpenAccount, now: datetime) -> Outcome:
     """Open the account, unless it is open."""
     if wallet_account_code(command.wallet_id, command.currency) in state.accounts:
-        return already_true(now)
+        return already_true(state, now)
     draft = Draft(state, now, command)
     draft.open_wallet_account(command.wallet_id, command.currency)
     return accepted(draft)

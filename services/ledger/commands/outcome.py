@@ -5,14 +5,14 @@ accepted.
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from services.ledger.commands.shape import KeyedCommand
-from services.ledger.commands.state import BookState
+from services.ledger.commands.state import MICROSECOND, BookState
 from services.ledger.domain.account import (
     Account,
     AccountType,
@@ -29,9 +29,6 @@ from services.ledger.domain.receipt import Receipt
 from services.ledger.domain.wallet_event import AccountOpened, Fact
 from services.money import AMOUNT_MINOR_MAX
 from services.runtime.errors import RefusedError, RejectedError
-
-MICROSECOND = timedelta(microseconds=1)
-"""The step of the ledger's time: two records never share an instant."""
 
 
 class DraftEvent(Struct, frozen=True, gc=False):
@@ -69,7 +66,7 @@ class Draft:
 
         Args:
             state: The book as it is.
-            now: The instant of the first record.
+            now: What the clock says; the first record comes then, or after the journal's last.
             command: Whose changes these are; None for what the ledger does by itself.
             effective_at: When the command's own record counts, where that isn't when it is recorded.
         """
@@ -77,7 +74,7 @@ class Draft:
         self._key_hash = NO_KEY_HASH if command is None else command.key_hash
         self._metadata = b"" if command is None else command.record_metadata
         self.effective_at = effective_at
-        self.now = now
+        self.now = state.next_instant(now)
         self.sequence = state.last_sequence
         self.accounts: dict[str, Account] = {}
         self.opened: list[Account] = []
@@ -236,9 +233,10 @@ def accepted(draft: Draft) -> Outcome:
     return Outcome(receipt, None, draft, remembered=True)
 
 
-def already_true(now: datetime, hold: Hold | None = None) -> Outcome:
+def already_true(state: BookState, now: datetime, hold: Hold | None = None) -> Outcome:
     """Say yes to what needs no change."""
-    return Outcome(Receipt(journal_sequence=0, recorded_at=now, hold=hold), None, None, remembered=True)
+    receipt = Receipt(journal_sequence=0, recorded_at=state.next_instant(now), hold=hold)
+    return Outcome(receipt, None, None, remembered=True)
 
 
 def refused(refusal: RejectedError, draft: Draft | None = None, *, final: bool = False) -> Outcome:

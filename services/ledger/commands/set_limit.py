@@ -43,7 +43,7 @@ def decide_set_limit(state: BookState, command: SetLimit, now: datetime) -> Outc
     account = state.accounts.get(wallet_account_code(command.wallet_id, command.currency))
     if account is not None:
         if account.overdraft_limit == command.overdraft_limit_minor:
-            return already_true(now)
+            return already_true(state, now)
         _require_unused(account, command.overdraft_limit_minor)
 
     draft = Draft(state, now, command)

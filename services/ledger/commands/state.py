@@ -5,7 +5,7 @@ The committer reads the state under the book's lock; `decide` works on it comman
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.ledger.domain.account import Account
@@ -13,6 +13,9 @@ from services.ledger.domain.capture import CaptureLeg
 from services.ledger.domain.hold import Hold
 from services.ledger.domain.journal import JournalEntry, Record
 from services.ledger.domain.keys import RecordedKey
+
+MICROSECOND = timedelta(microseconds=1)
+"""The step of the ledger's time: two records never share an instant."""
 
 KeyScope = tuple[str, str]
 """A service and its key."""
@@ -41,6 +44,10 @@ class BookState:
     wallets: dict[UUID, str] = field(default_factory=dict)
     entries: dict[int, JournalEntry] = field(default_factory=dict)
     written: list[Record] = field(default_factory=list, compare=False)
+
+    def next_instant(self, now: datetime) -> datetime:
+        """Tell when what happens now is recorded: the journal's time never goes back, whatever the clock says."""
+        return max(now, self.last_recorded_at + MICROSECOND)
 
     def legs_of(self, hold_id: UUID) -> Iterable[CaptureLeg]:
         """List what all sellers got of a hold."""

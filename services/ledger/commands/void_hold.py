@@ -41,7 +41,7 @@ def decide_void_hold(state: BookState, command: VoidHold, now: datetime) -> Outc
         return _bury(state, command, now)
     require_owner(hold, command.wallet_id, command.service)
     if hold.state in _RELEASED:
-        return already_true(now, hold)
+        return already_true(state, now, hold)
     if hold.state is HoldState.CAPTURED:
         raise HoldCapturedError("The hold was captured.", details={"captured_minor": str(hold.captured_minor)})
     return _release(state, command, hold, now)

@@ -122,7 +122,7 @@ async def committing(
     Args:
         database: Migrated.
         book_id: Which book.
-        clock: Where `now` comes from; the ledger's time never goes back whatever it says.
+        clock: Where `now` comes from; the journal's time never goes back whatever it says.
         batch_commands_max: The most commands of one commit.
         queue_commands_max: The most commands that wait; past it callers are refused with a hint. A call of more is let
             in when nothing waits.

@@ -324,3 +324,20 @@ def test_time_never_goes_back_and_no_two_records_share_an_instant() -> None:
     assert instants == sorted(set(instants))
     assert instants[0] == NOW
     assert instants[-1] < NOW + timedelta(milliseconds=1)
+
+
+def test_a_clock_that_was_ahead_ends_no_hold_and_refuses_none_once_it_is_right() -> None:
+    book = MemoryBook(deposit(), reserve("before", 10, expires_at=SOON))
+    book.pass_time(NOW + timedelta(days=365))
+    book.accept(deposit(wallet=STRANGER))
+    book.pass_time(NOW)
+
+    book.accept(reserve("after", 10, expires_at=SOON))
+    book.accept(commit("before"))
+    book.accept(capture("after", 5))
+    assert book.refuse(capture("after", 6, number=2)).reason == "exceeds_hold"
+
+    instants = [record.recorded_at for record in book.records]
+    assert instants == sorted(set(instants))
+    book.pass_time(SOON)
+    assert book.refuse(capture("after", 5, number=2)).reason == "hold_expired"
