@@ -1,5 +1,6 @@
 """Fees as the book posts them: golden cases, and that any split of captures and refunds ends as the whole would."""
 
+from collections import Counter
 from itertools import pairwise
 from uuid import UUID
 
@@ -133,3 +134,17 @@ def test_each_seller_of_a_capture_is_rounded_for_itself(mine: int, theirs: int, 
 
     assert book.account(SELLER).posted_minor == 0
     assert revenue_minor(book) == theirs * rate // 10_000
+
+
+@given(st.lists(st.tuples(st.sampled_from((SELLER, OTHER_SELLER)), st.integers(1, 99), RATES), min_size=1, max_size=8))
+def test_each_seller_of_a_hold_is_rounded_over_its_own_captures_at_each_rate(
+    captures: list[tuple[UUID, int, int]],
+) -> None:
+    book = bought(sum(part for _, part, _ in captures))
+    totals: Counter[tuple[UUID, int]] = Counter()
+
+    for number, (seller, part, rate) in enumerate(captures, start=1):
+        book.accept(capture(parts={seller: part}, fee=rate, number=number))
+        totals[seller, rate] += part
+
+    assert revenue_minor(book) == sum(total * rate // 10_000 for (_, rate), total in totals.items())
