@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from services.ledger.commands.shape import KeyedCommand
+from services.ledger.commands.transfer import ReceivableRef
 from services.ledger.domain.canonical import FieldReader, encode_fields, micros_of
 from services.ledger.domain.journal import GENESIS_HASH, Posting
 from services.ledger.domain.keys import fingerprint_of, key_hash_of
@@ -16,7 +18,25 @@ from services.ledger.domain.merkle import EMPTY_ROOT, leaf_hash, merkle_root
 from services.ledger.domain.proof import Sealer, details_hash, posting_hash, record_hash, uuid7_bytes
 from services.ledger.domain.state_after import decode_state_after, encode_state_after
 from tests.support.ledger_book import MemoryBook
-from tests.support.ledger_commands import BUYER, NOW, SELLER, capture, deposit, reserve, reverse, void
+from tests.support.ledger_commands import (
+    BUYER,
+    NOW,
+    OTHER_SELLER,
+    REVENUE,
+    SELLER,
+    capture,
+    commit,
+    deposit,
+    leg,
+    open_account,
+    refund,
+    reserve,
+    reverse,
+    set_limit,
+    transfer,
+    void,
+    withdraw,
+)
 
 ID = UUID("018f0000-0000-7000-8000-000000000001")
 AT = datetime(2026, 3, 1, 12, 0, 0, 1, tzinfo=UTC)
@@ -250,3 +270,46 @@ def test_keys_and_fingerprints_have_their_golden_hashes() -> None:
         == "de9d8d4deaa4294ac5623c049699e3db0093bd4026c9a15c58a09fc904317923"
     )
     assert deposit(amount=1).fingerprint == fingerprint_of("deposit", BUYER, 1, "EUR", "", None)
+
+
+FINGERPRINTS = [
+    (open_account(currency="USD"), "fc27dbd4aa72fca65bf2c8abb4003eea2c28b7e6acb847642ed49c8eb03980d6"),
+    (
+        deposit(amount=1, note="n", effective_at=NOW),
+        "03650deb3f2abdc37770ca67534040e4796ab7a601837df69494b6b51c333626",
+    ),
+    (
+        withdraw(amount=1, note="n", effective_at=NOW),
+        "5d86f6cdb008c6a43a2135e8de73d47161535329250a9ef755e282b2a7e32d34",
+    ),
+    (
+        transfer(leg(BUYER, -3), leg(REVENUE, 2), leg(ReceivableRef(SELLER), 1), effective_at=NOW),
+        "54756b180fe0d8d6195f59d513c3ee2d5ec2489303d6e30b2f13b69b1a52d36d",
+    ),
+    (set_limit(limit=7), "84e9a1e1583e924f4333fe39f25a45a226ba94a25fcc3adcf4bf587cdca4270c"),
+    (
+        reserve(amount=5, commit=False, expires_at=NOW),
+        "3d52945c568cd4774bc2617df5f576777ac6b2cefbdbd4e34056f06981b1c014",
+    ),
+    (commit(), "a182a277628115d5d25156c07b48b5d43f3fde30f781a3e496e67d917309499b"),
+    (void(), "5b8dc2846a327586f53057e9849b59c98967d4a4b18dc693a3cc7826eca762cf"),
+    (
+        capture(parts={SELLER: 2, OTHER_SELLER: 3}, fee=4, number=5, final=True),
+        "3c74b9836ee2ad6d43e9f0dc69f78194874ce35433c8bb31d447765140170020",
+    ),
+    (
+        refund(parts={SELLER: 2, OTHER_SELLER: 3}, number=4),
+        "3a6bec97517dab5eeb0da0311198ce834b74a1c87b113ba955be5b5c9e05794a",
+    ),
+    (reverse(9), "9bbb3cc84b2a4d57e2e7ab7c4448d70561de3538ab803a35be28b413f39b351f"),
+    (
+        deposit(amount=1, metadata={"b": "ü", "a": "1"}),
+        "f292b2f20914be2bebf153fe6267ef1324f255b3f46611809080a22810dfea67",
+    ),
+]
+"""What callers repeat after an upgrade is found under its key by these: other ones would be other content."""
+
+
+@pytest.mark.parametrize(("command", "fingerprint"), FINGERPRINTS, ids=[each.kind for each, _ in FINGERPRINTS])
+def test_each_command_has_its_golden_fingerprint(command: KeyedCommand, fingerprint: str) -> None:
+    assert command.fingerprint.hex() == fingerprint
