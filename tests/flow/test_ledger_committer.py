@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from services.ledger.commands.expire_hold import ExpireHold
+from services.ledger.committer.waiting_room import BATCH_LEGS_MAX
 from services.ledger.domain.hold import HoldState
 from services.ledger.domain.receipt import Receipt
 from services.runtime.database.sqlite import SqliteDatabase
@@ -24,7 +26,7 @@ from tests.support.ledger_commands import (
     reserve,
     void,
 )
-from tests.support.ledger_committer import a_committer
+from tests.support.ledger_committer import EAGER, a_committer
 from tests.support.ledger_invariants import assert_money_is_conserved
 
 PEOPLE = [an_id(f"person {number}") for number in range(5)]
@@ -227,6 +229,23 @@ async def test_a_call_larger_than_a_batch_gets_its_answers_in_order(tmp_path: Pa
         assert len(sequences) == 10
         assert sequences == sorted(sequences)
         assert await world.committer.submit_many([]) == []
+
+
+async def test_commands_of_many_legs_go_in_smaller_batches_in_their_order(tmp_path: Path) -> None:
+    sellers = [an_id(f"seller {number}") for number in range(100)]
+    orders = [f"order {number}" for number in range(BATCH_LEGS_MAX // len(sellers) + 5)]
+    async with a_committer(tmp_path, pace=replace(EAGER, halves_commands_min=1_000)) as world:
+        await world.committer.submit_many([deposit(amount=100_000), *[reserve(order, 100) for order in orders]])
+        before = await world.revision()
+
+        answers = await world.committer.submit_many(
+            [capture(order, dict.fromkeys(sellers, 1), fee=0) for order in orders]
+        )
+
+        holds = [answer.hold.hold_id for answer in answers if isinstance(answer, Receipt) and answer.hold is not None]
+        assert holds == [an_id(order) for order in orders]
+        assert await world.revision() == before + 2
+        assert await world.posted(sellers[0]) == len(orders)
 
 
 async def test_stopping_serves_those_inside_and_refuses_those_outside(tmp_path: Path) -> None:

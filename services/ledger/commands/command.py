@@ -31,3 +31,14 @@ CallersCommand = (
 
 Command = CallersCommand | ExpireHold | Housekeeping
 """What the committer takes: also what the ledger tells itself."""
+
+
+def legs_of(command: Command) -> int:
+    """Tell in how many parts a command moves money: most have one or two, some a hundred, and as much work."""
+    match command:
+        case CaptureFunds():
+            return len(command.allocations)
+        case Transfer() | RefundCapture():
+            return len(command.legs)
+        case _:
+            return 1

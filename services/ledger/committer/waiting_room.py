@@ -8,12 +8,16 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from services.ledger.commands.command import Command
+from services.ledger.commands.command import Command, legs_of
 from services.ledger.domain.receipt import Receipt
 from services.runtime.errors import UnavailableError
 
 QUEUE_RETRY_AFTER_SECONDS = 0.5
 """The hint for those who found it full: by then some batches have gone."""
+
+BATCH_LEGS_MAX = 4096
+"""The most legs of a batch's commands, twice those of a thousand transfers: a fraction of a second of work. A thousand
+captures for a hundred sellers each would take the database longer than a packet may, and everyone else would wait."""
 
 Reply = Receipt | Exception
 """What a caller is told: a receipt, a refusal, or what went wrong with its command alone."""
@@ -49,21 +53,29 @@ class Call:
 class Batch:
     """Commands that go together, and whose they are: for each call the first of its commands here, and how many."""
 
-    __slots__ = ("_shares", "commands")
+    __slots__ = ("_legs", "_shares", "commands")
 
     def __init__(self) -> None:
         """Hold nothing yet."""
         self._shares: list[tuple[Call, int, int]] = []
+        self._legs = 0
         self.commands: list[Command] = []
 
     def __len__(self) -> int:
         return len(self.commands)
 
-    def take(self, call: Call, count: int) -> None:
-        """Take the next commands of a call."""
-        self._shares.append((call, call.taken, count))
-        self.commands += call.commands[call.taken : call.taken + count]
-        call.taken += count
+    def take(self, call: Call, commands_max: int) -> int:
+        """Take the next commands of a call, as many as there is room for, and tell how many."""
+        first = call.taken
+        for command in call.commands[first : first + commands_max]:
+            legs = legs_of(command)
+            if self.commands and self._legs + legs > BATCH_LEGS_MAX:
+                break
+            self._legs += legs
+            self.commands.append(command)
+            call.taken += 1
+        self._shares.append((call, first, call.taken - first))
+        return call.taken - first
 
     def answer(self, replies: Sequence[Reply]) -> None:
         """Give each call its replies."""
@@ -131,11 +143,10 @@ class WaitingRoom:
         while self._calls and len(batch) < commands_max:
             call = self._calls[0]
             left = len(call.commands) - call.taken
-            if not _still_awaited(call, now_seconds):
-                count = left
-            else:
-                count = min(left, commands_max - len(batch))
-                batch.take(call, count)
+            is_awaited = _still_awaited(call, now_seconds)
+            count = batch.take(call, commands_max - len(batch)) if is_awaited else left
+            if not count:
+                break
             self._waiting -= count
             if count == left:
                 self._calls.popleft()
