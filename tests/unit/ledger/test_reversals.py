@@ -90,12 +90,14 @@ def test_a_reversed_capture_is_the_refund_of_all_of_it() -> None:
 
     book.accept(reverse(sequence))
 
+    record = book.records[-1]
     assert balances(book) == balances(MemoryBook(deposit(amount=1_000)))
     assert (book.hold().state, book.hold().refunded_minor) == (HoldState.CAPTURED, 1_000)
-    assert book.records[-1].kind is RecordKind.REVERSE
+    assert (record.kind, record.reverses) == (RecordKind.REVERSE, sequence)
     assert facts(book)[-1] == RefundCredited(book.hold(), eur(1_000), 1)
     assert facts(book, SELLER)[-1] == RefundDebited(an_id("order"), 1, eur(701), eur(23), eur(0))
-    assert {leg.reversed_by for leg in book.state.legs_of(an_id("order"))} == {book.records[-1].sequence}
+    assert {leg.reversed_by for leg in book.state.legs_of(an_id("order"))} == {record.sequence}
+    assert book.refuse(reverse(sequence)).details == {"journal_sequence": str(record.sequence)}
 
 
 def test_a_capture_reversed_after_refunds_gives_back_what_is_left_and_the_rest_of_the_fee() -> None:
