@@ -314,6 +314,18 @@ async def test_an_upsert_and_an_update_tell_rows_that_they_did_not_change(databa
     assert counts == [1, 1, 1, 1, 0]
 
 
+@pytest.mark.parametrize("count", [10_000, 100_000])
+async def test_an_update_counts_its_rows_however_many_they_are(database: Database, count: int) -> None:
+    async with database.transaction() as connection:
+        await connection.execute("CREATE TABLE counts (id INTEGER NOT NULL PRIMARY KEY, count INTEGER NOT NULL)")
+        await connection.execute_many(
+            "INSERT INTO counts (id, count) VALUES ($1, $2)", [(number, 0) for number in range(count)]
+        )
+        changed = await connection.execute("UPDATE counts SET count = count + $1", 1)
+
+    assert changed == count
+
+
 async def test_texts_that_differ_by_case_or_a_blank_differ(database: Database) -> None:
     async with database.transaction() as connection:
         await connection.execute("CREATE TABLE names (name VARCHAR(16) NOT NULL PRIMARY KEY)")

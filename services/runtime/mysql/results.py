@@ -24,8 +24,11 @@ _LENGTH_3 = 0xFD
 MORE_RESULTS = 0x0008
 """Flag of a status: another result follows."""
 
-_MATCHED_ROWS = re.compile(rb"\d+")
-"""The first number of what the server says about an UPDATE or an INSERT of many rows: matched rows, or records."""
+_MATCHED_ROWS = re.compile(rb": (\d+)")
+"""The first number of what the server says about an UPDATE or an INSERT of many rows: matched rows, or records.
+
+The byte before that text is its length, which is a digit, too, where the numbers are long.
+"""
 
 COLUMNS_REMEMBERED = 4096
 """Definitions that are remembered: all columns of all our queries. A definition comes with every result."""
@@ -66,7 +69,7 @@ def read_ok(packet: bytes) -> Result:
         insert_id=insert_id,
         status=int.from_bytes(packet[position : position + 2], "little"),
         warnings=int.from_bytes(packet[position + 2 : position + 4], "little"),
-        matched_rows=int(matched[0]) if matched else None,
+        matched_rows=int(matched[1]) if matched else None,
     )
 
 
