@@ -1,5 +1,6 @@
 """What the MySQL adapter does when the server changes under it: certificates, restarts, failovers, readers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from tests.parts.server import Server
 from tests.parts.sql_servers import administrator, fresh_schema, sql_flags
 from tests.support.certificates import Authority
 from tests.support.cut_connection import CutConnection
+from tests.support.waiting import eventually
 
 INSERT = "INSERT INTO things (name) VALUES ($1)"
 
@@ -169,35 +171,75 @@ async def test_a_server_that_only_reads_is_unavailable_to_who_writes(server: Ser
     assert names == ["plum"]
 
 
-async def test_after_a_failover_the_same_name_leads_to_the_new_primary(
-    server: Server, demoted: str, request: pytest.FixtureRequest
-) -> None:
-    """Connections that are open still lead to the old one: they are left at the first refusal."""
-    schema = urlsplit(demoted).path.removeprefix("/")
+@asynccontextmanager
+async def replaced(
+    server: Server, url: str, request: pytest.FixtureRequest
+) -> AsyncIterator[tuple[CutConnection, str]]:
+    """Have another primary with the same schema; yield a name that leads to the old one, and the new one's URL."""
+    schema, user = urlsplit(url).path.removeprefix("/"), f"app_{uuid4().hex[:8]}"
     kind = "mariadb" if "mariadb" in server.log_file.read_text().lower() else "mysql"
     primary: Server = request.getfixturevalue(f"{kind}_server")
-    user = f"app_{uuid4().hex[:8]}"
     set_globally(server, "read_only = OFF")
     prepare(f"{server.url}{schema}", user=user)
     with closing(administrator(primary.url)) as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {schema}")
     prepare(f"{primary.url}{schema}", user=user)
-    async with (
-        CutConnection(as_user(f"{server.url}{schema}", user)) as proxy,
-        opened(proxy.url) as database,
-        opened(f"{primary.url}{schema}") as new,
-    ):
-        await insert(database, "before")
-        set_globally(server, "read_only = ON")
-        proxy.point_at(as_user(f"{primary.url}{schema}", user))
-        with pytest.raises(UnavailableError):
-            await insert(database, "refused")
-        await insert(database, "after")
-        names = await names_in(new)
+    async with CutConnection(as_user(f"{server.url}{schema}", user)) as proxy:
+        yield proxy, as_user(f"{primary.url}{schema}", user)
     with closing(administrator(primary.url)) as connection, connection.cursor() as cursor:
         cursor.execute(f"DROP DATABASE {schema}")
 
-    assert names == ["after"]
+
+async def test_after_a_failover_the_same_name_leads_to_the_new_primary(
+    server: Server, demoted: str, request: pytest.FixtureRequest
+) -> None:
+    """Connections that are open still lead to the old one: all are left at the first refusal."""
+    async with (
+        replaced(server, demoted, request) as (proxy, new_url),
+        opened(proxy.url) as database,
+        opened(new_url) as new,
+    ):
+        await insert(database, "before")
+        before = await names_in(database)
+        read = asyncio.Event()
+        reading = asyncio.create_task(read_until(read, database))
+        await eventually(lambda: database.usage()["read"].lent == 1)
+        set_globally(server, "read_only = ON")
+        proxy.point_at(new_url)
+        with pytest.raises(UnavailableError):
+            await insert(database, "refused")
+        await insert(database, "after")
+        read.set()
+        await reading
+        names = [await names_in(new), await names_in(database)]
+
+    assert before == ["before"]
+    assert names == [["after"], ["after"]]
+
+
+async def read_until(event: asyncio.Event, database: Database) -> None:
+    async with database.snapshot() as connection:
+        await connection.fetch("SELECT name FROM things")
+        await event.wait()
+
+
+async def test_who_only_reads_finds_the_new_primary_too(
+    server: Server, demoted: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.mysql.database.READING_SECONDS_MAX", 1.0)
+    async with (
+        replaced(server, demoted, request) as (proxy, new_url),
+        opened(proxy.url) as database,
+        opened(new_url) as new,
+    ):
+        await names_in(database)
+        proxy.point_at(new_url)
+        await insert(new, "after")
+
+        async def the_new_one_is_read() -> bool:
+            return await names_in(database) == ["after"]
+
+        await eventually(the_new_one_is_read)
 
 
 async def test_a_server_whose_transactions_only_read_is_unavailable_to_a_single_write(server: Server, url: str) -> None:

@@ -22,6 +22,10 @@ IN_VALUES_MAX = 1_000
 """Values of one `IN ($in)`; longer lists take several statements of one round trip. Past
 `eq_range_index_dive_limit` (200) the optimizer estimates; past some thousand it may prefer to read the whole table."""
 
+READING_SECONDS_MAX = 60.0
+"""How long a connection that only reads is used. A server that was replaced goes on answering it, with what it has:
+only who writes is told, and not every process writes."""
+
 PACKET_STATEMENTS_MAX = 1_000
 """Statements of one round trip, so that one deadline fits all."""
 
@@ -37,8 +41,10 @@ class MysqlDatabase:
 
     def __init__(self, options: MysqlOptions) -> None:
         """Stand on a server; nothing is connected yet."""
-        self._pool = MysqlPool(options)
-        self._readers = MysqlPool(replace(options, pool_max=options.read_pool_max))
+        self._readers = MysqlPool(
+            replace(options, pool_max=options.read_pool_max), session_seconds_max=READING_SECONDS_MAX
+        )
+        self._pool = MysqlPool(options, beside=self._readers)
         self._engine = MysqlEngine(self._pool, self._readers)
         self.engine: Engine[Any] = self._engine
 

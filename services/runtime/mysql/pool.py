@@ -1,6 +1,7 @@
 """The open connections to one server: bounded, checked before they are lent, and never lent half read."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -22,9 +23,20 @@ _UNKNOWN_THREAD = 1094
 class MysqlPool:
     """Sessions; the one given back last is lent first, so that those that aren't needed fall idle."""
 
-    def __init__(self, options: MysqlOptions) -> None:
-        """Prepare a pool; sessions are opened when they are needed."""
+    def __init__(
+        self, options: MysqlOptions, *, session_seconds_max: float = math.inf, beside: "MysqlPool | None" = None
+    ) -> None:
+        """Prepare a pool; sessions are opened when they are needed.
+
+        Args:
+            options: Where the server is, and how many sessions.
+            session_seconds_max: After this a session is opened anew before it is lent again.
+            beside: A pool of the same server, which is left when this one leaves it.
+        """
         self.options = options
+        self._session_seconds_max = session_seconds_max
+        self._beside = beside
+        self._left_at = -math.inf
         self._turns = asyncio.Semaphore(options.pool_max)
         self._idle: list[MysqlSession] = []
         self._lent = 0
@@ -82,34 +94,43 @@ class MysqlPool:
         The server ends sessions that are idle for long; well before that they are closed here, so that none is lent in
         the moment in which it dies. One that the server closed earlier is known by its closed connection.
         """
-        oldest = asyncio.get_running_loop().time() - self.options.idle_timeout_seconds / 2
+        now = asyncio.get_running_loop().time()
+        silent_since, opened_at = now - self.options.idle_timeout_seconds / 2, now - self._session_seconds_max
         while self._idle:
             session = self._idle.pop()
-            if session.usable and session.idle_since > oldest:
+            if session.usable and session.idle_since > silent_since and session.opened_at > opened_at:
                 return session
             session.close()
         return None
 
     async def _connect(self) -> MysqlSession:
+        opened_at = asyncio.get_running_loop().time()
         try:
             session = await MysqlSession.connect(self.options)
         except (ServerError, ConnectionLostError) as error:
             raise translated(error) from error
+        session.opened_at = opened_at
         self.server = session.greeting.server
         return session
 
     async def renewed(self) -> MysqlSession:
         """Open a session in the place of one that was lent and turned out to be dead; so are the idle ones."""
-        self.forget_idle()
+        self.leave_server()
         return await self._connect()
 
-    def forget_idle(self) -> None:
-        """Close the sessions that nobody uses."""
+    def leave_server(self) -> None:
+        """Lend no session again that was opened until now: the server's name may stand for another one by now."""
+        self._left_at = asyncio.get_running_loop().time()
+        self._close_idle()
+        if self._beside is not None:
+            self._beside.leave_server()
+
+    def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
     def _give_back(self, session: MysqlSession) -> None:
-        if session.usable:
+        if session.usable and session.opened_at >= self._left_at:
             session.idle_since = asyncio.get_running_loop().time()
             self._idle.append(session)
             return
@@ -142,7 +163,7 @@ class MysqlPool:
         for _ in range(self.options.pool_max):
             await self._turns.acquire()
         await asyncio.gather(*self._killing)
-        self.forget_idle()
+        self._close_idle()
 
 
 class Loan:
@@ -163,10 +184,10 @@ class Loan:
         self.session = await self._pool.renewed()
 
     def leave(self, error: ServerError) -> None:
-        """Close the connection to a server that can't serve any more; its name may stand for another one by now."""
+        """Close the connection to a server that can't serve any more, and leave the server."""
         if error.ends_connection:
             self.session.abort()
-            self._pool.forget_idle()
+            self._pool.leave_server()
 
     def kill(self) -> None:
         """See `MysqlPool.kill`."""

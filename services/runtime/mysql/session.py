@@ -74,6 +74,7 @@ class MysqlSession:
         self._turn = asyncio.Lock()
         self._under_way = False
         self.greeting = Greeting(Server.MYSQL, 0, 0, 1)
+        self.opened_at = 0.0
         self.idle_since = 0.0
         self._times_used = 0
 
