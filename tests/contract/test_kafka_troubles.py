@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from itertools import groupby
 
@@ -200,6 +200,42 @@ async def test_a_broker_that_is_gone_for_a_while_loses_nothing_and_keeps_the_ord
     for _, of_key in groupby(firsts, key=lambda number: number % 7):
         numbers = list(of_key)
         assert numbers == sorted(numbers)
+
+
+class HandedOverSlowly(list[Message]):
+    """Messages of a busy process: their thread waits for its turn before each of them."""
+
+    def __iter__(self) -> Iterator[Message]:
+        for message in super().__iter__():
+            time.sleep(0.005)
+            yield message
+
+
+@pytest.mark.parametrize("away_seconds", [4.2, 5.0])
+async def test_no_message_overtakes_one_that_was_given_up(
+    private_server: Callable[..., Server], away_seconds: float
+) -> None:
+    server = private_server("kafka", ())
+    url = server.start()
+    make_topics(url, [TOPIC])
+    broker = KafkaBroker(url, delivery_seconds_max=3)
+    await broker.producer().publish(messages(1))
+    server.pause()
+    publishing = asyncio.create_task(broker.producer().publish(HandedOverSlowly(messages(400, first=1))))
+    await asyncio.sleep(away_seconds)  # by librdkafka's limit of each message the time of the first ones is over
+    server.resume()
+
+    with suppress(UnavailableError):  # a very busy machine hands the last ones over when the broker is back
+        await publishing
+    await broker.producer().publish(messages(400, first=1))
+
+    consumer = broker.group_consumer(group="g", topics=[TOPIC])
+    seen: list[int] = []
+    async with asyncio.timeout(30):
+        while len(set(seen)) < 401:
+            seen += [number_of(message) for message in await consumer.poll(messages_max=500, timeout_seconds=1)]
+    await broker.close()
+    assert list(dict.fromkeys(seen)) == list(range(401))
 
 
 ENDED_SECONDS_MAX = 12.0

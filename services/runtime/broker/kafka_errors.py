@@ -40,6 +40,13 @@ _FORBIDDEN = frozenset(
     }
 )
 
+_GIVEN_UP = frozenset(
+    {
+        KafkaError._PURGE_QUEUE,  # noqa: SLF001 - librdkafka's own codes have such names
+        KafkaError._PURGE_INFLIGHT,  # noqa: SLF001 - the same
+    }
+)
+"""What the producer says of messages whose time was over."""
 
 _NOT_LET_IN = {
     KafkaError._AUTHENTICATION: "broker_unauthenticated",  # noqa: SLF001 - librdkafka's own codes have such names
@@ -80,7 +87,8 @@ class EntryTroubles:
 
 def error_of(error: KafkaError, what: str, troubles: EntryTroubles | None = None) -> TradeFlowError:
     """Translate one error; `what` names what was tried, `troubles` may know what is behind it."""
-    code, text = error.code(), f"{what}: {error.str()}"
+    code = error.code()
+    text = f"{what}: {'no broker took it in time' if code in _GIVEN_UP else error.str()}"
     if code in _NO_TOPIC:
         return NotFoundError(f"{text}; topics are made by the operator, or by hand", reason="topic_missing")
     if code in _TAKEN_OVER:

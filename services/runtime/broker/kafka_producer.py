@@ -1,4 +1,8 @@
-"""Publishing to Kafka: idempotent, and durable on all replicas that are in sync before it returns."""
+"""Publishing to Kafka: idempotent, and durable on all replicas that are in sync before it returns.
+
+What is given up is given up together: of messages that weren't published, none follows one that was. librdkafka's own
+limit is each message's, and would give up the first ones of a publish while those behind them go out.
+"""
 
 import asyncio
 import math
@@ -16,7 +20,7 @@ from services.runtime.broker.port import Message
 from services.runtime.errors import TradeFlowError
 
 DELIVERY_SECONDS_MAX = 30.0
-"""How long librdkafka repeats a message before publishing fails. The outbox's relay then publishes all again."""
+"""How long librdkafka repeats messages before publishing fails. The outbox's relay then publishes all again."""
 
 CLOSING_SECONDS_MAX = 3.0
 """How long messages under way may take once the producer is closed: a process has 20 s for its end, and librdkafka
@@ -37,11 +41,12 @@ class KafkaProducer:
             **cluster.client_config(),
             "enable.idempotence": True,
             "acks": "all",
-            "message.timeout.ms": int(delivery_seconds_max * 1000),
+            "message.timeout.ms": 0,  # none: see above
             "linger.ms": LINGER_MILLIS,
             "compression.type": "lz4",
         }
         self._cluster = cluster
+        self._delivery_seconds_max = delivery_seconds_max
         self._producer: Producer | None = None
         self._closed = False
         self._gives_up_at_seconds = math.inf
@@ -63,6 +68,7 @@ class KafkaProducer:
 
     def _publish(self, messages: Sequence[Message]) -> None:
         producer = self._producer = self._producer or Producer(self._config, logger=LIBRARY_LOGGER)
+        until_seconds = time.monotonic() + self._delivery_seconds_max
         unsettled = 0
         failures: list[TradeFlowError] = []
 
@@ -73,13 +79,15 @@ class KafkaProducer:
                 failures.append(error_of(error, f"publishing to {message.topic()}", self._cluster.troubles))
 
         for message in messages:
-            failure = self._produce(producer, message, settled)
+            failure = self._produce(producer, message, settled, until_seconds)
             if failure is not None:
                 failures.append(failure)
+            else:
+                unsettled += 1
+            if failures:
                 break
-            unsettled += 1
         while unsettled:
-            self._serve(producer)
+            self._serve(producer, until_seconds)
         if failures:
             # Its sequence numbers may be in doubt: a new one begins with new ones.
             self._producer = None
@@ -87,9 +95,13 @@ class KafkaProducer:
         self._cluster.troubles.entered()
 
     def _produce(
-        self, producer: Producer, message: Message, settled: Callable[[KafkaError | None, KafkaMessage], None]
+        self,
+        producer: Producer,
+        message: Message,
+        settled: Callable[[KafkaError | None, KafkaMessage], None],
+        until_seconds: float,
     ) -> TradeFlowError | None:
-        """Hand over a message, or tell why it isn't taken: it is too large, or the producer is done for."""
+        """Hand over a message, or tell why it isn't taken: it is too large, too late, or the producer is done for."""
         topic = self._cluster.full(message.topic)
         headers: list[tuple[str, str | bytes | None]] = [
             (name, value.encode()) for name, value in message.headers.items()
@@ -98,18 +110,23 @@ class KafkaProducer:
             try:
                 producer.produce(topic, message.value, message.key, on_delivery=settled, headers=headers)
             except BufferError:
-                self._serve(producer)  # its queue is full: what is in it goes first
+                # Its queue is full: what is in it goes first, or all is given up.
+                if self._serve(producer, until_seconds):
+                    given_up = KafkaError(KafkaError._PURGE_QUEUE)  # noqa: SLF001 - librdkafka's own name
+                    return error_of(given_up, f"publishing to {topic}", self._cluster.troubles)
             except KafkaException as raised:
                 return error_of(raised.args[0], f"publishing to {topic}")
             else:
                 producer.poll(0)
                 return None
 
-    def _serve(self, producer: Producer) -> None:
-        """Wait a moment for deliveries, and fail those that are out of time."""
+    def _serve(self, producer: Producer, until_seconds: float) -> bool:
+        """Wait a moment for deliveries, and fail all that are left once their time is over; tell whether it was."""
         producer.poll(_POLL_SECONDS)
-        if time.monotonic() >= self._gives_up_at_seconds:
+        is_over = time.monotonic() >= min(until_seconds, self._gives_up_at_seconds)
+        if is_over:
             producer.purge()
+        return is_over
 
     async def close(self) -> None:
         """Publish no more; what is under way ends first, or fails within `CLOSING_SECONDS_MAX`."""
