@@ -9,9 +9,9 @@ from contextlib import suppress
 import pytest
 
 from services.runtime.broker.kafka import KafkaBroker
-from services.runtime.broker.port import LEASE_LOST_REASON, Message, ReceivedMessage
+from services.runtime.broker.port import LEASE_LOST_REASON, Consumer, Message, ReceivedMessage
 from services.runtime.errors import InvalidArgumentError, NotFoundError, UnavailableError
-from tests.parts.kafka_topics import add_partitions, make_topics
+from tests.parts.kafka_topics import add_partitions, delete_topics, make_topics
 from tests.parts.server import Server
 from tests.support.waiting import eventually
 
@@ -125,6 +125,39 @@ async def test_a_tailing_consumer_reads_partitions_that_are_added_from_their_beg
             received += await consumer.poll(messages_max=100, timeout_seconds=1)
 
     assert {message.partition for message in received} == set(range(PARTITIONS + 2))
+
+
+@pytest.mark.timeout(120)
+async def test_a_topic_that_was_deleted_and_made_again_is_read_from_its_beginning(
+    broker: KafkaBroker, other: KafkaBroker, kafka_url: str
+) -> None:
+    consumer = broker.group_consumer(group="g", topics=[TOPIC])
+    replaying = await broker.replaying_consumer(topics=[TOPIC])
+    await broker.producer().publish(messages(200))
+    await consumer.commit(await received_by(consumer, 200))
+    await received_by(replaying, 200)
+    await asyncio.to_thread(make_again, kafka_url)
+    await other.producer().publish(messages(40))
+
+    assert sum((await replaying.lag()).values()) == 40
+    await consumer.commit(await received_by(consumer, 40))
+    await received_by(replaying, 40)
+
+    assert [sum((await each.lag()).values()) for each in (consumer, replaying)] == [0, 0]
+
+
+async def received_by(consumer: Consumer, count: int) -> list[ReceivedMessage]:
+    received: list[ReceivedMessage] = []
+    async with asyncio.timeout(40):
+        while len(received) < count:
+            with suppress(NotFoundError):
+                received += await consumer.poll(messages_max=count, timeout_seconds=1)
+    return received
+
+
+def make_again(kafka_url: str) -> None:
+    delete_topics(kafka_url, [TOPIC])
+    make_topics(kafka_url, [TOPIC], partitions=PARTITIONS)
 
 
 @pytest.mark.part("kafka")

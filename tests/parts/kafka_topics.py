@@ -40,6 +40,20 @@ def add_partitions(url: str, topic: str, *, partitions: int) -> None:
     _wait_until_ready(client, [name], partitions)
 
 
+def delete_topics(url: str, topics: Sequence[str]) -> None:
+    """Delete topics and wait until the cluster knows them no more."""
+    cluster = cluster_of(url)
+    client = AdminClient({**cluster.config})
+    names = [cluster.full(topic) for topic in topics]
+    for future in client.delete_topics(names).values():
+        future.result(SECONDS_MAX)
+    until = time.monotonic() + SECONDS_MAX
+    while any(client.list_topics(name, timeout=SECONDS_MAX).topics[name].error is None for name in names):
+        if time.monotonic() > until:
+            raise TimeoutError(f"the cluster still shows {names}")
+        time.sleep(0.05)
+
+
 def _wait_until_ready(client: AdminClient, names: Sequence[str], partitions: int) -> None:
     until = time.monotonic() + SECONDS_MAX
     while not all(_is_ready(client, name, partitions) for name in names):

@@ -180,8 +180,7 @@ class KafkaConsumer(ABC):
         """
         next_offsets = await self._ask(self._next_offsets)
         bounds = await asyncio.to_thread(self._questions.bounds, list(next_offsets))
-        # What retention deleted is not ahead of it any more.
-        return {place: max(0, end - max(oldest, next_offsets[place])) for place, (oldest, end) in bounds.items()}
+        return {place: _count_ahead(next_offsets[place], *of_log) for place, of_log in bounds.items()}
 
     async def close(self) -> None:
         """Leave the group."""
@@ -208,6 +207,11 @@ class KafkaConsumer(ABC):
     @abstractmethod
     def _still_ours(self, messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
         """Leave out what another consumer reads meanwhile."""
+
+
+def _count_ahead(next_offset: int, oldest: int, end: int) -> int:
+    """Count what is kept from an offset on: all of it where a topic was deleted and made again, and is shorter now."""
+    return end - oldest if next_offset > end else end - max(oldest, next_offset)
 
 
 def _text(value: str | bytes | None) -> str:

@@ -124,7 +124,11 @@ class KafkaGroupConsumer(KafkaConsumer):
         return [message for message in messages if (message.topic, message.partition) in self._assigned]
 
     def _note_given(self, messages: list[ReceivedMessage]) -> None:
-        """Nothing: a group stands where it committed."""
+        """Begin anew with a topic that was deleted and made again: its offsets begin before what was committed."""
+        for message in messages:
+            place = (message.topic, message.partition)
+            if message.offset < self._committed.get(place, 0):
+                self._committed.pop(place, None)
 
     def _next_offsets(self) -> dict[Place, int]:
         places = sorted(self._assigned)
