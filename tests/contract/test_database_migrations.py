@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -367,3 +368,33 @@ async def test_a_column_is_added_and_an_index_dropped_while_others_read(database
     await asyncio.gather(*reading)
 
     assert await rows_of(database, "SELECT name, kind FROM things") == [("apple", None)]
+
+
+async def test_who_reads_a_table_for_long_keeps_a_definition_waiting_and_nobody_else(
+    database: Database, database_url: str, package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On MySQL and MariaDB whoever comes after a definition that waits for its table waits behind it."""
+    monkeypatch.setattr("services.runtime.mysql.transaction.DEFINITION_LOCK_SECONDS", 1)
+    package.write("m0001_tables", "CREATE TABLE things (name VARCHAR(64) NOT NULL PRIMARY KEY)")
+    await migrate(database, PACKAGE)
+    package.write("m0002_colours", "ALTER TABLE things ADD COLUMN colour VARCHAR(64)")
+    migrator = open_database(database_url)
+    longest_seconds = 0.0
+    async with asyncio.timeout(60), database.snapshot() as reading:
+        await reading.fetch("SELECT name FROM things")
+        migrating = asyncio.create_task(migrate(migrator, PACKAGE))
+        for number in range(30):
+            await asyncio.sleep(0.2)
+            began_at_seconds = time.monotonic()
+            await asyncio.create_task(insert_thing(database, f"thing-{number}"))
+            longest_seconds = max(longest_seconds, time.monotonic() - began_at_seconds)
+    applied = await migrating
+    await migrator.close()
+
+    assert applied == ["m0002_colours"]
+    assert longest_seconds < 4
+
+
+async def insert_thing(database: Database, name: str) -> None:
+    async with database.transaction() as connection:
+        await connection.execute("INSERT INTO things (name) VALUES ($1)", name)

@@ -5,9 +5,13 @@ goes on there: a definition that was begun and is in place was done; other state
 of them.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 
+import structlog
+
+from services.runtime.backoff import jittered_seconds
 from services.runtime.database.migration_lease import MigrationLease
 from services.runtime.database.migration_modules import Migration
 from services.runtime.database.port import AlreadyInPlaceError, Connection, Database
@@ -35,6 +39,17 @@ _ADD_STEP = """
 _FORGET_STEP = "DELETE FROM schema_migration_steps WHERE name = $1 AND statement_number = $2"
 
 _DEFINITIONS = ("CREATE", "ALTER", "DROP")
+
+logger = structlog.get_logger(__name__)
+
+DEFINITION_SECONDS_MAX = 600.0
+"""How long a definition is tried again whose table others use: an export, or a verification of a long book."""
+
+RETRY_FIRST_SECONDS = 2.0
+"""The longest wait before the second attempt. In between those work who waited behind the first one."""
+
+RETRY_LONGEST_SECONDS = 15.0
+"""What no wait exceeds."""
 
 
 class StepRunner:
@@ -83,7 +98,7 @@ class StepRunner:
         async with self._database.transaction() as connection:
             await self._remember(connection, key, done=_BEGUN)
         try:
-            await self._alone(statement)
+            await self._define(key[0], statement)
         except UnavailableError:
             raise
         except Exception as error:
@@ -100,6 +115,23 @@ class StepRunner:
         await connection.execute(_ADD_STEP, *key, done)
         # Last, since it locks the row that says that this process lives.
         await self.lease.fence(connection)
+
+    async def _define(self, name: str, statement: str) -> None:
+        """Run a definition; while its table is in use for long, try again and again."""
+        loop = asyncio.get_running_loop()
+        until_seconds = loop.time() + DEFINITION_SECONDS_MAX
+        attempt = 0
+        while True:
+            try:
+                return await self._alone(statement)
+            except UnavailableError as error:
+                if error.reason != "database_busy" or loop.time() > until_seconds:
+                    raise
+                logger.warning("migration_waits_for_table", migration=name, error=error.message)
+            await asyncio.sleep(
+                jittered_seconds(attempt, first_seconds=RETRY_FIRST_SECONDS, longest_seconds=RETRY_LONGEST_SECONDS)
+            )
+            attempt += 1
 
     async def _alone(self, statement: str) -> None:
         async with self._database.transaction() as connection:

@@ -28,8 +28,8 @@ SQL_MODE = (
 _PACKET_SPARE_BYTES = 64 * 1024
 """Kept free of `max_allowed_packet` for BEGIN, COMMIT and the like."""
 
-_METADATA_LOCK_SECONDS = 60
-"""lock_wait_timeout: how long a definition waits for transactions on its table. The default is a year."""
+METADATA_LOCK_SECONDS = 60
+"""lock_wait_timeout: how long a statement waits for a definition of its table. The default is a year."""
 
 _SHOW_WARNINGS = b"SHOW WARNINGS"
 
@@ -126,7 +126,7 @@ class MysqlSession:
                     (
                         f"SET autocommit = 1, sql_mode = '{SQL_MODE}', time_zone = '+00:00', sql_notes = 0, "
                         f"lc_messages = 'en_US', innodb_lock_wait_timeout = {options.lock_timeout_seconds}, "
-                        f"lock_wait_timeout = {_METADATA_LOCK_SECONDS}, wait_timeout = {options.idle_timeout_seconds}"
+                        f"lock_wait_timeout = {METADATA_LOCK_SECONDS}, wait_timeout = {options.idle_timeout_seconds}"
                     ).encode(),
                     (
                         "SELECT CONNECTION_ID(), @@max_allowed_packet, @@auto_increment_increment, @@sql_mode, "

@@ -17,7 +17,7 @@ from services.runtime.mysql.errors import ConnectionLostError, outcome_unknown, 
 from services.runtime.mysql.piccolo_statements import records, translate_piccolo
 from services.runtime.mysql.pool import Loan, MysqlPool
 from services.runtime.mysql.results import Result
-from services.runtime.mysql.session import MysqlSession
+from services.runtime.mysql.session import METADATA_LOCK_SECONDS, MysqlSession
 from services.runtime.mysql.wire import OnResult, Response
 
 # A server that only reads refuses here, before anything is decided on what it holds.
@@ -29,6 +29,11 @@ _BEGIN_SNAPSHOT = (
 )
 
 _COMMIT = b"COMMIT"
+
+_BE_PATIENT = f"SET lock_wait_timeout = {METADATA_LOCK_SECONDS}".encode()
+
+DEFINITION_LOCK_SECONDS = 5
+"""How long a definition waits for those who use its table: whoever comes after it, as a service, waits behind it."""
 
 
 class MysqlTransaction(PostgresTransaction):
@@ -106,11 +111,21 @@ class MysqlTransaction(PostgresTransaction):
         async with self._turn:
             loan = self._usable_loan()
             waiting = await self._fitting_with(statements, loan)
-            results = await self._checked(loan, waiting, statements, patient=patient)
-            if patient:
-                # A definition has committed; what follows is a transaction again, not one statement after the other.
-                self._begun = False
-            return results
+            if not patient:
+                return await self._checked(loan, waiting, statements)
+            return await self._defined(loan, waiting, statements)
+
+    async def _defined(self, loan: Loan, waiting: Sequence[bytes], statements: Sequence[bytes]) -> list[Result]:
+        """Run a definition, which commits; what follows is a transaction again, not one statement after the other."""
+        hurry = f"SET lock_wait_timeout = {DEFINITION_LOCK_SECONDS}".encode()
+        try:
+            _, *results, _ = await self._checked(loan, waiting, [hurry, *statements, _BE_PATIENT], patient=True)
+        except BaseException:
+            # The session is in a hurry still.
+            loan.session.abort()
+            raise
+        self._begun = False
+        return results
 
     async def _checked(
         self, loan: Loan, waiting: Sequence[bytes], statements: Sequence[bytes], *, patient: bool = False
