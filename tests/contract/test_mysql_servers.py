@@ -1,7 +1,7 @@
 """What the MySQL adapter does when the server changes under it: certificates, restarts, failovers, readers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -261,3 +261,28 @@ async def test_a_server_whose_transactions_only_read_is_unavailable_to_a_single_
 
     assert raised.value.reason == "database_unreachable"
     assert names == ["plum"]
+
+
+@pytest.mark.part("mysql")
+@pytest.mark.timeout(120)
+async def test_a_server_in_offline_mode_is_away_and_used_again_when_it_is_back(
+    private_server: Callable[..., Server],
+) -> None:
+    """As a member does that its group expelled: it lets in who administers it, and nobody else."""
+    server = private_server("mysql", sql_flags(durable=False))
+    with fresh_schema(server.start()) as url:
+        prepare(url, user="app")
+        async with opened(as_user(url, "app")) as database:
+            await insert(database, "before")
+            set_globally(server, "offline_mode = ON")
+            reasons = []
+            for _ in range(3):
+                with pytest.raises(UnavailableError) as raised:
+                    await insert(database, "refused")
+                reasons.append(raised.value.reason)
+            set_globally(server, "offline_mode = OFF")
+            await insert(database, "after")
+            names = await names_in(database)
+
+    assert set(reasons) == {"database_unreachable"}
+    assert names == ["after", "before"]

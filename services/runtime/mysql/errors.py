@@ -59,6 +59,7 @@ _UNREACHABLE = {
     _READ_ONLY_TRANSACTION,
     1317,  # interrupted
     1927,  # killed, MariaDB
+    3032,  # offline mode: only administrators are let in
     3169,  # killed, MySQL
     4031,  # idle for too long
 }
