@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 import structlog
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
+from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
 
 from services.runtime.errors import UnavailableError
 from services.runtime.signed_claims import PublicKey
@@ -52,6 +52,9 @@ _CURVES: Final = {
 
 _OF_RSA: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 """The algorithms of RSA keys."""
+
+_UNREADABLE: Final = (JoseError, ValueError, TypeError, KeyError)
+"""What is raised of a key or a document that is none."""
 
 Address = str | Callable[[httpx.AsyncClient], Awaitable[str]]
 """Where a key set is, or how that is found out, each time anew: `discovery.py`."""
@@ -148,7 +151,7 @@ class JwksClient:
         try:
             async with asyncio.timeout(FETCH_SECONDS_MAX):
                 self._keys = await self._fetch()
-        except (TimeoutError, httpx.HTTPError, JoseError, ValueError, TypeError, KeyError) as error:
+        except (TimeoutError, httpx.HTTPError, *_UNREADABLE) as error:
             self._is_away = True
             starting = self._keys is None and time.monotonic() - self._began_at_seconds < STARTING_SECONDS_MAX
             log = logger.info if starting else logger.warning
@@ -184,13 +187,23 @@ async def fetched_json(http: httpx.AsyncClient, url: str) -> Any:
 
 
 def _key_set(document: Any) -> KeySet:
-    """Read a key set, without keys of kinds and curves that aren't ours (RFC 7517, section 5).
+    """Read a key set, without keys of kinds and curves that aren't ours, or that can't be read (RFC 7517, section 5).
 
     Raises:
-        JoseError: It is none.
+        JoseError: It is none, or no key of it can be read; so are the other errors of `_UNREADABLE`.
     """
-    keys = [jwk for jwk in document["keys"] if jwk["kty"] == "RSA" or jwk.get("crv") in _CURVES.values()]
-    return KeySet.import_key_set({"keys": keys})
+    keys, errors = list[Key](), list[Exception]()
+    for jwk in document["keys"]:
+        try:
+            if jwk["kty"] == "RSA" or jwk.get("crv") in _CURVES.values():
+                keys += KeySet.import_key_set({"keys": [jwk]}).keys
+        except _UNREADABLE as error:
+            errors.append(error)
+    if errors and not keys:
+        raise errors[0]
+    if errors:
+        logger.info("jwks_keys_passed_over", count=len(errors), error=repr(errors[0]))
+    return KeySet(keys)
 
 
 def usable_keys(key_set: KeySet, algorithms: Collection[str] = OUR_ALGORITHMS) -> dict[str, PublicKey]:

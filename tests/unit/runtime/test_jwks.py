@@ -296,16 +296,27 @@ def test_each_algorithm_has_its_own_kind_of_key(algorithm: str, usable: set[str]
     assert set(usable_keys(KeySet(keys), [algorithm])) == usable
 
 
-async def test_keys_of_kinds_that_nobody_here_knows_do_not_hide_the_others(
-    endpoint: IssuersEndpoint, http: httpx.AsyncClient
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        pytest.param({"kty": "AKP", "alg": "ML-DSA-65", "pub": "AA"}, id="kind"),
+        pytest.param({"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"}, id="curve"),
+        pytest.param({**OLD.as_dict(private=False), "use": "x509-svid"}, id="use"),
+        pytest.param({**OLD.as_dict(private=False), "key_ops": ["attest"]}, id="operation"),
+        pytest.param({"kty": "RSA", "e": "AQAB"}, id="incomplete"),
+        pytest.param({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, id="no point"),
+        pytest.param({}, id="nothing"),
+    ],
+)
+async def test_keys_that_nobody_here_knows_do_not_hide_the_others(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient, stranger: dict[str, object]
 ) -> None:
     known = KeySet([OLD]).as_dict(private=False)["keys"]
-    stranger = {"kty": "AKP", "alg": "ML-DSA-65", "kid": "of-tomorrow", "pub": "AA"}
-    endpoint.answer = lambda: httpx.Response(200, json={"keys": [stranger, *known]})
+    endpoint.answer = lambda: httpx.Response(200, json={"keys": [{**stranger, "kid": "strange"}, *known]})
     client = client_of(http)
 
     assert await client.find("old") is not None
-    assert await client.find("of-tomorrow") is None
+    assert await client.find("strange") is None
 
 
 async def test_an_issuer_of_others_that_is_away_is_not_asked_for_each_caller(
