@@ -34,12 +34,18 @@ async def heal_order(discrepancy: Discrepancy, *, store: Store, ledger: Ledger, 
             return False
 
 
+async def unmoved(rows: Rows, discrepancy: Discrepancy) -> Order | None:
+    """Lock and return the order, if it is still as it was compared; what was found of one that moved says nothing."""
+    order = await rows.orders.find(discrepancy.order_id)
+    return order if order is not None and order.version == discrepancy.order_version else None
+
+
 async def _follow_hold(discrepancy: Discrepancy, *, store: Store, ledger: Ledger, clock: Clock) -> bool:
     hold = await ledger.find_hold(discrepancy.order_id)
     if hold is None:
         return False
     async with store.transaction() as rows:
-        order = await _unmoved(rows, discrepancy)
+        order = await unmoved(rows, discrepancy)
         if order is None:
             return False
         if discrepancy.kind is DiscrepancyKind.REFUND_MISSED:
@@ -50,7 +56,7 @@ async def _follow_hold(discrepancy: Discrepancy, *, store: Store, ledger: Ledger
 
 async def _ask_for_capture(discrepancy: Discrepancy, *, store: Store, clock: Clock) -> bool:
     async with store.transaction() as rows:
-        order = await _unmoved(rows, discrepancy)
+        order = await unmoved(rows, discrepancy)
         if order is not None and not await rows.comparisons.is_open(discrepancy):
             rows.events.order_confirmed(order, clock.now())
     return False
@@ -58,7 +64,7 @@ async def _ask_for_capture(discrepancy: Discrepancy, *, store: Store, clock: Clo
 
 async def _release(discrepancy: Discrepancy, *, store: Store, ledger: Ledger) -> bool:
     async with store.transaction() as rows:
-        order = await _unmoved(rows, discrepancy)
+        order = await unmoved(rows, discrepancy)
     if order is None:
         return False
     try:
@@ -66,8 +72,3 @@ async def _release(discrepancy: Discrepancy, *, store: Store, ledger: Ledger) ->
     except RefusedError:
         return False
     return hold.remaining_minor == 0
-
-
-async def _unmoved(rows: Rows, discrepancy: Discrepancy) -> Order | None:
-    order = await rows.orders.find(discrepancy.order_id)
-    return order if order is not None and order.version == discrepancy.order_version else None

@@ -17,7 +17,7 @@ from services.orders.domain.discrepancy import Discrepancy, OrderSums
 from services.orders.ports import Ledger, Store
 from services.orders.recovery_ports import ComparisonStep
 from services.orders.use_cases.compare_orders import compare_orders
-from services.orders.use_cases.heal_order import heal_order
+from services.orders.use_cases.heal_order import heal_order, unmoved
 from services.runtime.clock import Clock
 from services.runtime.errors import TradeFlowError
 from services.runtime.ids import first_id_of
@@ -85,6 +85,7 @@ async def reconcile(
     disagreeing = {one.order_id for one in found}
     agreeing = [order.order_id for order in settled if order.order_id not in disagreeing]
     async with store.transaction() as rows:
+        found = [one for one in found if one in healed or await unmoved(rows, one) is not None]
         for one in found:
             await rows.comparisons.note(one, clock.now(), healed=one in healed)
         await rows.comparisons.settle(agreeing, clock.now())
