@@ -16,7 +16,8 @@ from services.orders.domain.discrepancy import Discrepancy, DiscrepancyKind, Not
 class ComparisonStep:
     """A part of a round of comparisons: the orders after one, and up to where they go.
 
-    The `began_at` of a round is before anything of it was read. `ends_round` says that no order is left.
+    The `began_at` of a round is before anything of it was read. `ends_round` says that no order is left that was there
+    by then.
     """
 
     scope: str

@@ -98,7 +98,7 @@ class OrdersSettings(GrpcServerSettings, GrpcClientSettings):
     """How often the reconciler looks for orders that are due."""
 
     reconcile_every_seconds: Seconds = 1.0
-    """The pause between two steps of the comparison with the ledger, each of up to 100 orders."""
+    """How long the comparison with the ledger rests when nothing is left, and at most between two steps of a round."""
 
     request_lease_seconds: Seconds = 30.0
     """How long a request that died keeps its Idempotency-Key; longer than any request takes."""

@@ -55,6 +55,7 @@ class OrderSums:
     currency: str
     captured_minor: int
     refunded_minor: int
+    created_at: datetime
     updated_at: datetime
     expires_at: datetime
 

@@ -57,7 +57,12 @@ class ReconcilingMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcilingLoop:
-    """Compares orders with the ledger, one step of each scope at a time; `pause_seconds` is between two steps."""
+    """Compares orders with the ledger, one step of each scope at a time.
+
+    A step that leaves some is followed by the next one after as long a rest as it took: at most half of the time goes
+    into comparing, and less is asked of a ledger that takes longer to answer. `pause_seconds` is the longest rest, and
+    the one where nothing is left.
+    """
 
     store: Store
     reads: RecoveryReads
@@ -70,25 +75,30 @@ class ReconcilingLoop:
     async def run(self) -> None:
         """Compare until cancelled."""
         while True:
+            began_at, leaves_some = self.clock.now(), False
             try:
-                await self.step()
+                leaves_some = await self.step()
             except UnavailableError as error:
                 logger.warning("orders_not_compared", reason=error.reason)
-            await self.clock.sleep(self.pause_seconds)
+            took_seconds = max((self.clock.now() - began_at).total_seconds(), 0.0)
+            await self.clock.sleep(min(took_seconds, self.pause_seconds) if leaves_some else self.pause_seconds)
 
-    async def step(self) -> None:
-        """Take a step of each scope, and say how it stands.
+    async def step(self) -> bool:
+        """Take a step of each scope, and say how it stands; tell whether a round goes on.
 
         Raises:
             UnavailableError: The ledger or the database is away.
         """
+        leaves_some = False
         try:
             for scope in self.scopes:
                 reconciled = await reconcile_step(scope, store=self.store, ledger=self.ledger, clock=self.clock)
                 if reconciled is not None:
                     self.metrics.count(scope, reconciled)
+                    leaves_some = leaves_some or not reconciled.ends_round
         finally:
             await self._show()
+        return leaves_some
 
     async def _show(self) -> None:
         for one in (await self.reads.progress()).rounds:

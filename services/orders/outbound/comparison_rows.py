@@ -20,7 +20,8 @@ STEP_SECONDS_MAX: Final = 60.0
 
 # Reads orders as they are compared. Locks nothing.
 READ_SUMS: Final = """
-    SELECT order_id, version, state, buyer_id, currency, captured_minor, refunded_minor, updated_at, expires_at
+    SELECT order_id, version, state, buyer_id, currency, captured_minor, refunded_minor, created_at, updated_at,
+        expires_at
     FROM orders WHERE order_id > $1 ORDER BY order_id LIMIT $2
 """
 
@@ -99,14 +100,16 @@ class SqlComparisonRows:
                 return None
             cursor, began_at = round_from, now
         await self._connection.execute(_TAKE, cursor, to_micros(began_at), to_micros(taken_until), scope.encode())
-        rows = await self._connection.fetch(READ_SUMS, cursor, ORDERS_A_STEP_MAX)
+        orders = [sums_of(row) for row in await self._connection.fetch(READ_SUMS, cursor, ORDERS_A_STEP_MAX)]
         return ComparisonStep(
             scope=scope,
             began_at=began_at,
             taken_until=taken_until,
             after_order_id=cursor,
-            orders=tuple(sums_of(row) for row in rows),
-            ends_round=len(rows) < ORDERS_A_STEP_MAX,
+            orders=tuple(orders),
+            # Where orders come faster than they are compared, a round that went after them would never end. One that
+            # lies ahead ends none: its clock was wrong, and what comes after it may be old.
+            ends_round=len(orders) < ORDERS_A_STEP_MAX or began_at <= orders[-1].created_at <= now,
         )
 
     async def finish(self, step: ComparisonStep) -> None:
@@ -160,7 +163,8 @@ def _side_columns(discrepancy: Discrepancy) -> tuple[object, ...]:
 
 def sums_of(row: Row) -> OrderSums:
     """Make a value of a row of `READ_SUMS`."""
-    order_id, version, state, buyer_id, currency, captured_minor, refunded_minor, updated_at, expires_at = row
+    order_id, version, state, buyer_id, currency, captured_minor, refunded_minor, *instants = row
+    created_at, updated_at, expires_at = (from_micros(micros) for micros in instants)
     return OrderSums(
         order_id=order_id,
         version=version,
@@ -169,6 +173,7 @@ def sums_of(row: Row) -> OrderSums:
         currency=currency,
         captured_minor=captured_minor,
         refunded_minor=refunded_minor,
-        updated_at=from_micros(updated_at),
-        expires_at=from_micros(expires_at),
+        created_at=created_at,
+        updated_at=updated_at,
+        expires_at=expires_at,
     )

@@ -50,11 +50,12 @@ SCOPES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
-    """What a step came to."""
+    """What a step came to; `ends_round` says that the round goes on with no other."""
 
     compared: int
     found: tuple[Discrepancy, ...]
     healed: tuple[Discrepancy, ...]
+    ends_round: bool = True
 
 
 async def reconcile_step(scope: Scope, *, store: Store, ledger: Ledger, clock: Clock) -> Reconciled | None:
@@ -99,7 +100,12 @@ async def reconcile(
             healed=one in healed,
             detail=one.message,
         )
-    return Reconciled(compared=len(settled), found=tuple(found), healed=tuple(healed))
+    return Reconciled(
+        compared=len(settled),
+        found=tuple(found),
+        healed=tuple(healed),
+        ends_round=step is None or step.ends_round,
+    )
 
 
 def at_rest(orders: Sequence[OrderSums], now: datetime) -> list[OrderSums]:

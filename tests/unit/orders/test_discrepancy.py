@@ -20,6 +20,7 @@ ORDER = OrderSums(
     currency="EUR",
     captured_minor=1_000,
     refunded_minor=0,
+    created_at=NOW,
     updated_at=NOW,
     expires_at=NOW + timedelta(minutes=15),
 )

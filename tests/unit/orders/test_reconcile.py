@@ -1,5 +1,8 @@
 """Orders against the ledger: what one of the two lost is found, healed where there is no doubt, and told otherwise."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -21,6 +24,7 @@ from services.runtime.ids import first_id_of, new_id
 from tests.support.clock import START, VirtualClock
 from tests.support.crashes import Fuse, MortalLedger, MortalStore, ProcessDied
 from tests.support.orders_world import EVERYTHING, OrdersWorld, refund_credited
+from tests.support.waiting import eventually
 
 K = DiscrepancyKind
 S = OrderState
@@ -40,6 +44,29 @@ async def set_columns(world: OrdersWorld, order_id: UUID, **columns: object) -> 
 
 def metric(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
     return registry.get_sample_value(name, labels)
+
+
+def a_loop(world: OrdersWorld, registry: CollectorRegistry, *, pause_seconds: float) -> ReconcilingLoop:
+    return ReconcilingLoop(
+        store=world.store,
+        reads=world.recovery,
+        ledger=world.ledger,
+        clock=world.clock,
+        metrics=ReconcilingMetrics(registry),
+        pause_seconds=pause_seconds,
+        scopes=(EVERYTHING,),
+    )
+
+
+@asynccontextmanager
+async def running(loop: ReconcilingLoop) -> AsyncIterator[None]:
+    task = asyncio.create_task(loop.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def test_orders_that_agree_with_the_ledger_are_compared_and_nothing_is_noted(world: OrdersWorld) -> None:
@@ -374,6 +401,78 @@ async def test_a_round_goes_through_all_orders_step_by_step_and_the_next_one_wai
     assert sum(step.compared for step in next_round) == ORDERS_A_STEP_MAX + 5
 
 
+async def test_a_step_that_leaves_some_is_followed_by_the_next_without_the_pause(world: OrdersWorld) -> None:
+    world.bank.available[world.buyer.user_id] = 10_000_000
+    for number in range(2 * ORDERS_A_STEP_MAX + 5):
+        await world.place(key=f"place-{number}", lines=(("cup", 1),))
+    await world.settle()
+    await world.clock.advance(11)
+    registry = CollectorRegistry()
+    loop = a_loop(world, registry, pause_seconds=60)
+
+    async with running(loop):
+        await eventually(lambda: metric(registry, "tradeflow_orders_compared_total", scope="all") == 205)
+        await eventually(lambda: world.clock.sleepers > 0)
+
+    assert world.clock.now() == START + timedelta(seconds=11), "all of it without the pause, which comes in the end"
+
+
+async def test_a_step_that_leaves_some_is_followed_by_as_long_a_rest_as_it_took(world: OrdersWorld) -> None:
+    world.bank.available[world.buyer.user_id] = 10_000_000
+    for number in range(2 * ORDERS_A_STEP_MAX + 5):
+        await world.place(key=f"place-{number}", lines=(("cup", 1),))
+    await world.settle()
+    await world.clock.advance(11)
+
+    class SlowLedger(MortalLedger):
+        asked = 0
+
+        async def find_hold(self, order_id: UUID) -> Hold | None:
+            self.asked += 1
+            if self.asked == 1:
+                await world.clock.advance(2)
+            return await super().find_hold(order_id)
+
+    world.ledger = SlowLedger(world.bank, Fuse())
+    registry = CollectorRegistry()
+    loop = a_loop(world, registry, pause_seconds=60)
+
+    def compared() -> float | None:
+        return metric(registry, "tradeflow_orders_compared_total", scope="all")
+
+    async with running(loop):
+        await eventually(lambda: compared() == ORDERS_A_STEP_MAX and world.clock.sleepers > 0)
+        await world.clock.advance(1.9)
+        rested = compared()
+        await world.clock.advance(0.2)
+        await eventually(lambda: compared() == 2 * ORDERS_A_STEP_MAX)
+
+    assert rested == ORDERS_A_STEP_MAX
+
+
+async def test_a_round_ends_though_orders_come_faster_than_they_are_compared(world: OrdersWorld) -> None:
+    world.bank.available[world.buyer.user_id] = 10_000_000
+
+    async def place_some(key: str) -> None:
+        for number in range(ORDERS_A_STEP_MAX + 1):
+            await world.place(key=f"{key}-{number}", lines=(("cup", 1),))
+
+    async def step() -> bool:
+        taken = await reconcile_step(EVERYTHING, store=world.store, ledger=world.ledger, clock=world.clock)
+        assert taken is not None
+        return taken.ends_round
+
+    await place_some("before")
+    await world.clock.advance(11)
+    first = await step()
+    await world.clock.advance(1)
+    await place_some("meanwhile")
+    second = await step()
+
+    assert (first, second) == (False, True)
+    assert [one.compared_at for one in (await world.recovery.progress()).rounds] == [START + timedelta(seconds=11)]
+
+
 async def test_the_recent_scope_begins_with_the_ids_of_its_window() -> None:
     recent = Scope(name="recent", window=timedelta(hours=1), pause=timedelta(0))
 
@@ -385,15 +484,7 @@ async def test_the_loop_shows_what_is_open_and_how_old_the_last_round_is(world: 
     order_id = await a_settled_order(world)
     await set_columns(world, order_id, captured_minor=2_999)
     registry = CollectorRegistry()
-    loop = ReconcilingLoop(
-        store=world.store,
-        reads=world.recovery,
-        ledger=world.ledger,
-        clock=world.clock,
-        metrics=ReconcilingMetrics(registry),
-        pause_seconds=1,
-        scopes=(EVERYTHING,),
-    )
+    loop = a_loop(world, registry, pause_seconds=1)
     await world.clock.advance(11)
 
     await loop.step()
@@ -449,6 +540,7 @@ def test_every_state_is_compared_with_every_hold_without_an_error(state: OrderSt
         currency="EUR",
         captured_minor=0,
         refunded_minor=0,
+        created_at=START,
         updated_at=START,
         expires_at=START + timedelta(minutes=15),
     )
