@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from services.orders.inbound.commerce import Commerce
-from services.orders.inbound.finishing_loop import FinishingLoop, KeyForgettingLoop
+from services.orders.inbound.finishing_loop import FinishingLoop, HealedForgettingLoop, KeyForgettingLoop
 from services.orders.inbound.reconciling_loop import ReconcilingLoop, ReconcilingMetrics
 from services.orders.ledger_wiring import open_ledger
 from services.orders.metrics import OrdersMetrics
@@ -27,6 +27,12 @@ from services.runtime.database.port import Database
 
 FORGET_KEYS_EVERY_SECONDS: Final = 600.0
 """How often the keys of old requests are deleted."""
+
+HEALED_RETENTION: Final = timedelta(days=90)
+"""How long discrepancies that were healed are listed: a quarter, which is what is looked back on."""
+
+FORGET_HEALED_EVERY_SECONDS: Final = 600.0
+"""How often older ones are deleted."""
 
 
 async def open_commerce(
@@ -95,9 +101,16 @@ def commerce_loops(
         pause_seconds=FORGET_KEYS_EVERY_SECONDS,
         on_forgotten=metrics.keys_forgotten.inc,
     )
+    forgetting_healed = HealedForgettingLoop(
+        store=commerce.store,
+        clock=commerce.clock,
+        retention=HEALED_RETENTION,
+        pause_seconds=FORGET_HEALED_EVERY_SECONDS,
+    )
     return {
         "due_orders": DueOrders(database, commerce.clock, metrics).run,
         "finish_orders": finishing.run,
         "reconcile_orders": reconciling.run,
         "forget_keys": forgetting.run,
+        "forget_healed": forgetting_healed.run,
     }

@@ -39,7 +39,7 @@ class RoundProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonProgress:
-    """How far the begun scopes are, and when the last discrepancy was over; None where there never was one."""
+    """How far the begun scopes are, and when the last discrepancy was over; None where none is remembered."""
 
     rounds: tuple[RoundProgress, ...]
     last_healed_at: datetime | None
@@ -71,6 +71,10 @@ class ComparisonRows(Protocol):
 
     async def settle(self, agreeing: Sequence[UUID], now: datetime) -> int:
         """Mark as healed what was noted of orders that agree by now; return how many."""
+        ...
+
+    async def forget(self, *, healed_before: datetime, rows_max: int) -> int:
+        """Delete the discrepancies that were healed first; return how many."""
         ...
 
 

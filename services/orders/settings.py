@@ -137,7 +137,7 @@ class OrdersSettings(GrpcServerSettings, GrpcClientSettings):
     """How often a webhook is tried, with pauses that double from 5 seconds to 6 hours: 16 are about a day."""
 
     webhook_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
-    """How long webhooks that ended are listed, and dead ones can be redriven."""
+    """How long webhooks that ended are listed, dead ones can be redriven, and endpoints that were removed are kept."""
 
     password_reset_url: str | None = None
     """Where tokens for new passwords are posted, for your service to mail; without it nobody gets one by asking."""

@@ -111,6 +111,10 @@ class WebhookRows(Protocol):
         """Delete the oldest deliveries that ended; return how many."""
         ...
 
+    async def forget_endpoints(self, *, removed_before: datetime, rows_max: int) -> int:
+        """Delete endpoints that were removed, once all that was for them is forgotten; return how many."""
+        ...
+
 
 class WebhookSender(Protocol):
     """Calls a merchant's endpoint."""

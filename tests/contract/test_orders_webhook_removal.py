@@ -4,14 +4,16 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 
 from services.orders.domain.external_identity import ExternalPerson
 from services.orders.domain.user import Role, User
 from services.orders.domain.webhook import EndpointNotFoundError, WebhookEndpoint
+from services.orders.inbound.webhooks_loop import WebhookForgettingLoop
 from services.orders.outbound.passwords import Argon2Passwords
 from services.orders.outbound.store import SqlIdentityStore
 from services.orders.outbound.webhook_ending import READ_PENDING, READ_REMOVED, WebhookEnder
@@ -27,6 +29,7 @@ from services.runtime.step_size import StepSize
 from tests.parts.sql_servers import administrator
 from tests.support.fake_endpoints import FakeEndpoints
 from tests.support.orders_world import OrdersWorld, orders_world
+from tests.support.waiting import eventually
 from tests.support.webhooks import deliver, listen, send_to
 
 TakeOver = Callable[[OrdersWorld, Argon2Passwords], Awaitable[None]]
@@ -275,3 +278,45 @@ async def test_a_call_from_before_the_owner_came_registers_nothing_after_it(
     assert refused.value.reason == "token_revoked"
     own = await listen(world, account.user_id, generation=1)
     assert await show_webhooks(merchant_id=account.user_id, store=world.store) == [own]
+
+
+async def test_an_endpoint_that_was_removed_goes_once_all_that_was_for_it_is_forgotten(world: OrdersWorld) -> None:
+    gone, empty, there = [await listen(world) for _ in range(3)]
+    for endpoint in (gone, there):
+        await send_to(world, endpoint, 3, state="DELIVERED")
+    for endpoint in (gone, empty):
+        await remove(world, endpoint)
+
+    async def forget(*, deliveries: bool = False) -> set[UUID]:
+        """Forget what ended before now, and tell which endpoints are left."""
+        async with world.store.transaction() as rows:
+            if deliveries:
+                await rows.webhooks.forget(updated_before=world.clock.now(), rows_max=100)
+        async with world.store.transaction() as rows:
+            await rows.webhooks.forget_endpoints(removed_before=world.clock.now(), rows_max=100)
+        async with world.database.snapshot() as connection:
+            return {row[0] for row in await connection.fetch("SELECT endpoint_id FROM webhook_endpoints")}
+
+    ids = [endpoint.endpoint_id for endpoint in (gone, empty, there)]
+    at_once = await forget()
+    await world.clock.advance(1)
+    with_messages = await forget()
+    without = await forget(deliveries=True)
+
+    assert (at_once, with_messages, without) == (set(ids), {ids[0], ids[2]}, {ids[2]})
+
+
+async def test_the_loop_forgets_messages_and_then_their_removed_endpoint(world: OrdersWorld) -> None:
+    gone = await listen(world)
+    await send_to(world, gone, 3, state="DEAD")
+    await remove(world, gone)
+    loop = WebhookForgettingLoop(store=world.store, clock=world.clock, retention=timedelta(days=30), pause_seconds=600)
+    world.clock._now += timedelta(days=31)
+
+    running = asyncio.create_task(loop.run())
+    await eventually(lambda: world.clock.sleepers == 1)
+    running.cancel()
+    await asyncio.wait({running})
+
+    async with world.database.snapshot() as connection:
+        assert await connection.fetch("SELECT endpoint_id FROM webhook_endpoints") == []

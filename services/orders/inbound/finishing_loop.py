@@ -12,6 +12,9 @@ from services.orders.use_cases.forget_expired import SESSIONS_A_PASS_MAX, forget
 from services.orders.use_cases.forget_keys import KEYS_A_PASS_MAX, forget_keys
 from services.runtime.clock import Clock
 
+DISCREPANCIES_A_PASS_MAX = 1_000
+"""Deleted at once; a few milliseconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishingLoop:
@@ -63,4 +66,24 @@ class KeyForgettingLoop:
             forgotten = await forget_keys(store=self.store, clock=self.clock, retention=self.retention)
             self.on_forgotten(forgotten)
             if forgotten < KEYS_A_PASS_MAX:
+                await self.clock.sleep(self.pause_seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealedForgettingLoop:
+    """Deletes discrepancies that were healed longer ago than `retention`."""
+
+    store: Store
+    clock: Clock
+    retention: timedelta
+    pause_seconds: float
+
+    async def run(self) -> None:
+        """Delete until cancelled; a full pass is followed by the next at once."""
+        while True:
+            async with self.store.transaction() as rows:
+                forgotten = await rows.comparisons.forget(
+                    healed_before=self.clock.now() - self.retention, rows_max=DISCREPANCIES_A_PASS_MAX
+                )
+            if forgotten < DISCREPANCIES_A_PASS_MAX:
                 await self.clock.sleep(self.pause_seconds)

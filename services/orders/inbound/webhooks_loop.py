@@ -13,7 +13,7 @@ from services.orders.webhook_ports import WebhookSender
 from services.runtime.clock import Clock
 
 FORGOTTEN_A_PASS_MAX = 1_000
-"""Deliveries deleted at once; a few milliseconds."""
+"""Deliveries, or endpoints, deleted at once; a few milliseconds."""
 
 logger = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class DeliveringLoop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookForgettingLoop:
-    """Deletes deliveries that ended longer ago than `retention`."""
+    """Deletes deliveries that ended, and endpoints that were removed, longer ago than `retention`."""
 
     store: Store
     clock: Clock
@@ -75,9 +75,12 @@ class WebhookForgettingLoop:
     async def run(self) -> None:
         """Delete until cancelled; a full pass is followed by the next at once."""
         while True:
+            ended_before = self.clock.now() - self.retention
             async with self.store.transaction() as rows:
-                forgotten = await rows.webhooks.forget(
-                    updated_before=self.clock.now() - self.retention, rows_max=FORGOTTEN_A_PASS_MAX
+                forgotten = await rows.webhooks.forget(updated_before=ended_before, rows_max=FORGOTTEN_A_PASS_MAX)
+            async with self.store.transaction() as rows:
+                forgotten += await rows.webhooks.forget_endpoints(
+                    removed_before=ended_before, rows_max=FORGOTTEN_A_PASS_MAX
                 )
             if forgotten < FORGOTTEN_A_PASS_MAX:
                 await self.clock.sleep(self.pause_seconds)

@@ -3,7 +3,7 @@
 from services.runtime.database.grants import JOURNAL, TableRights
 
 RIGHTS = {
-    "discrepancies": TableRights(runtime=("SELECT", "INSERT", "UPDATE")),
+    "discrepancies": TableRights(runtime=("SELECT", "INSERT", "UPDATE", "DELETE")),
     "external_identities": TableRights(
         runtime=("SELECT", "INSERT"), reader=("SELECT (issuer, user_id, made_user, first_seen_at)",)
     ),
@@ -30,7 +30,7 @@ RIGHTS = {
     ),
     "webhook_deliveries": TableRights(runtime=("SELECT", "INSERT", "UPDATE", "DELETE")),
     "webhook_endpoints": TableRights(
-        runtime=("SELECT", "INSERT", "UPDATE"),
+        runtime=("SELECT", "INSERT", "UPDATE", "DELETE"),
         reader=("SELECT (endpoint_id, merchant_id, url, failures, resumes_at, created_at, removed_at)",),
     ),
     "webhook_merchants": TableRights(runtime=("SELECT", "INSERT", "UPDATE")),

@@ -74,6 +74,14 @@ _SETTLE: Final = """
     UPDATE discrepancies SET healed_at = $1 WHERE order_id = $2 AND kind = $3 AND healed_at IS NULL
 """
 
+# The first ones that were healed, by the index on it. Locks nothing.
+_READ_HEALED: Final = """
+    SELECT order_id, kind, healed_at FROM discrepancies WHERE healed_at < $1 ORDER BY healed_at LIMIT $2
+"""
+
+# Deletes one, unless it has come back meanwhile.
+_FORGET: Final = "DELETE FROM discrepancies WHERE order_id = $1 AND kind = $2 AND healed_at = $3"
+
 
 class SqlComparisonRows:
     """Fits `ComparisonRows`."""
@@ -144,6 +152,12 @@ class SqlComparisonRows:
         noted = await self._connection.fetch_in(_READ_OPEN, list(agreeing))
         await self._connection.write_at_commit(_SETTLE, [(to_micros(now), order_id, kind) for order_id, kind in noted])
         return len(noted)
+
+    async def forget(self, *, healed_before: datetime, rows_max: int) -> int:
+        """Delete the discrepancies that were healed first; return how many."""
+        old = await self._connection.fetch(_READ_HEALED, to_micros(healed_before), rows_max)
+        await self._connection.write_at_commit(_FORGET, old)
+        return len(old)
 
 
 def _side_columns(discrepancy: Discrepancy) -> tuple[object, ...]:

@@ -122,6 +122,21 @@ _READ_ENDED: Final = """
 
 _FORGET: Final = "DELETE FROM webhook_deliveries WHERE endpoint_id = $1 AND message_id = $2"
 
+READ_FORGOTTEN: Final = """
+    SELECT endpoint_id
+    FROM (
+        SELECT e.endpoint_id, e.removed_at, (
+                SELECT d.message_id FROM webhook_deliveries d WHERE d.endpoint_id = e.endpoint_id LIMIT 1
+            ) AS message_id
+        FROM webhook_endpoints e WHERE e.removed_at < $1
+    ) AS removed
+    WHERE message_id IS NULL
+    ORDER BY removed_at LIMIT $2
+"""
+"""Endpoints that were removed long ago and of which no message is left: one look for each, by the primary key."""
+
+_FORGET_ENDPOINT: Final = "DELETE FROM webhook_endpoints WHERE endpoint_id = $1 AND removed_at IS NOT NULL"
+
 WELL: Final = (0, 0)
 """How often endpoints failed since they last took a message that took the last one: from, to."""
 
@@ -278,6 +293,12 @@ class SqlWebhookRows:
             await self._connection.write_at_commit(_FORGET, old)
             forgotten += len(old)
         return forgotten
+
+    async def forget_endpoints(self, *, removed_before: datetime, rows_max: int) -> int:
+        """Delete endpoints that were removed, once all that was for them is forgotten; return how many."""
+        old = await self._connection.fetch(READ_FORGOTTEN, to_micros(removed_before), rows_max)
+        await self._connection.write_at_commit(_FORGET_ENDPOINT, old)
+        return len(old)
 
 
 def _endpoint_of(row: tuple[Any, ...]) -> WebhookEndpoint:

@@ -16,6 +16,7 @@ from services.orders.domain.discrepancy import DiscrepancyKind, OrderSums, discr
 from services.orders.domain.hold import Hold, HoldState
 from services.orders.domain.order import CaptureMode
 from services.orders.domain.order_state import OrderState
+from services.orders.inbound.finishing_loop import HealedForgettingLoop
 from services.orders.inbound.reconciling_loop import ReconcilingLoop, ReconcilingMetrics
 from services.orders.outbound.comparison_rows import ORDERS_A_STEP_MAX
 from services.orders.use_cases.reconcile_orders import Scope, reconcile_step
@@ -59,7 +60,7 @@ def a_loop(world: OrdersWorld, registry: CollectorRegistry, *, pause_seconds: fl
 
 
 @asynccontextmanager
-async def running(loop: ReconcilingLoop) -> AsyncIterator[None]:
+async def running(loop: ReconcilingLoop | HealedForgettingLoop) -> AsyncIterator[None]:
     task = asyncio.create_task(loop.run())
     try:
         yield
@@ -309,6 +310,32 @@ async def test_a_discrepancy_that_is_over_is_marked_as_healed_and_comes_back_whe
     assert progress.last_healed_at == healed[0].healed_at
     (again,) = await world.recovery.discrepancies(healed=False, kind=None, after=None, rows_max=10)
     assert again.seen == 2
+
+
+async def test_what_was_healed_long_ago_is_forgotten_and_what_is_open_stays(world: OrdersWorld) -> None:
+    healed, still_open = await a_settled_order(world, "healed"), await a_settled_order(world, "open")
+    for order_id in (healed, still_open):
+        await set_columns(world, order_id, captured_minor=2_999)
+    await world.reconcile()
+    await set_columns(world, healed, captured_minor=3_000)
+    await world.reconcile()
+    loop = HealedForgettingLoop(
+        store=world.store, clock=world.clock, retention=timedelta(days=90), pause_seconds=24 * 3600
+    )
+
+    async def noted() -> list[UUID]:
+        async with world.database.snapshot() as connection:
+            return [row[0] for row in await connection.fetch("SELECT order_id FROM discrepancies")]
+
+    async with running(loop):
+        await eventually(lambda: world.clock.sleepers == 1)
+        young = await noted()
+        world.clock._now += timedelta(days=90)
+        await world.clock.advance(24 * 3600)
+        await eventually(lambda: world.clock.sleepers == 1)
+
+    assert set(young) == {healed, still_open}
+    assert await noted() == [still_open]
 
 
 async def test_an_order_that_moved_a_moment_ago_is_left_for_later(world: OrdersWorld) -> None:
