@@ -1,6 +1,7 @@
 """What webhooks ask of the world, beside `ports`, which is for what moves orders."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -71,13 +72,20 @@ class WebhookRows(Protocol):
         ...
 
     async def take_due(
-        self, now: datetime, *, failing: bool, taken_until: datetime, rows_max: int
+        self,
+        now: datetime,
+        *,
+        failing: bool,
+        but: AbstractSet[UUID] = frozenset(),
+        taken_until: datetime,
+        rows_max: int,
     ) -> list[TakenDelivery]:
         """Take what is due longest at each endpoint that isn't left alone for a while: equal shares of `rows_max`.
 
         Args:
             now: What is due by now.
             failing: Whether of endpoints that failed the last time, or of all others.
+            but: Endpoints of which nothing is taken.
             taken_until: Until when nobody else takes it.
             rows_max: How many deliveries in all.
         """

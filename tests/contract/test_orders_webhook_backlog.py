@@ -1,8 +1,9 @@
 """An endpoint that nobody answers at, with a long backlog, costs the others nothing, on every database."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from services.orders.inbound.webhooks_loop import DeliveringLoop
 from services.orders.metrics import WebhookMetrics
 from services.orders.outbound.webhook_overview import endpoint_is_there
 from services.orders.outbound.webhook_rows import READ_DUE, READ_TURNS, SqlWebhookRows
-from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX, TAKEN_FOR
+from services.orders.use_cases.deliver_webhooks import DELIVERIES_A_PASS_MAX, PASS_SECONDS_MAX, TAKEN_FOR
 from services.orders.webhook_ports import Attempt, TakenDelivery
 from services.runtime.database.port import Connection
 from services.runtime.ids import new_id
@@ -154,12 +155,39 @@ class HangingEndpoints(FakeEndpoints):
         super().__init__()
         self._hanging = {endpoint.endpoint_id for endpoint in hanging}
         self.hang = asyncio.Event()
+        self.asked: Counter[UUID] = Counter()
 
     async def send(self, taken: TakenDelivery, *, secrets: Sequence[bytes], now: datetime) -> Attempt:
         if taken.endpoint.endpoint_id in self._hanging:
+            self.asked[taken.endpoint.endpoint_id] += 1
             self.hang.set()
             await asyncio.Event().wait()
         return await super().send(taken, secrets=secrets, now=now)
+
+
+def a_loop(world: OrdersWorld, endpoints: FakeEndpoints, wakes: asyncio.Event, *, failing: bool) -> DeliveringLoop:
+    return DeliveringLoop(
+        failing=failing,
+        store=world.store,
+        sender=endpoints,
+        is_there=partial(endpoint_is_there, world.database),
+        clock=world.clock,
+        metrics=WebhookMetrics(CollectorRegistry()),
+        wakes=wakes,
+        attempts_max=3,
+        pause_seconds=1,
+    )
+
+
+@asynccontextmanager
+async def running(*loops: DeliveringLoop) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(loop.run()) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 @pytest.mark.parametrize("engine_url", ["sqlite"], indirect=True)
@@ -168,28 +196,43 @@ async def test_who_is_well_waits_for_none_that_failed_before_and_hangs(world: Or
     await send_to(world, dead, 1)
     await leave_alone(world, dead)
     await world.clock.advance(301)
-    endpoints, wakes, metrics = HangingEndpoints(dead), asyncio.Event(), WebhookMetrics(CollectorRegistry())
-    loops = [
-        DeliveringLoop(
-            failing=failing,
-            store=world.store,
-            sender=endpoints,
-            is_there=partial(endpoint_is_there, world.database),
-            clock=world.clock,
-            metrics=metrics,
-            wakes=wakes,
-            attempts_max=3,
-            pause_seconds=1,
-        )
-        for failing in (False, True)
-    ]
-    running = [asyncio.create_task(loop.run()) for loop in loops]
-    await asyncio.wait_for(endpoints.hang.wait(), timeout=10)
+    endpoints, wakes = HangingEndpoints(dead), asyncio.Event()
 
-    await send_to(world, well, 3)
-    wakes.set()
-    await eventually(lambda: len(endpoints.taken[well.endpoint_id]) == 3)
+    async with running(*(a_loop(world, endpoints, wakes, failing=failing) for failing in (False, True))):
+        await asyncio.wait_for(endpoints.hang.wait(), timeout=10)
+        await send_to(world, well, 3)
+        wakes.set()
+        await eventually(lambda: len(endpoints.taken[well.endpoint_id]) == 3)
 
-    for task in running:
-        task.cancel()
-    await asyncio.wait(running)
+
+@pytest.mark.parametrize("engine_url", ["sqlite"], indirect=True)
+async def test_nobody_waits_for_who_takes_messages_slowly(world: OrdersWorld) -> None:
+    slow, well = await listen(world), await listen(world)
+    await send_to(world, slow, 3)
+    endpoints, wakes = HangingEndpoints(slow), asyncio.Event()
+
+    async with running(a_loop(world, endpoints, wakes, failing=False)):
+        await asyncio.wait_for(endpoints.hang.wait(), timeout=10)
+        for _ in range(2):
+            await send_to(world, well, 3)
+            await world.clock.advance(PASS_SECONDS_MAX)
+            wakes.set()
+            await eventually(lambda: len(endpoints.taken[well.endpoint_id]) == 3, seconds_max=10)
+            endpoints.taken.clear()
+
+    assert endpoints.asked[slow.endpoint_id] == 1, "one call at a time, and none of its other messages meanwhile"
+
+
+@pytest.mark.parametrize("engine_url", ["sqlite"], indirect=True)
+async def test_what_was_under_way_when_the_loop_ended_is_sent_again_later(world: OrdersWorld) -> None:
+    slow, wakes = await listen(world), asyncio.Event()
+    await send_to(world, slow, 1)
+    hanging, answering = HangingEndpoints(slow), FakeEndpoints()
+
+    async with running(a_loop(world, hanging, wakes, failing=False)):
+        await asyncio.wait_for(hanging.hang.wait(), timeout=10)
+    at_once = await deliver(world, answering)
+    await world.clock.advance(TAKEN_FOR.total_seconds())
+    later = await deliver(world, answering)
+
+    assert (at_once.taken, later.delivered) == (0, 1)

@@ -1,12 +1,13 @@
 """Webhooks for tests of whatever sends them: who listens, what waits without the moves, and a pass over it."""
 
+from contextlib import aclosing
 from functools import partial
 from uuid import UUID
 
 from services.orders.domain.webhook import WebhookEndpoint
 from services.orders.outbound.webhook_notices import ADD_DELIVERY
 from services.orders.outbound.webhook_overview import endpoint_is_there
-from services.orders.use_cases.deliver_webhooks import Delivered, deliver_webhooks
+from services.orders.use_cases.deliver_webhooks import Delivered, Deliveries
 from services.orders.use_cases.keep_webhooks import register_webhook
 from services.runtime.clock import to_micros
 from services.runtime.ids import new_id
@@ -29,15 +30,18 @@ async def listen(world: OrdersWorld, merchant_id: UUID | None = None, *, generat
 
 
 async def deliver(world: OrdersWorld, endpoints: FakeEndpoints, *, failing: bool = False) -> Delivered:
-    """Try what is due, as one of the two loops does."""
-    return await deliver_webhooks(
+    """Try what is due, as one of the two loops does, and wait for all of it."""
+    deliveries = Deliveries(
         failing=failing,
         store=world.store,
         sender=endpoints,
         is_there=partial(endpoint_is_there, world.database),
         clock=world.clock,
         attempts_max=ATTEMPTS_MAX,
+        pass_seconds_max=3600,
     )
+    async with aclosing(deliveries):
+        return await deliveries.deliver()
 
 
 async def send_to(world: OrdersWorld, endpoint: WebhookEndpoint, count: int, *, state: str = "PENDING") -> None:

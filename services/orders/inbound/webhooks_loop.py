@@ -1,6 +1,7 @@
 """The door for time, as webhooks need it: deliver what is due, forget what ended long ago, measure what waits."""
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -8,7 +9,7 @@ import structlog
 
 from services.orders.metrics import WebhookMetrics
 from services.orders.ports import Store
-from services.orders.use_cases.deliver_webhooks import IsThere, deliver_webhooks
+from services.orders.use_cases.deliver_webhooks import Deliveries, IsThere
 from services.orders.webhook_ports import WebhookSender
 from services.runtime.clock import Clock
 
@@ -37,21 +38,23 @@ class DeliveringLoop:
 
     async def run(self) -> None:
         """Deliver until cancelled; a pass that took some is followed by the next, since its shares leave some."""
-        while True:
-            self.wakes.clear()
-            delivered = await deliver_webhooks(
-                failing=self.failing,
-                store=self.store,
-                sender=self.sender,
-                is_there=self.is_there,
-                clock=self.clock,
-                attempts_max=self.attempts_max,
-            )
-            self.metrics.count(delivered)
-            if delivered.died:
-                logger.warning("webhooks_died", count=delivered.died)
-            if not delivered.taken:
-                await self._until_woken()
+        deliveries = Deliveries(
+            failing=self.failing,
+            store=self.store,
+            sender=self.sender,
+            is_there=self.is_there,
+            clock=self.clock,
+            attempts_max=self.attempts_max,
+        )
+        async with aclosing(deliveries):
+            while True:
+                self.wakes.clear()
+                delivered = await deliveries.deliver()
+                self.metrics.count(delivered)
+                if delivered.died:
+                    logger.warning("webhooks_died", count=delivered.died)
+                if not delivered.taken:
+                    await self._until_woken()
 
     async def _until_woken(self) -> None:
         """Wait for a commit, or for the next look."""

@@ -5,6 +5,7 @@ else's server is called.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -208,14 +209,20 @@ class SqlWebhookRows:
         await self._connection.execute(_REMOVE_ALL, to_micros(now), merchant_id)
 
     async def take_due(
-        self, now: datetime, *, failing: bool, taken_until: datetime, rows_max: int
+        self,
+        now: datetime,
+        *,
+        failing: bool,
+        but: AbstractSet[UUID] = frozenset(),
+        taken_until: datetime,
+        rows_max: int,
     ) -> list[TakenDelivery]:
         """Take what is due longest at each endpoint that isn't left alone for a while: equal shares of `rows_max`."""
         now_micros = to_micros(now)
         turns = await self._connection.fetch(
-            READ_TURNS, now_micros, now_micros, *(FAILING if failing else WELL), rows_max
+            READ_TURNS, now_micros, now_micros, *(FAILING if failing else WELL), rows_max + len(but)
         )
-        endpoints = [_endpoint_of(row) for row in turns]
+        endpoints = [_endpoint_of(row) for row in turns if row[0] not in but][:rows_max]
         if not endpoints:
             return []
         share = rows_max // len(endpoints)

@@ -2,20 +2,22 @@
 
 A pass takes an equal share from each endpoint that has some, so that one with a long backlog fills none.
 
-Endpoints are called side by side, one endpoint's messages one after the other. The first failure of an endpoint leaves
-its other messages for later, so that one that hangs costs a single deadline. From then on, until it takes a message, it
-is called in the passes of those that failed, for which nobody else waits. One that answers slowly has its turn in a
-pass, and what is left of its messages comes after a rest.
+Endpoints are called side by side, one endpoint's messages one after the other. No pass waits long for one that answers
+slowly: the next one begins with all others. The first failure of an endpoint leaves its other messages for later, so
+that one that hangs costs a single deadline. From then on, until it takes a message, it is called in the passes of those
+that failed, which have places of their own. One that answers slowly has its turn, and what is left of its messages
+comes after a rest.
 An endpoint may be removed while its messages are sent, so each is sent only if it is still there. What is left then
 ends as all that waits for a removed endpoint does.
 A process that dies in between leaves its deliveries taken for a while: they are sent again, under the same ids.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
+from functools import partial
 from uuid import UUID
 
 from services.orders.domain.webhook import (
@@ -30,17 +32,19 @@ from services.runtime.backoff import jittered_seconds
 from services.runtime.clock import Clock
 
 DELIVERIES_A_PASS_MAX = 64
-"""Taken at once: what is taken is sent again after a crash, so it is little."""
+"""Taken at once, and endpoints that are called at once: what is taken is sent again after a crash, so it is little."""
+
+PASS_SECONDS_MAX = 1.0
+"""How long a pass waits for those that it began with; what they have under way then goes on beside the next passes."""
 
 TAKEN_FOR = timedelta(minutes=15)
 """How long a delivery belongs to who took it: longer than a pass of one endpoint's messages, at a deadline each."""
 
 TURN = timedelta(seconds=5)
-"""How long a pass goes on with one endpoint: the others' next messages wait for the end of the pass."""
+"""How long it goes on with one endpoint at a stretch: its place is somebody else's then."""
 
 REST = timedelta(seconds=1)
 """How long what is left then waits: the passes meanwhile take what others have waited for."""
-
 
 IsThere = Callable[[UUID], Awaitable[bool]]
 """Tells whether an endpoint hasn't been removed."""
@@ -63,32 +67,92 @@ class _Tried:
     """None: it was left for later."""
 
 
-async def deliver_webhooks(
-    *, failing: bool, store: Store, sender: WebhookSender, is_there: IsThere, clock: Clock, attempts_max: int
-) -> Delivered:
-    """Try the deliveries that are due, each once: to endpoints that failed the last time, or to all others.
+class Deliveries:
+    """What one loop has under way, an endpoint each: those that failed the last time, or all others."""
 
-    Raises:
-        UnavailableError: The database is away; what was sent meanwhile is sent again.
-    """
-    now = clock.now()
-    async with store.transaction() as rows:
-        taken = await rows.webhooks.take_due(
-            now, failing=failing, taken_until=now + TAKEN_FOR, rows_max=DELIVERIES_A_PASS_MAX
+    def __init__(
+        self,
+        *,
+        failing: bool,
+        store: Store,
+        sender: WebhookSender,
+        is_there: IsThere,
+        clock: Clock,
+        attempts_max: int,
+        pass_seconds_max: float = PASS_SECONDS_MAX,
+    ) -> None:
+        """Begin with nothing under way."""
+        self._pass_seconds_max = pass_seconds_max
+        self._failing = failing
+        self._store = store
+        self._clock = clock
+        self._deliver = partial(
+            _deliver_to_one, store=store, sender=sender, is_there=is_there, clock=clock, attempts_max=attempts_max
         )
-    by_endpoint = sorted(taken, key=lambda one: one.endpoint.endpoint_id)
-    groups = [list(group) for _, group in groupby(by_endpoint, key=lambda one: one.endpoint.endpoint_id)]
-    passes = [
-        _deliver_to_one(group, store=store, sender=sender, is_there=is_there, clock=clock, attempts_max=attempts_max)
-        for group in groups
-    ]
-    ended = await asyncio.gather(*passes)
-    return Delivered(
-        taken=len(taken),
-        delivered=sum(one.delivered for one in ended),
-        failed=sum(one.failed for one in ended),
-        died=sum(one.died for one in ended),
-    )
+        self._under_way: dict[UUID, asyncio.Task[Delivered]] = {}
+
+    async def deliver(self) -> Delivered:
+        """Begin with what is due, wait for it a while, and tell how much that was and what has ended since.
+
+        Raises:
+            UnavailableError: The database is away; what was sent meanwhile is sent again.
+        """
+        taken = await self._take_due()
+        begun = [self._begin(endpoint_id, group) for endpoint_id, group in taken.items()]
+        if begun or len(self._under_way) == DELIVERIES_A_PASS_MAX:
+            await self._wait(begun or self._under_way.values(), all_of_them=bool(begun))
+        ended = self._ended()
+        return Delivered(
+            taken=sum(len(group) for group in taken.values()),
+            delivered=sum(one.delivered for one in ended),
+            failed=sum(one.failed for one in ended),
+            died=sum(one.died for one in ended),
+        )
+
+    async def aclose(self) -> None:
+        """Leave what is under way: it belongs to nobody for a while, and is sent again then."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take_due(self) -> dict[UUID, list[TakenDelivery]]:
+        places = DELIVERIES_A_PASS_MAX - len(self._under_way)
+        if not places:
+            return {}
+        now = self._clock.now()
+        async with self._store.transaction() as rows:
+            taken = await rows.webhooks.take_due(
+                now,
+                failing=self._failing,
+                but=self._under_way.keys(),
+                taken_until=now + TAKEN_FOR,
+                rows_max=places,
+            )
+        by_endpoint: defaultdict[UUID, list[TakenDelivery]] = defaultdict(list)
+        for one in taken:
+            by_endpoint[one.endpoint.endpoint_id].append(one)
+        return by_endpoint
+
+    def _begin(self, endpoint_id: UUID, group: Sequence[TakenDelivery]) -> asyncio.Task[Delivered]:
+        self._under_way[endpoint_id] = asyncio.create_task(self._deliver(group))
+        return self._under_way[endpoint_id]
+
+    async def _wait(self, tasks: Iterable[asyncio.Task[Delivered]], *, all_of_them: bool) -> None:
+        until = asyncio.ALL_COMPLETED if all_of_them else asyncio.FIRST_COMPLETED
+        waits = [
+            asyncio.ensure_future(asyncio.wait(list(tasks), return_when=until)),
+            asyncio.ensure_future(self._clock.sleep(self._pass_seconds_max)),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _ended(self) -> list[Delivered]:
+        ended = [endpoint_id for endpoint_id, task in self._under_way.items() if task.done()]
+        return [task.result() for task in [self._under_way.pop(endpoint_id) for endpoint_id in ended]]
 
 
 async def _deliver_to_one(
