@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.money import Money
+from services.orders.comparison import Comparison
 from services.orders.domain.discrepancy import DiscrepancyKind, OrderSums, discrepancy_of
 from services.orders.domain.hold import Hold, HoldState
 from services.orders.domain.order import CaptureMode
@@ -366,6 +367,32 @@ async def test_an_order_that_moved_while_it_was_compared_is_neither_healed_nor_t
     assert not step.healed
     assert (await world.order(order_id)).state is S.SETTLED
     assert await world.recovery.open_discrepancies() == {}
+
+
+async def test_reconcile_without_healing_tells_nothing_of_an_order_that_moved_meanwhile(world: OrdersWorld) -> None:
+    order_id = await a_settled_order(world)
+    world.bank.reverse(order_id)
+    await world.clock.advance(11)
+
+    class MovingLedger(MortalLedger):
+        moves = False
+
+        async def find_hold(self, order_id: UUID) -> Hold | None:
+            if self.moves:
+                await set_columns(world, order_id, version=99)
+            return await super().find_hold(order_id)
+
+    async def found() -> list[DiscrepancyKind]:
+        comparison = Comparison(store=world.real_store, reads=world.recovery, ledger=ledger, clock=world.clock)
+        pages = [page async for page in comparison.run(heals=False, told=lambda _done, _total: None)]
+        return [one.kind for page in pages for one in page.found]
+
+    ledger = MovingLedger(world.bank, Fuse())
+    at_rest = await found()
+    ledger.moves = True
+    moving = await found()
+
+    assert (at_rest, moving) == ([K.REFUND_MISSED], [])
 
 
 async def test_while_the_ledger_is_away_nothing_is_noted_and_the_same_step_comes_again(world: OrdersWorld) -> None:
