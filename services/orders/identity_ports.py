@@ -71,8 +71,8 @@ class SessionRows(Protocol):
         """Write a new token, or that it was used."""
         ...
 
-    async def forget_expired(self, now: datetime, *, sessions_max: int) -> int:
-        """Delete sessions that ran out, with their tokens; return how many."""
+    async def forget_expired(self, now: datetime, *, rows_max: int) -> int:
+        """Delete tokens of sessions that ran out, and the sessions once these have none; return how many of both."""
         ...
 
 

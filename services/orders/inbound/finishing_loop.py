@@ -8,7 +8,7 @@ from services.orders.domain.terms import Terms
 from services.orders.identity_ports import IdentityStore
 from services.orders.ports import Ledger, Store
 from services.orders.use_cases.finish_orders import ORDERS_A_PASS_MAX, finish_orders
-from services.orders.use_cases.forget_expired import SESSIONS_A_PASS_MAX, forget_expired
+from services.orders.use_cases.forget_expired import ROWS_A_PASS_MAX, forget_expired
 from services.orders.use_cases.forget_keys import KEYS_A_PASS_MAX, forget_keys
 from services.runtime.clock import Clock
 
@@ -46,7 +46,7 @@ class ForgettingLoop:
         """Delete until cancelled; a full pass is followed by the next at once."""
         while True:
             forgotten = await forget_expired(store=self.store, clock=self.clock)
-            if forgotten < SESSIONS_A_PASS_MAX:
+            if forgotten < ROWS_A_PASS_MAX:
                 await self.clock.sleep(self.pause_seconds)
 
 

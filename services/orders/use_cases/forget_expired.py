@@ -3,8 +3,8 @@
 from services.orders.identity_ports import IdentityStore
 from services.runtime.clock import Clock
 
-SESSIONS_A_PASS_MAX = 500
-"""Sessions deleted by one transaction, so that it stays short."""
+ROWS_A_PASS_MAX = 500
+"""Sessions, and tokens of theirs, deleted by one transaction, so that it stays short."""
 
 
 async def forget_expired(*, store: IdentityStore, clock: Clock) -> int:
@@ -13,5 +13,5 @@ async def forget_expired(*, store: IdentityStore, clock: Clock) -> int:
     async with store.transaction() as rows:
         tokens = await rows.revocations.forget_expired(now)
         resets = await rows.resets.forget_expired(now)
-        sessions = await rows.sessions.forget_expired(now, sessions_max=SESSIONS_A_PASS_MAX)
+        sessions = await rows.sessions.forget_expired(now, rows_max=ROWS_A_PASS_MAX)
     return tokens + resets + sessions

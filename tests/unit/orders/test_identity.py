@@ -17,7 +17,7 @@ from services.orders.use_cases.bootstrap_users import BootstrapUser, bootstrap_u
 from services.orders.use_cases.end_all_sessions import end_all_sessions
 from services.orders.use_cases.end_session import end_session
 from services.orders.use_cases.find_user import find_user
-from services.orders.use_cases.forget_expired import forget_expired
+from services.orders.use_cases.forget_expired import ROWS_A_PASS_MAX, forget_expired
 from services.orders.use_cases.issue_password_reset import issue_password_reset
 from services.orders.use_cases.refresh_token import IssuedToken
 from services.orders.use_cases.register_user import RegisterUser, register_user
@@ -508,6 +508,21 @@ async def test_a_token_id_has_a_length(people: People) -> None:
         await revoke_access_token("", people.clock.now() + timedelta(1), store=people.store, clock=people.clock)
 
 
+async def test_a_session_of_many_tokens_is_forgotten_in_bounded_steps(people: People) -> None:
+    user = await people.register()
+    for _ in range(2):
+        token = (await people.start(user)).refresh_token
+        for _ in range(ROWS_A_PASS_MAX // 2 + 10):
+            token = (await people.rotate(token)).refresh_token
+    await people.clock.advance(31 * DAY_SECONDS)
+
+    steps = []
+    while step := await forget_expired(store=people.store, clock=people.clock):
+        steps.append(step)
+
+    assert steps == [ROWS_A_PASS_MAX, 2 * 11 + 2]
+
+
 async def test_what_has_expired_is_forgotten_and_the_rest_is_not(people: People) -> None:
     user = await people.register()
     old = await people.start(user)
@@ -518,7 +533,7 @@ async def test_what_has_expired_is_forgotten_and_the_rest_is_not(people: People)
 
     forgotten = await forget_expired(store=people.store, clock=people.clock)
 
-    assert forgotten == 2
+    assert forgotten == 3, "a session with its token, and a revocation"
     with pytest.raises(UnauthenticatedError) as unknown:
         await people.rotate(old.refresh_token)
     assert unknown.value.reason == "refresh_token_unknown"
