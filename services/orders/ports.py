@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from services.orders.domain.hold import Hold
@@ -22,6 +22,7 @@ from services.orders.selling_ports import FeeRows
 from services.orders.webhook_ports import WebhookRows
 
 MessageT = TypeVar("MessageT")
+Item = TypeVar("Item")
 
 
 class OrderRows(Protocol):
@@ -203,6 +204,14 @@ class RefundFilter:
     refunds_max: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part(Generic[Item]):
+    """A part of a list, shorter than was asked for where its items are long; `goes_on`: more may follow."""
+
+    items: list[Item]
+    goes_on: bool
+
+
 class Reads(Protocol):
     """What is only read, without locks."""
 
@@ -210,7 +219,7 @@ class Reads(Protocol):
         """Read an order."""
         ...
 
-    async def orders(self, order_filter: OrderFilter) -> list[Order]:
+    async def orders(self, order_filter: OrderFilter) -> Part[Order]:
         """Read orders, newest first."""
         ...
 
@@ -222,7 +231,7 @@ class Reads(Protocol):
         """Read products in the order of their skus."""
         ...
 
-    async def refunds(self, refund_filter: RefundFilter) -> list[Refund]:
+    async def refunds(self, refund_filter: RefundFilter) -> Part[Refund]:
         """Read an order's refunds with all of their lines, newest first."""
         ...
 

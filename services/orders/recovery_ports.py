@@ -6,10 +6,13 @@ Beside `ports`, which is for what moves orders.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from services.orders.domain.discrepancy import Discrepancy, DiscrepancyKind, NotedDiscrepancy, OrderSums
+
+HISTORY_A_PAGE_MAX: Final = 1_000
+"""Moves of an order that are read at once. Most orders have a few; each refund that the ledger refuses adds two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +97,10 @@ class HistoryLine:
 class RecoveryReads(Protocol):
     """What tells how orders came to where they are, and whether they agree with the ledger. Without locks."""
 
-    async def history(self, order_id: UUID) -> list[HistoryLine]:
-        """Read an order's moves, the first one first."""
+    async def history(
+        self, order_id: UUID, *, after_version: int = 0, lines_max: int = HISTORY_A_PAGE_MAX
+    ) -> list[HistoryLine]:
+        """Read an order's moves after a version, the first one first."""
         ...
 
     async def discrepancies(

@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
+from services.orders.domain.actor import Actor
 from services.orders.domain.discrepancy import DiscrepancyKind, HoldSide, OrderSide
 from services.orders.domain.hold import HoldState
-from services.orders.domain.order import CaptureMode
+from services.orders.domain.order import CaptureMode, Order
 from services.orders.domain.order_state import OrderState
 from services.orders.domain.session import SessionTimes
 from services.orders.domain.user import Role
 from services.orders.outbound.passwords import Argon2Passwords
+from services.orders.outbound.reads import LINES_A_PAGE_MAX
 from services.orders.outbound.store import SqlIdentityStore
-from services.orders.ports import OrderFilter
+from services.orders.ports import OrderFilter, RefundFilter
 from services.orders.use_cases.add_product import AddProduct, add_product
 from services.orders.use_cases.forget_expired import forget_expired
 from services.orders.use_cases.once import Answer
@@ -130,21 +133,60 @@ async def test_replicas_that_compare_at_once_share_the_steps(world: OrdersWorld)
     assert sum(step.compared for step in steps if step is not None) == 1
 
 
+async def pages_of(world: OrdersWorld, buyer: Actor, *, orders_max: int) -> list[list[Order]]:
+    pages: list[list[Order]] = []
+    before: UUID | None = None
+    while True:
+        part = await world.reads.orders(OrderFilter(buyer_id=buyer.user_id, before=before, orders_max=orders_max))
+        pages.append(part.items)
+        if not part.goes_on:
+            return pages
+        before = part.items[-1].order_id
+
+
 async def test_orders_are_listed_page_by_page(world: OrdersWorld) -> None:
     for number in range(5):
         await world.place(key=f"key-{number}", lines=(("cup", 1),))
 
     everything = [order.order_id for order in await world.all_orders()]
-    pages: list[object] = []
-    page = await world.reads.orders(OrderFilter(buyer_id=world.buyer.user_id, orders_max=2))
-    while page:
-        pages += [order.order_id for order in page]
-        page = await world.reads.orders(
-            OrderFilter(buyer_id=world.buyer.user_id, before=page[-1].order_id, orders_max=2)
-        )
+    pages = await pages_of(world, world.buyer, orders_max=2)
 
-    assert pages == everything
-    assert len(everything) == 5
+    assert [order.order_id for page in pages for order in page] == everything
+    assert [len(page) for page in pages] == [2, 2, 1]
+
+
+async def test_a_page_of_long_orders_ends_early_and_the_next_one_goes_on(world: OrdersWorld) -> None:
+    skus = [f"product-{number}" for number in range(LINES_A_PAGE_MAX // 3)]
+    for sku in skus:
+        await world.add_product(sku, STOCK)
+    buyer = await world.add_buyer(5 * len(skus) * PRICE.amount_minor)
+    lines = tuple((sku, 1) for sku in skus)
+    placed = [(await world.place(key=f"key-{number}", lines=lines, buyer=buyer)).order.order_id for number in range(5)]
+
+    pages = await pages_of(world, buyer, orders_max=200)
+
+    assert [len(page) for page in pages] == [3, 2]
+    assert [order.order_id for page in pages for order in page] == placed[::-1]
+    assert {len(order.lines) for page in pages for order in page} == {len(skus)}
+
+
+async def test_a_page_of_long_refunds_ends_early_and_the_next_one_goes_on(world: OrdersWorld) -> None:
+    skus = [f"product-{number}" for number in range(LINES_A_PAGE_MAX // 3)]
+    for sku in skus:
+        await world.add_product(sku, STOCK)
+    buyer = await world.add_buyer(5 * len(skus) * PRICE.amount_minor)
+    order_id = (await world.place(lines=tuple((sku, 5) for sku in skus), buyer=buyer)).order.order_id
+    await world.settle()
+    for number in range(5):
+        lines = tuple((line_number, 1) for line_number in range(1, len(skus) + 1))
+        await world.refund(order_id, key=f"refund-{number}", lines=lines)
+
+    first = await world.reads.refunds(RefundFilter(order_id=order_id, refunds_max=200))
+    second = await world.reads.refunds(
+        RefundFilter(order_id=order_id, refunds_max=200, before=first.items[-1].refund_id)
+    )
+
+    assert [(len(part.items), part.goes_on) for part in (first, second)] == [(3, True), (2, False)]
 
 
 async def test_a_sku_belongs_to_one_product(world: OrdersWorld) -> None:

@@ -165,9 +165,9 @@ async def test_what_was_given_back_is_listed_newest_first_and_to_sellers_their_o
         found = await show_refunds(
             order_id, actor=actor, reads=world.reads, **{"before": None, "refunds_max": 9} | page
         )
-        return [(one.amount.amount_minor, [line.quantity for line in one.lines]) for one in found]
+        return [(one.amount.amount_minor, [line.quantity for line in one.lines]) for one in found.items]
 
-    newest = (await world.reads.refunds(RefundFilter(order_id=order_id, refunds_max=1)))[0]
+    newest = (await world.reads.refunds(RefundFilter(order_id=order_id, refunds_max=1))).items[0]
 
     assert await seen_by(world.buyer) == [(1_000, [1]), (500, [0]), (400, [0]), (300, [0])]
     assert await seen_by(world.operator, before=newest.refund_id, refunds_max=2) == [(500, [0]), (400, [0])]

@@ -367,6 +367,7 @@ READS = [
     read("a bad cursor of refunds", "/api/v1/orders/{settled}/refunds?cursor=guessed", reason="cursor_malformed"),
     read("too many refunds", "/api/v1/orders/{settled}/refunds?limit=201"),
     read("another's refunds", "/api/v1/orders/{settled}/refunds", 404, "order_not_found", caller="stranger"),
+    read("a bad cursor of a history", "/api/v1/orders/{settled}/history?cursor=-1", reason="cursor_malformed"),
     read("a bad cursor of products", "/api/v1/products?cursor=a%20b", reason="cursor_malformed"),
     read("a bad cursor of a statement", "/api/v1/wallet/statement?currency=EUR&cursor=x", reason="cursor_malformed"),
     read("a bad cursor of discrepancies", CHECKED + "cursor=1", reason="cursor_malformed", caller="operator"),

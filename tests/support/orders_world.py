@@ -221,7 +221,7 @@ class OrdersWorld:
     async def orders_of(self, *buyers: Actor) -> list[Order]:
         """Read the orders of some buyers."""
         filters = [OrderFilter(buyer_id=buyer.user_id, orders_max=200) for buyer in buyers]
-        return [order for each in filters for order in await self.reads.orders(each)]
+        return [order for each in filters for order in (await self.reads.orders(each)).items]
 
     async def stock(self, sku: str = "tea") -> int | None:
         """Read what is left of a product."""

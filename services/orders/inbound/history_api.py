@@ -9,8 +9,8 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from services.orders.inbound.commerce import Commerce
-from services.orders.inbound.requests import actor_of, order_id_of
-from services.orders.recovery_ports import HistoryLine
+from services.orders.inbound.requests import Cursor, actor_of, order_id_of, version_cursor_of
+from services.orders.recovery_ports import HISTORY_A_PAGE_MAX, HistoryLine
 from services.orders.use_cases.show_recovery import show_history
 from services.runtime.http_auth import Caller
 
@@ -31,22 +31,30 @@ class HistoryLineBody(Struct, frozen=True, kw_only=True):
 
 
 class HistoryBody(Struct, frozen=True, kw_only=True):
-    """All moves of an order, the first one first."""
+    """The moves of an order, the first one first; `next_cursor` leads to those after a thousand, null ends them."""
 
     order_id: UUID
     items: list[HistoryLineBody]
+    next_cursor: str | None
 
 
 def history_routes(commerce: Commerce) -> list[BaseRouteHandler]:
     """Make the route."""
 
     @get("/api/v1/orders/{order_id:str}/history", operation_id="getOrderHistory", tags=TAGS)
-    async def get_history(principal: Caller, order_id: FromPath[str]) -> HistoryBody:
+    async def get_history(principal: Caller, order_id: FromPath[str], cursor: Cursor = "") -> HistoryBody:
         """Tell who moved an order, when, why, and by which record; other sellers are `seller` to a seller."""
         lines = await show_history(
-            order_id_of(order_id), actor=actor_of(principal), reads=commerce.reads, recovery=commerce.recovery
+            order_id_of(order_id),
+            actor=actor_of(principal),
+            reads=commerce.reads,
+            recovery=commerce.recovery,
+            after_version=version_cursor_of(cursor),
         )
-        return HistoryBody(order_id=order_id_of(order_id), items=[_line_body(line) for line in lines])
+        next_cursor = str(lines[-1].version) if len(lines) == HISTORY_A_PAGE_MAX else None
+        return HistoryBody(
+            order_id=order_id_of(order_id), items=[_line_body(line) for line in lines], next_cursor=next_cursor
+        )
 
     return [get_history]
 

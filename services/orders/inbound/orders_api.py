@@ -64,7 +64,7 @@ def _reading_routes(commerce: Commerce) -> list[BaseRouteHandler]:
     ) -> PageBody[OrderBody]:
         """List your orders, newest first."""
         actor = actor_of(principal)
-        orders = await show_orders(
+        part = await show_orders(
             actor=actor,
             as_seller=role == "seller",
             state=state_of(wanted_state),
@@ -72,8 +72,8 @@ def _reading_routes(commerce: Commerce) -> list[BaseRouteHandler]:
             orders_max=limit,
             reads=commerce.reads,
         )
-        next_cursor = str(orders[-1].order_id) if len(orders) == limit else None
-        return PageBody(items=[order_body(order, actor) for order in orders], next_cursor=next_cursor)
+        next_cursor = str(part.items[-1].order_id) if part.goes_on else None
+        return PageBody(items=[order_body(order, actor) for order in part.items], next_cursor=next_cursor)
 
     @get("/api/v1/orders/{order_id:str}", operation_id="getOrder", tags=TAGS)
     async def get_order(principal: Caller, order_id: FromPath[str]) -> OrderBody:

@@ -53,15 +53,15 @@ def refund_routes(commerce: Commerce) -> list[BaseRouteHandler]:
         principal: Caller, order_id: FromPath[str], cursor: Cursor = "", limit: Limit = ITEMS_A_PAGE
     ) -> PageBody[MadeRefundBody]:
         """List what was given back of an order, newest first; sellers see what they gave back themselves."""
-        refunds = await show_refunds(
+        part = await show_refunds(
             order_id_of(order_id),
             actor=actor_of(principal),
             before=order_cursor_of(cursor),
             refunds_max=limit,
             reads=commerce.reads,
         )
-        next_cursor = str(refunds[-1].refund_id) if len(refunds) == limit else None
-        return PageBody(items=[_refund_body(refund) for refund in refunds], next_cursor=next_cursor)
+        next_cursor = str(part.items[-1].refund_id) if part.goes_on else None
+        return PageBody(items=[_refund_body(refund) for refund in part.items], next_cursor=next_cursor)
 
     return [list_refunds]
 

@@ -18,6 +18,9 @@ ITEMS_A_PAGE = 50
 ITEMS_A_PAGE_MAX = 200
 """As for every list of the public API."""
 
+VERSION_DIGITS_MAX = 18
+"""What every database takes for a whole number."""
+
 Limit = Annotated[int, QueryParameter(ge=1, le=ITEMS_A_PAGE_MAX, description="How many items at most.")]
 """The type of a parameter `limit`."""
 
@@ -66,6 +69,19 @@ def order_cursor_of(cursor: str) -> UUID | None:
         return UUID(cursor)
     except ValueError as error:
         raise _malformed_cursor() from error
+
+
+def version_cursor_of(cursor: str) -> int:
+    """Read the version of the last move of the page before; 0 for the first page.
+
+    Raises:
+        InvalidArgumentError: `cursor_malformed`.
+    """
+    if not cursor:
+        return 0
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= VERSION_DIGITS_MAX):
+        raise _malformed_cursor()
+    return int(cursor)
 
 
 def sku_cursor_of(cursor: str) -> str:

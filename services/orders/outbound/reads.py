@@ -11,7 +11,7 @@ from services.orders.domain.product import Product
 from services.orders.domain.refund import Refund
 from services.orders.outbound.order_mapping import Record, order_of, product_of, refund_of
 from services.orders.outbound.tables import bind
-from services.orders.ports import OrderFilter, RefundFilter
+from services.orders.ports import OrderFilter, Part, RefundFilter
 from services.runtime.database.port import Connection, Database
 
 NEWER_THAN_ALL: Final = UUID(int=2**128 - 1)
@@ -23,6 +23,14 @@ _ORDERS_OF_SELLER: Final = """
     WHERE l.seller_id = $1 AND l.order_id < $2 AND ($3 = '' OR o.state = $3)
     ORDER BY l.order_id DESC LIMIT $4
 """
+
+LINES_A_PAGE_MAX: Final = 2_000
+"""Lines of one page: orders have up to a thousand, and to make values and JSON of 200 such takes seconds, for which
+everybody else would wait. A page has one order, or refund, at least."""
+
+# How long orders, or refunds, are: by the primary key.
+_LINES_OF_ORDERS: Final = "SELECT order_id, COUNT(*) FROM order_lines WHERE order_id IN ($in) GROUP BY order_id"
+_LINES_OF_REFUNDS: Final = "SELECT refund_id, COUNT(*) FROM refund_lines WHERE refund_id IN ($in) GROUP BY refund_id"
 
 # Which refunds of an order there are: an index look-up.
 _REFUNDS: Final = """
@@ -51,14 +59,16 @@ class SqlReads:
             orders = await self._orders_by_id([order_id])
         return orders[0] if orders else None
 
-    async def orders(self, order_filter: OrderFilter) -> list[Order]:
+    async def orders(self, order_filter: OrderFilter) -> Part[Order]:
         """Read orders, newest first."""
         async with self._database.snapshot() as connection:
             if order_filter.seller_id is not None:
                 order_ids = await self._ids_of_seller(connection, order_filter)
             else:
                 order_ids = await self._ids_of_buyer(order_filter)
-            return await self._orders_by_id(order_ids)
+            kept = await _within_a_page(connection, _LINES_OF_ORDERS, order_ids)
+            goes_on = len(kept) < len(order_ids) or len(kept) == order_filter.orders_max
+            return Part(items=await self._orders_by_id(kept), goes_on=goes_on)
 
     async def product(self, sku: str) -> Product | None:
         """Read a product."""
@@ -72,7 +82,7 @@ class SqlReads:
         query = products.select().where(products.sku > after_sku.encode())
         return [product_of(row) for row in await query.order_by(products.sku).limit(products_max)]
 
-    async def refunds(self, refund_filter: RefundFilter) -> list[Refund]:
+    async def refunds(self, refund_filter: RefundFilter) -> Part[Refund]:
         """Read an order's refunds with all of their lines, newest first."""
         seller_id, before = refund_filter.seller_id, refund_filter.before or NEWER_THAN_ALL
         arguments = (refund_filter.order_id, before, refund_filter.refunds_max)
@@ -81,7 +91,9 @@ class SqlReads:
                 rows = await connection.fetch(_REFUNDS, *arguments)
             else:
                 rows = await connection.fetch(_REFUNDS_OF_SELLER, *arguments, seller_id)
-            return await self._refunds_by_id([row[0] for row in rows])
+            kept = await _within_a_page(connection, _LINES_OF_REFUNDS, [row[0] for row in rows])
+            goes_on = len(kept) < len(rows) or len(kept) == refund_filter.refunds_max
+            return Part(items=await self._refunds_by_id(kept), goes_on=goes_on)
 
     async def _ids_of_buyer(self, order_filter: OrderFilter) -> list[UUID]:
         orders = self._tables.orders
@@ -132,6 +144,19 @@ class SqlReads:
         lines_of = _grouped(line_rows, "refund_id")
         found = {row["refund_id"]: refund_of(row, lines_of[row["refund_id"]]) for row in rows}
         return [found[refund_id] for refund_id in refund_ids]
+
+
+async def _within_a_page(connection: Connection, counting_sql: str, ids: Sequence[UUID]) -> list[UUID]:
+    """Take the first ones that have no more lines than a page, and one at least."""
+    lines_of: dict[UUID, int] = dict(await connection.fetch_in(counting_sql, ids))
+    kept: list[UUID] = []
+    room = LINES_A_PAGE_MAX
+    for one in ids:
+        room -= lines_of.get(one, 0)
+        if kept and room < 0:
+            break
+        kept.append(one)
+    return kept
 
 
 def _grouped(rows: Iterable[Record], column: str) -> dict[UUID, list[Record]]:

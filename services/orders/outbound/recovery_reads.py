@@ -7,13 +7,13 @@ from services.orders.domain.discrepancy import DiscrepancyKind, HoldSide, NotedD
 from services.orders.domain.hold import HoldState
 from services.orders.domain.order_state import OrderState
 from services.orders.outbound.comparison_rows import READ_SUMS, sums_of
-from services.orders.recovery_ports import ComparisonProgress, HistoryLine, RoundProgress
+from services.orders.recovery_ports import HISTORY_A_PAGE_MAX, ComparisonProgress, HistoryLine, RoundProgress
 from services.runtime.clock import from_micros
 from services.runtime.database.port import Database, Query, Row
 
 _HISTORY: Final = """
     SELECT version, from_state, state, changed_at, moved_by, note, journal_sequence FROM order_history
-    WHERE order_id = $1 ORDER BY version
+    WHERE order_id = $1 AND version > $2 ORDER BY version LIMIT $3
 """
 
 _COLUMNS: Final = """
@@ -51,8 +51,10 @@ class SqlRecoveryReads:
         """Read from a database."""
         self._database = database
 
-    async def history(self, order_id: UUID) -> list[HistoryLine]:
-        """Read an order's moves, the first one first."""
+    async def history(
+        self, order_id: UUID, *, after_version: int = 0, lines_max: int = HISTORY_A_PAGE_MAX
+    ) -> list[HistoryLine]:
+        """Read an order's moves after a version, the first one first."""
         return [
             HistoryLine(
                 version=version,
@@ -64,7 +66,7 @@ class SqlRecoveryReads:
                 journal_sequence=journal_sequence,
             )
             for version, from_state, state, changed_at, moved_by, note, journal_sequence in await self._fetch(
-                _HISTORY, order_id
+                _HISTORY, order_id, after_version, lines_max
             )
         ]
 

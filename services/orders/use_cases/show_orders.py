@@ -5,7 +5,7 @@ from uuid import UUID
 from services.orders.domain.actor import Actor
 from services.orders.domain.order import Order
 from services.orders.domain.order_state import OrderState
-from services.orders.ports import OrderFilter, Reads
+from services.orders.ports import OrderFilter, Part, Reads
 
 
 async def show_order(order_id: UUID, *, actor: Actor, reads: Reads) -> Order:
@@ -19,7 +19,7 @@ async def show_order(order_id: UUID, *, actor: Actor, reads: Reads) -> Order:
 
 async def show_orders(
     *, actor: Actor, as_seller: bool, state: OrderState | None, before: UUID | None, orders_max: int, reads: Reads
-) -> list[Order]:
+) -> Part[Order]:
     """Show the orders that the actor bought, or those with a line that the actor sells; newest first."""
     return await reads.orders(
         OrderFilter(

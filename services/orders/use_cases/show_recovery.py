@@ -11,8 +11,10 @@ from services.orders.ports import Reads
 from services.orders.recovery_ports import HistoryLine, RecoveryReads
 
 
-async def show_history(order_id: UUID, *, actor: Actor, reads: Reads, recovery: RecoveryReads) -> list[HistoryLine]:
-    """Show an order's moves to those who may know of it, the first one first.
+async def show_history(
+    order_id: UUID, *, actor: Actor, reads: Reads, recovery: RecoveryReads, after_version: int = 0
+) -> list[HistoryLine]:
+    """Show an order's moves after a version to those who may know of it, the first one first: up to a page of them.
 
     A seller among several isn't told who the others are, nor why refunds were refused, nor by which records they were
     made: they may be the others'.
@@ -21,7 +23,7 @@ async def show_history(order_id: UUID, *, actor: Actor, reads: Reads, recovery: 
         NotFoundError: `order_not_found`: absent, or somebody else's.
     """
     order = actor.see(await reads.order(order_id))
-    lines = await recovery.history(order_id)
+    lines = await recovery.history(order_id, after_version=after_version)
     if actor.sees_all(order):
         return lines
     others = {mover.user(seller_id) for seller_id in order.sellers - {actor.user_id, order.buyer_id}}

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from services.orders.domain.actor import Actor
 from services.orders.domain.refund import Refund
-from services.orders.ports import Reads, RefundFilter
+from services.orders.ports import Part, Reads, RefundFilter
 
 
 async def show_refunds(
     order_id: UUID, *, actor: Actor, before: UUID | None, refunds_max: int, reads: Reads
-) -> list[Refund]:
+) -> Part[Refund]:
     """Show an order's refunds, newest first: sellers who aren't its buyer see what they gave back themselves.
 
     Raises:
@@ -21,7 +21,8 @@ async def show_refunds(
     seen = {line.line_number for line in actor.lines_seen(order)}
     own = None if actor.sees_all(order) else actor.user_id
     wanted = RefundFilter(order_id=order_id, seller_id=own, before=before, refunds_max=refunds_max)
-    return [_as_seen(refund, seen, actor) for refund in await reads.refunds(wanted)]
+    part = await reads.refunds(wanted)
+    return Part(items=[_as_seen(refund, seen, actor) for refund in part.items], goes_on=part.goes_on)
 
 
 def _as_seen(refund: Refund, seen: AbstractSet[int], actor: Actor) -> Refund:

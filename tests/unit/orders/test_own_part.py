@@ -6,12 +6,12 @@ import pytest
 
 from services.money import Money
 from services.orders.domain.actor import Actor
-from services.orders.domain.order import Rejection
+from services.orders.domain.order import Order, Rejection
 from services.orders.domain.order_state import OrderState
-from services.orders.domain.refund import RefundState
+from services.orders.domain.refund import Refund, RefundState
 from services.orders.inbound.http_bodies import OrderBody, order_body
 from services.orders.ports import OrderFilter
-from services.orders.recovery_ports import HistoryLine
+from services.orders.recovery_ports import HISTORY_A_PAGE_MAX, HistoryLine
 from services.orders.use_cases.refund_order import RefundOrder, refund_order
 from services.orders.use_cases.show_recovery import show_history
 from services.orders.use_cases.show_refunds import show_refunds
@@ -67,11 +67,51 @@ async def test_each_seller_sees_the_sums_of_their_own_lines(world: OrdersWorld) 
         assert sums(await seen(world, whole)) == (3_000, 3_000, 999)
 
 
+async def test_a_history_of_many_refused_refunds_is_read_page_by_page(world: OrdersWorld) -> None:
+    (order_id,) = [order.order_id for order in await placed(world)]
+    moves = 2 * HISTORY_A_PAGE_MAX + 3
+    async with world.database.transaction() as connection:
+        await connection.execute_many(
+            "INSERT INTO order_history (order_id, version, from_state, state, changed_at, note, moved_by) "
+            "VALUES ($1, $2, 'SETTLED', 'REFUNDING', 0, '', 'ledger')",
+            [(order_id, version) for version in range(100, 100 + moves)],
+        )
+
+    pages: list[list[HistoryLine]] = [[]]
+    after_version = 0
+    while len(pages) == 1 or len(pages[-1]) == HISTORY_A_PAGE_MAX:
+        pages.append(
+            await show_history(
+                order_id,
+                actor=world.buyer,
+                reads=world.reads,
+                recovery=world.recovery,
+                after_version=after_version,
+            )
+        )
+        after_version = pages[-1][-1].version
+
+    versions = [line.version for page in pages for line in page]
+    assert [len(page) for page in pages[1:3]] == [HISTORY_A_PAGE_MAX, HISTORY_A_PAGE_MAX]
+    assert versions == sorted(set(versions))
+    assert versions[-moves:] == list(range(100, 100 + moves))
+
+
+async def placed(world: OrdersWorld) -> list[Order]:
+    await world.place()
+    return await world.all_orders()
+
+
+async def refunds_seen(world: OrdersWorld, order: Order, actor: Actor) -> list[Refund]:
+    part = await show_refunds(order.order_id, actor=actor, before=None, refunds_max=9, reads=world.reads)
+    return part.items
+
+
 async def test_a_list_of_sales_has_the_same_sums(world: OrdersWorld) -> None:
     await settle_an_order(world)
     await give_back(world, world.other_seller, 999)
 
-    (listed,) = await world.reads.orders(OrderFilter(seller_id=world.seller.user_id, orders_max=9))
+    (listed,) = (await world.reads.orders(OrderFilter(seller_id=world.seller.user_id, orders_max=9))).items
 
     assert sums(order_body(listed, world.seller)) == (TEA_MINOR, TEA_MINOR, 0)
 
@@ -143,7 +183,7 @@ async def test_nobody_is_told_that_another_seller_could_not_pay(world: OrdersWor
     endpoints = FakeEndpoints()
     await webhooks.deliver(world, endpoints)
     sent = [json.loads(one.body) for one in endpoints.sent if one.endpoint.endpoint_id == endpoint.endpoint_id]
-    (refused, _) = await show_refunds(order.order_id, actor=world.seller, before=None, refunds_max=9, reads=world.reads)
+    (refused, _) = await refunds_seen(world, order, world.seller)
     assert order.state is OrderState.PARTIALLY_REFUNDED
     assert (await moves(world, world.operator))[-1].reason == "insufficient_funds"
     assert (await moves(world, world.seller))[-1].reason == ""
@@ -175,10 +215,7 @@ async def test_a_buyer_is_not_told_what_a_seller_has(world: OrdersWorld, lines: 
             await world.cancel(order.order_id)
         answers.append((refused.value.reason, refused.value.message))
 
-    told = [
-        (await show_refunds(order.order_id, actor=actor, before=None, refunds_max=9, reads=world.reads))[0].rejection
-        for actor in (world.buyer, world.operator)
-    ]
+    told = [(await refunds_seen(world, order, actor))[0].rejection for actor in (world.buyer, world.operator)]
     without_sums = ("insufficient_funds", "A seller has less than the refund takes.")
     assert answers == [without_sums] * 2
     assert told == [
@@ -199,6 +236,6 @@ async def test_the_seller_who_was_to_pay_reads_the_ledgers_words(world: OrdersWo
         (world.seller, "The ledger says no."),
         (world.buyer, "A seller has less than the refund takes."),
     ):
-        (told,) = await show_refunds(order.order_id, actor=actor, before=None, refunds_max=9, reads=world.reads)
+        (told,) = await refunds_seen(world, order, actor)
         assert told.rejection is not None
         assert told.rejection.message == words
