@@ -11,7 +11,7 @@ from services.orders.domain.order import CaptureMode
 from services.orders.domain.order_state import OrderState
 from services.orders.ports import Rows, Store
 from services.orders.use_cases.once import Answer
-from services.orders.use_cases.placing_together import PlacingTogether
+from services.orders.use_cases.placing_together import LINES_TOGETHER_MAX, PlacingTogether
 from services.runtime.errors import RefusedError, UnavailableError
 from tests.support.orders_world import FUNDS_MINOR, PRICE, STOCK, TERMS, OrdersWorld, orders_world
 
@@ -77,6 +77,26 @@ async def test_orders_that_come_at_once_share_two_commits(world: OrdersWorld, st
     assert commits == 2
     assert len(await world.all_orders()) == 40
     await world.assert_agreed()
+
+
+async def test_a_long_order_shares_no_commit_with_others(world: OrdersWorld, store: CountingStore) -> None:
+    skus = [f"product-{number}" for number in range(LINES_TOGETHER_MAX + 1)]
+    for sku in skus:
+        await world.add_product(sku, STOCK)
+    buyer = await world.add_buyer(10 * len(skus) * PRICE.amount_minor)
+    store.commits = 0
+
+    async def place_long(number: int) -> Answer:
+        return await world.place(key=f"long-{number}", lines=tuple((sku, 1) for sku in skus), buyer=buyer)
+
+    async def place_all_long() -> list[Answer]:
+        return await asyncio.gather(*(place_long(number) for number in range(3)))
+
+    long, placed = await asyncio.gather(place_all_long(), place_many(world, 8))
+
+    assert [answer.order.state for answer in long] == [OrderState.CONFIRMED] * 3
+    assert not [end for end in placed if isinstance(end, BaseException)]
+    assert store.commits == 2 + 3 * 2, "a beginning and a going on for all short ones, and for each long one"
 
 
 async def test_who_is_refused_disturbs_nobody(world: OrdersWorld, store: CountingStore) -> None:

@@ -3,7 +3,8 @@
 While one batch commits, the next one gathers. A batch is decided in memory, in the order in which its requests came,
 each seeing the stock that the ones before it took; so one buyer's refusal touches nobody else. What can't be decided
 together (a key that was used before, a deadlock, a lost COMMIT, a row that can't be written) is found by halving the
-batch, and ends in a transaction of its own.
+batch, and ends in a transaction of its own. So does a long order, in a queue of its own: everybody in a batch waits for
+all of its lines.
 """
 
 from collections import Counter
@@ -32,6 +33,9 @@ from services.runtime.tracing import current_traceparent, within_step
 
 BATCHES_MAX: Final = 2
 """Transactions of each step at once: one is decided while the other one commits."""
+
+LINES_TOGETHER_MAX: Final = 50
+"""Lines of an order that shares a transaction: with those of a whole batch it is written within a second."""
 
 ANSWER_SECONDS_MAX: Final = 20.0
 """How long a request waits for its batch: less than its key's lease, more than any transaction takes."""
@@ -78,21 +82,25 @@ class PlacingTogether:
         self._terms = terms
         self._answer_seconds_max = answer_seconds_max
         self._alone = PlacingAlone(store=store, clock=clock, terms=terms)
-        self._beginning: Gathering[_Asked, Answer] = Gathering(
-            self._begin_all, items_max=together_max, calls_max=BATCHES_MAX
+        self._beginning, self._beginning_long = (
+            Gathering[_Asked, Answer](self._begin_all, items_max=items_max, calls_max=BATCHES_MAX)
+            for items_max in (together_max, 1)
         )
-        self._going_on: Gathering[_Held, Answer] = Gathering(
-            self._go_on_all, items_max=together_max, calls_max=BATCHES_MAX
+        self._going_on, self._going_on_long = (
+            Gathering[_Held, Answer](self._go_on_all, items_max=items_max, calls_max=BATCHES_MAX)
+            for items_max in (together_max, 1)
         )
 
     async def begin(self, wanted: PlaceOrder, *, holder: UUID) -> Answer:
         """Write the key, the PENDING order and the stock, or find what an earlier request, or this one, wrote."""
-        return await self._beginning.ask(_Asked(wanted, holder), timeout_seconds=self._answer_seconds_max)
+        beginning = self._beginning_long if _is_long(wanted) else self._beginning
+        return await beginning.ask(_Asked(wanted, holder), timeout_seconds=self._answer_seconds_max)
 
     async def go_on(self, wanted: PlaceOrder, order: Order, hold: Hold) -> Answer:
         """The money is held: move on, unless somebody cancelled or the time ran out meanwhile."""
         held = _Held(wanted, order, hold, current_traceparent())
-        return await self._going_on.ask(held, timeout_seconds=self._answer_seconds_max)
+        going_on = self._going_on_long if _is_long(wanted) else self._going_on
+        return await going_on.ask(held, timeout_seconds=self._answer_seconds_max)
 
     async def _begin_all(self, batch: Sequence[_Asked], _seconds: float) -> Outcomes:
         return await _in_halves(batch, self._begin_together, self._begin_alone)
@@ -162,6 +170,10 @@ class PlacingTogether:
             message="" if refusal is None else refusal.message,
             details={} if refusal is None else refusal.details,
         )
+
+
+def _is_long(wanted: PlaceOrder) -> bool:
+    return len(wanted.wishes) > LINES_TOGETHER_MAX
 
 
 async def _in_halves(
