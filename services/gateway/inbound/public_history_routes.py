@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from services.gateway.inbound.public_bodies import LineNumber, Money, OrderState, Rejection
-from services.gateway.inbound.public_parameters import DISCREPANCY_KIND, HEALED, PAGE
+from services.gateway.inbound.public_parameters import CURSOR, DISCREPANCY_KIND, HEALED, PAGE
 from services.gateway.inbound.public_route import PublicRoute
 
 
@@ -24,13 +24,15 @@ class OrderMove(Struct):
 
 
 class OrderHistory(Struct):
-    """All moves of an order, the first one first. An actor is `user:` and an id, `ledger` or `reconciler`.
+    """The moves of an order, the first one first. An actor is `user:` and an id, `ledger` or `reconciler`.
 
     To a seller, other sellers of the order are `seller`, and moves that end a refund have neither reason nor record.
     """
 
     order_id: UUID
     items: list[OrderMove]
+    next_cursor: str | None
+    """Where those after the first thousand are; null ends them."""
 
 
 class RefundLine(Struct):
@@ -117,7 +119,7 @@ class DiscrepancyPage(Struct):
     next_cursor: str | None
     rounds: list[ComparisonRound]
     last_healed_at: datetime | None
-    """When the last discrepancy was over; null where there never was one."""
+    """When the last discrepancy was over; null where none is remembered."""
 
 
 HISTORY_ROUTES = (
@@ -127,8 +129,9 @@ HISTORY_ROUTES = (
         operation_id="getOrderHistory",
         tag="orders",
         summary="Who moved an order, when and why: for its buyer, its sellers and operators.",
+        query=(CURSOR,),
         answer=OrderHistory,
-        problems=("404 order_not_found",),
+        problems=("400 cursor_malformed", "404 order_not_found"),
     ),
     PublicRoute(
         method="get",

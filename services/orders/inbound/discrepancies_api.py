@@ -70,7 +70,7 @@ class ComparisonRoundBody(Struct, frozen=True, kw_only=True):
 
 
 class DiscrepancyPageBody(Struct, frozen=True, kw_only=True):
-    """A part of the list, and what an empty one is worth; `last_healed_at` is null where there never was one."""
+    """A part of the list, and what an empty one is worth; `last_healed_at` is null where none is remembered."""
 
     items: list[DiscrepancyBody]
     next_cursor: str | None
