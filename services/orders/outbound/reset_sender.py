@@ -52,7 +52,8 @@ class HttpResetSender:
             answer = await self._http.post(
                 self._url, content=body, headers={"content-type": "application/json", **headers}
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:
+            # OSError: what breaks TLS after the handshake comes through httpx as it is.
             raise UnavailableError(type(error).__name__, reason="reset_not_delivered") from error
         if not answer.is_success:
             raise UnavailableError(f"status {answer.status_code}", reason="reset_not_delivered")
