@@ -15,6 +15,8 @@ class WalletNotice:
     wallet_id: str
     sequence: int
     """The wallet's own, without gaps from 1."""
+    recorded_at_micros: int
+    """When the ledger recorded it: never before an event of a lower sequence, unless that was lost by a restore."""
     payload: bytes
     """The event as it was published; only the doors read it."""
     traceparent: str = field(default="", compare=False)
@@ -25,10 +27,15 @@ class WalletNotice:
 class HistoryPage:
     """What the history has of a wallet."""
 
-    newest_sequence: int
-    """0 when it has nothing. Newer events may exist: a history may lose its tail."""
+    newest: WalletNotice | None
+    """None when it has nothing. Newer events may exist: a history may lose its tail."""
     notices: tuple[WalletNotice, ...]
     """In order of sequence; holes are possible."""
+
+    @property
+    def newest_sequence(self) -> int:
+        """Tell the newest sequence; 0 when there is none."""
+        return self.newest.sequence if self.newest else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +53,7 @@ class WalletHistory(Protocol):
     """A capped memory of recent events, shared by all replicas. Losing any of it is fine."""
 
     async def append(self, notices: Sequence[WalletNotice]) -> None:
-        """Remember events; a repeated one changes nothing.
+        """Remember events; a repeated one changes nothing, and one that came in another's place replaces all.
 
         Raises:
             UnavailableError: Perhaps none were remembered.
@@ -54,10 +61,18 @@ class WalletHistory(Protocol):
         ...
 
     async def read(self, wallet_id: str, *, after_sequence: int | None) -> HistoryPage:
-        """Return what is remembered after a sequence; without one, only the newest sequence.
+        """Return what is remembered after a sequence; without one, only the newest event.
 
         Raises:
             UnavailableError: The memory can't be reached.
+        """
+        ...
+
+    async def forget(self, wallet_id: str) -> None:
+        """Forget a wallet.
+
+        Raises:
+            UnavailableError: Perhaps it isn't forgotten.
         """
         ...
 

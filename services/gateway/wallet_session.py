@@ -5,6 +5,7 @@ by its sequence. What is missing between two events is fetched from the ledger b
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -43,7 +44,10 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadRequired:
-    """What was missed is no longer kept: read the balance and the statement again, go on from here."""
+    """What was missed is no longer kept, or what was sent may be lost: the ledger was restored to an earlier moment.
+
+    Read the balance and the statement again, go on from here.
+    """
 
     last_sequence: int
 
@@ -138,6 +142,9 @@ class WalletSession:
         page = await self._read_history()
         if known is None or known > page.newest_sequence:
             await self._prepare_from_ledger(page)
+            if self._newest < page.newest_sequence:
+                await self._begin_anew(self._newest)
+                self._early, self._reload = (), self._asked_sequence is not None
         else:
             self._newest = page.newest_sequence
             self._early = page.notices
@@ -183,6 +190,10 @@ class WalletSession:
             self._subscription.continuity_lost = False
             async for message in self._fill(None):
                 yield message
+        elif (sequence := self._subscription.begins_anew_at) is not None:
+            self._subscription.begins_anew_at = None
+            self._sent = sequence
+            yield ReloadRequired(last_sequence=sequence)
         elif (notice := self._subscription.take()) is not None:
             async for message in self._event(notice):
                 yield message
@@ -203,7 +214,9 @@ class WalletSession:
             if page is None:
                 self.ending = TRY_AGAIN
                 return
-            if page.reload_required and page.last_sequence > self._sent:
+            if page.reload_required and page.last_sequence != self._sent:
+                if page.last_sequence < self._sent:
+                    await self._begin_anew(page.last_sequence)
                 self._sent = page.last_sequence
                 yield ReloadRequired(last_sequence=page.last_sequence)
                 continue
@@ -238,13 +251,20 @@ class WalletSession:
             self._owner, after_sequence=after_sequence, page_size=page_size
         )
         self._parts.feed.learn(self._owner.subject, page.last_sequence, continuity=continuity)
+        self._see(page.notices)
         return page
 
     async def _read_history(self) -> HistoryPage:
         try:
-            return await self._parts.history.read(self._owner.subject, after_sequence=self._asked_sequence)
+            page = await self._parts.history.read(self._owner.subject, after_sequence=self._asked_sequence)
         except UnavailableError:
-            return HistoryPage(newest_sequence=0, notices=())
+            return HistoryPage(newest=None, notices=())
+        self._see((page.newest,) if page.newest else ())
+        return page
+
+    def _see(self, notices: tuple[WalletNotice, ...]) -> None:
+        for notice in notices[-1:]:
+            self._parts.feed.see(notice)
 
     async def _prepare_from_ledger(self, page: HistoryPage) -> None:
         """The history may have lost its tail, or all: let the ledger tell what comes after its sound part."""
@@ -280,6 +300,13 @@ class WalletSession:
             elif notice.sequence > expected:
                 break
         return kept
+
+    async def _begin_anew(self, last_sequence: int) -> None:
+        """Let everybody know that the ledger has less than it had: it was restored to an earlier moment."""
+        with contextlib.suppress(UnavailableError):
+            await self._parts.history.forget(self._owner.subject)
+        self._parts.feed.begin_anew(self._owner.subject, last_sequence)
+        self._subscription.begins_anew_at = None  # this client is told by who calls this
 
     async def _is_revoked(self) -> bool:
         try:

@@ -24,6 +24,9 @@ from tests.support.waiting import eventually
 
 CALLERS = 64
 
+NOW_MICROS = 1_800_000_000_000_000
+"""As large as instants are now."""
+
 
 REAL_KINDS = [pytest.param(name, marks=pytest.mark.part("redis")) for name in ("redis", "redis_cluster")]
 
@@ -54,9 +57,14 @@ def a_quota(*, limit: int, window_seconds: int = 3600, name: str = "writes", cal
     return Quota(policy=a_policy(limit=limit, window_seconds=window_seconds, name=name), caller=caller)
 
 
-def notices(first: int, last: int, *, wallet_id: str = "w1") -> list[WalletNotice]:
+def notices(first: int, last: int, *, wallet_id: str = "w1", later: int = 0) -> list[WalletNotice]:
     return [
-        WalletNotice(wallet_id=wallet_id, sequence=sequence, payload=b"\x00\r\n$" + str(sequence).encode())
+        WalletNotice(
+            wallet_id=wallet_id,
+            sequence=sequence,
+            recorded_at_micros=NOW_MICROS + sequence + later,
+            payload=b"\x00\r\n$" + str(sequence + later).encode(),
+        )
         for sequence in range(first, last + 1)
     ]
 
@@ -364,6 +372,56 @@ async def test_an_unknown_wallet_has_an_empty_history(redis: RedisConnection) ->
 
     assert (await history.read("w1", after_sequence=None)).newest_sequence == 0
     assert (await history.read("w1", after_sequence=5)).notices == ()
+
+
+@pytest.mark.parametrize(("lost", "first"), [((1, 9), 5), ((1, 9), 9), ((5, 9), 2), ((1, 9), 1)])
+async def test_what_a_restored_ledger_numbers_again_begins_a_history_anew_and_stays(
+    redis: RedisConnection, lost: tuple[int, int], first: int
+) -> None:
+    history = RedisWalletHistory(redis)
+    await history.append(notices(*lost))
+    again = notices(first, first + 1, later=1000)
+
+    await history.append(again)
+    await history.append(notices(*lost))  # by another replica, which is slower
+    await history.append(again)
+
+    page = await history.read("w1", after_sequence=0)
+    assert list(page.notices) == [*notices(lost[0], first - 1), *again]
+    assert page.newest == again[-1]
+
+
+async def test_what_comes_again_late_replaces_nothing(redis: RedisConnection) -> None:
+    history = RedisWalletHistory(redis)
+    await history.append(notices(1, 3))
+    await history.append(notices(6, 9))
+
+    for sequence in (5, 2, 9, 4):
+        await history.append(notices(sequence, sequence))
+
+    assert list((await history.read("w1", after_sequence=0)).notices) == notices(1, 9)
+
+
+async def test_a_batch_for_many_wallets_is_written_also_after_redis_forgot_its_script(redis: RedisConnection) -> None:
+    history = RedisWalletHistory(redis)
+    wallets = [f"w{number}" for number in range(20)]
+    await history.append(notices(1, 1))
+    await redis.command("SCRIPT", "FLUSH")
+
+    await history.append([notice for wallet_id in wallets for notice in notices(1, 3, wallet_id=wallet_id)])
+
+    for wallet_id in wallets:
+        page = await history.read(wallet_id, after_sequence=0)
+        assert list(page.notices) == notices(1, 3, wallet_id=wallet_id)
+
+
+async def test_a_history_that_is_forgotten_is_empty(redis: RedisConnection) -> None:
+    history = RedisWalletHistory(redis)
+    await history.append(notices(1, 3))
+
+    await history.forget("w1")
+
+    assert (await history.read("w1", after_sequence=0)).newest is None
 
 
 async def test_a_history_ends_by_itself(redis: RedisConnection) -> None:

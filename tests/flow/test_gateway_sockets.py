@@ -215,6 +215,57 @@ async def test_a_client_that_is_ahead_of_the_ledger_is_told_to_reload(tmp_path: 
             assert await sequences_of(socket, 1) == [3]
 
 
+async def test_after_a_restore_of_the_ledger_nobody_sees_what_was_lost_and_who_watches_is_told(tmp_path: Path) -> None:
+    async with (
+        gateway_world(tmp_path) as world,
+        world.another_gateway() as other,
+        world.connect() as here,
+        world.connect(gateway=other) as there,
+    ):
+        for socket in (here, there):
+            assert (await message_of(socket))["last_sequence"] == 0
+        lost = await world.happen(9)
+        for socket in (here, there):
+            await sequences_of(socket, 9)
+
+        world.ledger.restore(world.wallet_id, 4)
+        (again,) = await world.happen()
+
+        for socket in (here, there):
+            assert await message_of(socket) == {"type": "reload_required", "last_sequence": 5}
+        await world.happen()
+        for socket in (here, there):
+            assert await sequences_of(socket, 1) == [6]
+        async with world.connect("?last_sequence=3", gateway=other) as socket:
+            assert (await message_of(socket))["last_sequence"] == 6
+            seen = [(await message_of(socket))["event"]["event_id"] for _ in range(3)]
+        assert seen[:2] == [lost[3].event_id, again.event_id]
+
+
+async def test_a_replica_that_starts_after_a_restore_believes_the_ledger_and_not_redis(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world:
+        async with world.connect() as socket:
+            await message_of(socket)
+            await world.happen(9)
+            await sequences_of(socket, 9)
+
+            world.ledger.restore(world.wallet_id, 4)
+            for asked in (2, 9):
+                async with (
+                    world.another_gateway() as newcomer,
+                    world.connect(f"?last_sequence={asked}", gateway=newcomer) as late,
+                ):
+                    assert (await message_of(late))["last_sequence"] == 4
+                    assert await message_of(late) == {"type": "reload_required", "last_sequence": 4}
+
+        async with (
+            world.another_gateway() as newcomer,
+            world.connect("?last_sequence=2", gateway=newcomer) as late,
+        ):
+            await message_of(late)
+            assert await sequences_of(late, 2) == [3, 4]
+
+
 async def test_a_gap_between_live_events_is_filled_before_the_later_one_is_sent(tmp_path: Path) -> None:
     async with gateway_world(tmp_path) as world, world.connect() as socket:
         await message_of(socket)

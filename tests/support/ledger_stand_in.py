@@ -1,6 +1,7 @@
 """A LedgerService for the gateway's tests: a real gRPC server that remembers wallet events and nothing else."""
 
 from collections import defaultdict
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +21,9 @@ SERVICE_NAME = "tradeflow.ledger.v1.LedgerService"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def a_wallet_event(wallet_id: str, sequence: int, *, amount_minor: int = 100) -> WalletEvent:
+def a_wallet_event(
+    wallet_id: str, sequence: int, *, amount_minor: int = 100, recorded_at: datetime = EPOCH
+) -> WalletEvent:
     """Build a deposit's event."""
     event = WalletEvent(
         event_id=str(uuid4()),
@@ -36,7 +39,7 @@ def a_wallet_event(wallet_id: str, sequence: int, *, amount_minor: int = 100) ->
         ),
         funds_deposited=FundsDeposited(amount=Money(amount_minor=amount_minor, currency="EUR")),
     )
-    event.recorded_at.FromDatetime(EPOCH)
+    event.recorded_at.FromDatetime(recorded_at)
     return event
 
 
@@ -50,6 +53,8 @@ class LedgerStandIn:
         self.kept_from: dict[str, int] = {}
         """The oldest sequence that is still kept, by wallet."""
         self.calls: list[ListWalletEventsRequest] = []
+        self.recorded_at = EPOCH
+        """When what happens next is recorded."""
         self.is_down = False
         self.refused_calls = 0
         """How many came while it was down."""
@@ -57,9 +62,17 @@ class LedgerStandIn:
     def record(self, wallet_id: str, count: int = 1) -> list[WalletEvent]:
         """Remember new events of a wallet."""
         first = len(self.events[wallet_id]) + 1
-        news = [a_wallet_event(wallet_id, sequence) for sequence in range(first, first + count)]
+        news = [
+            a_wallet_event(wallet_id, sequence, recorded_at=self.recorded_at)
+            for sequence in range(first, first + count)
+        ]
         self.events[wallet_id] += news
         return news
+
+    def restore(self, wallet_id: str, sequence: int) -> None:
+        """Go back to where a wallet was at this sequence; time goes on."""
+        del self.events[wallet_id][sequence:]
+        self.recorded_at += timedelta(hours=1)
 
     async def list_wallet_events(self, request: ListWalletEventsRequest, context: Context) -> ListWalletEventsResponse:
         if self.is_down:

@@ -37,7 +37,12 @@ def notice_of(value: bytes) -> WalletNotice:
         raise MalformedEventError("the bytes are no WalletEvent") from error
     if not event.wallet_id or event.sequence < 1:
         raise MalformedEventError("the event has no wallet or no sequence")
-    return WalletNotice(wallet_id=event.wallet_id, sequence=event.sequence, payload=payload)
+    return WalletNotice(
+        wallet_id=event.wallet_id,
+        sequence=event.sequence,
+        recorded_at_micros=event.recorded_at.ToMicroseconds(),
+        payload=payload,
+    )
 
 
 @lru_cache(maxsize=RENDERED_MAX)

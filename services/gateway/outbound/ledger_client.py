@@ -37,7 +37,12 @@ class LedgerClient:
             last_sequence=answer.last_sequence,
             reload_required=answer.reload_required,
             notices=tuple(
-                WalletNotice(wallet_id=event.wallet_id, sequence=event.sequence, payload=event.SerializeToString())
+                WalletNotice(
+                    wallet_id=event.wallet_id,
+                    sequence=event.sequence,
+                    recorded_at_micros=event.recorded_at.ToMicroseconds(),
+                    payload=event.SerializeToString(),
+                )
                 for event in answer.events
             ),
         )

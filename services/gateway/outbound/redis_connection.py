@@ -82,14 +82,7 @@ class RedisConnection:
 
     async def pipeline(self, commands: Sequence[Sequence[Argument]], *, atomic: bool = False) -> list[Any]:
         """Run commands in one round trip; atomic ones let nothing in between."""
-
-        async def run() -> list[Any]:
-            async with self._redis.pipeline(transaction=atomic) as pipeline:
-                for words in commands:
-                    pipeline.execute_command(*words)
-                return list(await pipeline.execute())
-
-        return await self._run(run)
+        return await self._run(lambda: self._pipelined(commands, atomic=atomic))
 
     async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a script: by its digest, and by its text the first time and after Redis forgot it."""
@@ -101,6 +94,19 @@ class RedisConnection:
                 return await self._redis.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
 
         return await self._run(run)
+
+    async def scripts(self, script: Script, calls: Sequence[tuple[str, Sequence[Argument]]]) -> None:
+        """Run a script for each of these keys, in one round trip; all again by its text where Redis forgot it."""
+        by_digest = [("EVALSHA", script.digest, 1, key, *arguments) for key, arguments in calls]
+        by_text = [("EVAL", script.text, 1, key, *arguments) for key, arguments in calls]
+
+        async def run() -> None:
+            try:
+                await self._pipelined(by_digest, atomic=False)
+            except NoScriptError:
+                await self._pipelined(by_text, atomic=False)
+
+        await self._run(run)
 
     async def check_ready(self) -> None:
         """Fit a readiness check.
@@ -114,6 +120,12 @@ class RedisConnection:
         """Close all connections."""
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
+
+    async def _pipelined(self, commands: Sequence[Sequence[Argument]], *, atomic: bool) -> list[Any]:
+        async with self._redis.pipeline(transaction=atomic) as pipeline:
+            for words in commands:
+                pipeline.execute_command(*words)
+            return list(await pipeline.execute())
 
     async def _run(self, call: Callable[[], Awaitable[T]]) -> T:
         began_at_seconds = time.monotonic()

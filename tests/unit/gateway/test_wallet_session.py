@@ -32,12 +32,17 @@ from tests.support.clock import VirtualClock
 WALLET = "w1"
 
 
-def notice(sequence: int) -> WalletNotice:
-    return WalletNotice(wallet_id=WALLET, sequence=sequence, payload=str(sequence).encode())
+AFTER_THE_RESTORE = 10_000
+"""Later than any event that was lost by it."""
 
 
-def notices(first: int, last: int) -> list[WalletNotice]:
-    return [notice(sequence) for sequence in range(first, last + 1)]
+def notice(sequence: int, *, later: int = 0) -> WalletNotice:
+    payload = f"{sequence} {later}".encode()
+    return WalletNotice(wallet_id=WALLET, sequence=sequence, recorded_at_micros=sequence + later, payload=payload)
+
+
+def notices(first: int, last: int, *, later: int = 0) -> list[WalletNotice]:
+    return [notice(sequence, later=later) for sequence in range(first, last + 1)]
 
 
 @dataclass
@@ -52,9 +57,15 @@ class FakeHistory:
         assert wallet_id == WALLET
         if self.is_down:
             raise UnavailableError("away")
-        newest = max((known.sequence for known in self.notices), default=0)
+        newest = max(self.notices, key=lambda known: known.sequence, default=None)
         later = [known for known in self.notices if after_sequence is not None and known.sequence > after_sequence]
-        return HistoryPage(newest_sequence=newest, notices=tuple(later))
+        return HistoryPage(newest=newest, notices=tuple(later))
+
+    async def forget(self, wallet_id: str) -> None:
+        assert wallet_id == WALLET
+        if self.is_down:
+            raise UnavailableError("away")
+        self.notices = []
 
 
 @dataclass
@@ -63,6 +74,7 @@ class FakeLedger:
     kept_from: int = 1
     is_down: bool = False
     shows_nothing: bool = False
+    later: int = 0
     calls: list[int] = field(default_factory=list)
 
     async def list_wallet_events(self, owner: Principal, *, after_sequence: int, page_size: int) -> LedgerPage:
@@ -70,9 +82,9 @@ class FakeLedger:
         self.calls.append(after_sequence)
         if self.is_down:
             raise UnavailableError("away")
-        if after_sequence + 1 < self.kept_from:
+        if after_sequence + 1 < self.kept_from or after_sequence > self.newest:
             return LedgerPage(last_sequence=self.newest, reload_required=True, notices=())
-        page = notices(after_sequence + 1, min(self.newest, after_sequence + page_size))
+        page = notices(after_sequence + 1, min(self.newest, after_sequence + page_size), later=self.later)
         shown = () if self.shows_nothing else tuple(page)
         return LedgerPage(last_sequence=self.newest, reload_required=False, notices=shown)
 
@@ -112,6 +124,10 @@ class World:
             self.ledger.newest = max(self.ledger.newest, sequence)
             await self.history.append([notice(sequence)])
             self.feed.publish(notice(sequence))
+
+    def restore(self, newest: int) -> None:
+        """Set the ledger back to an earlier moment; what comes then is recorded later than all that was lost."""
+        self.ledger.newest, self.ledger.later = newest, AFTER_THE_RESTORE
 
     async def first(self, count: int, last_sequence: int | None = None) -> list[ServerMessage]:
         """Connect and read so many messages."""
@@ -225,7 +241,7 @@ async def test_whatever_is_lost_repeated_or_late_each_event_is_sent_once_and_in_
     world = World(queue_events_max=10_000)
     total, asked = 200, chance.randrange(0, 40)
     world.ledger.newest = chance.randrange(asked, 60)
-    world.history.notices = [known for known in notices(1, 60) if chance.random() < 0.8]
+    world.history.notices = [known for known in notices(1, world.ledger.newest) if chance.random() < 0.8]
 
     with world.feed.subscribed(WALLET) as subscription:
         session = WalletSession(world.parts, subscription, world.owner, asked)
@@ -334,6 +350,72 @@ async def test_what_was_known_before_a_lost_place_is_asked_for_anew() -> None:
     world.ledger.newest = 3
 
     assert await world.first(1) == [hello(3)]
+
+
+async def test_who_watches_is_told_to_reload_by_the_first_event_whose_number_was_seen_before() -> None:
+    world = World()
+    await world.happen(*range(1, 10))
+    with world.feed.subscribed(WALLET) as subscription:
+        session = WalletSession(world.parts, subscription, world.owner, 9)
+        await session.prepare()
+        async with aclosing(session.messages()) as messages:
+            assert await read(messages, 1) == [hello(9)]
+            world.restore(4)
+            for again in notices(5, 6, later=AFTER_THE_RESTORE):
+                world.feed.publish(again)
+            told = await read(messages, 2)
+
+    assert told == [ReloadRequired(last_sequence=5), notice(6, later=AFTER_THE_RESTORE)]
+
+
+async def test_who_comes_back_before_that_event_sees_nothing_that_was_lost_and_tells_the_others() -> None:
+    world = World()
+    await world.happen(*range(1, 10))
+    with world.feed.subscribed(WALLET) as subscription:
+        watching = WalletSession(world.parts, subscription, world.owner, 9)
+        await watching.prepare()
+        world.restore(4)
+        world.feed.lose_continuity()  # as in a replica that was started anew
+
+        for asked in (7, 3):
+            assert await world.first(2, last_sequence=asked) == [hello(4), ReloadRequired(last_sequence=4)]
+            world.history.notices = notices(1, 9)  # a slower replica still writes
+            world.feed.lose_continuity()
+        assert await world.first(1) == [hello(4)]
+
+        assert world.history.notices == []
+        async with aclosing(watching.messages()) as messages:
+            assert await read(messages, 2) == [hello(9), ReloadRequired(last_sequence=4)]
+
+
+async def test_a_watcher_that_asks_and_is_ahead_of_a_restored_ledger_reloads_and_history_is_dropped() -> None:
+    world = World()
+    await world.happen(*range(1, 10))
+    with world.feed.subscribed(WALLET) as subscription:
+        session = WalletSession(world.parts, subscription, world.owner, 9)
+        await session.prepare()
+        async with aclosing(session.messages()) as messages:
+            assert await read(messages, 1) == [hello(9)]
+            world.restore(4)
+            world.feed.lose_continuity()
+            assert await read(messages, 1) == [ReloadRequired(last_sequence=4)]
+
+    assert await world.first(1) == [hello(4)]
+
+
+async def test_events_that_come_again_begin_nothing_anew() -> None:
+    world = World()
+    await world.happen(*range(1, 10))
+    with world.feed.subscribed(WALLET) as subscription:
+        session = WalletSession(world.parts, subscription, world.owner, 9)
+        await session.prepare()
+        for again in notices(3, 9):
+            world.feed.publish(again)
+        await world.happen(10)
+        async with aclosing(session.messages()) as messages:
+            assert await read(messages, 2) == [hello(9), notice(10)]
+
+    assert world.feed.newest_sequence(WALLET) == 10
 
 
 async def test_an_answer_from_before_a_lost_place_proves_nothing() -> None:
