@@ -1,18 +1,21 @@
 /** @file A field for an amount and its currency. */
 
 import { FieldError, field, select } from "./form.js";
-import { h } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { decimal, fractionDigits, parseMoney } from "./money.js";
 
 /** What is offered; the ledger knows more. */
 export const CURRENCIES = ["EUR", "USD", "GBP", "CHF", "JPY", "SEK", "PLN"];
 
-/** @param {string} [currency] The one that is chosen at first. @param {string} [hint] */
-export function amountFields(currency = "EUR", hint) {
+/** @param {string} [currency] The one that is chosen at first. @param {(currency: string) => string} [hintOf] Says what holds for one. */
+export function amountFields(currency = "EUR", hintOf) {
   const codes = CURRENCIES.includes(currency) ? CURRENCIES : [currency, ...CURRENCIES];
+  const control = /** @type {HTMLSelectElement} */ (select(codes.map((code) => [code, code]), currency));
+  const hint = hintOf && h("span", {}, hintOf(currency));
+  if (hint) control.addEventListener("change", () => fill(hint, hintOf(control.value)));
   return h("div", { class: "fields" },
     field({ name: "amount", label: "Amount", inputmode: "decimal", autocomplete: "off", required: true, hint }),
-    field({ name: "currency", label: "Currency", control: select(codes.map((code) => [code, code]), currency) }));
+    field({ name: "currency", label: "Currency", control }));
 }
 
 /** @param {Record<string, string>} values Of a form. */

@@ -8,7 +8,7 @@ let count = 0;
 
 /**
  * A field with its label, its hint, and room for what is wrong with it.
- * @param {{name: string, label: string, hint?: string, control?: HTMLElement} & Record<string, any>} options Others are
+ * @param {{name: string, label: string, hint?: string|Node, control?: HTMLElement} & Record<string, any>} options Others are
  *   attributes of the input.
  */
 export function field({ name, label, hint, control, ...attributes }) {

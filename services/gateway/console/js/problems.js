@@ -1,5 +1,7 @@
 /** @file What went wrong, in words that say what to do. `reason` is the API's stable word (RFC 9457, with ours). */
 
+import { formatSpan } from "./times.js";
+
 /** A refusal, a failure, or no answer at all. */
 export class ProblemError extends Error {
   /**
@@ -35,7 +37,7 @@ const SENTENCES = {
   bad_credentials: "The e-mail address or the password is wrong.",
   email_taken: "There is an account with this address. Sign in, or take another one.",
   invalid_email: "That is no e-mail address.",
-  invalid_password: "The password is too short: use at least 8 characters.",
+  invalid_password: "A password has 8 to 256 characters.",
   reset_token_unknown: "This link was used already, or is too old. Ask for another one.",
   sign_in_refused: "That sign-in didn't work over there. Try again.",
   sign_in_not_begun: "This sign-in was begun in another browser, or too long ago. Try again.",
@@ -94,6 +96,8 @@ const FIELDS = {
 /** @param {unknown} error */
 export function sentenceOf(error) {
   if (!(error instanceof ProblemError)) return "Something failed in this page. Load it again.";
+  // After wrong passwords it is minutes, and no moment.
+  if (error.reason === "rate_limited" && error.retryAfterSeconds > 1) return `That was a lot at once. Try again in ${formatSpan(error.retryAfterSeconds * 1000)}.`;
   return sentenceFor(error.reason, error.message);
 }
 

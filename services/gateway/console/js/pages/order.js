@@ -9,7 +9,7 @@ import { ProblemError } from "../problems.js";
 import { loading, money, pageHead, skeletons, stateBadge } from "../parts.js";
 import { session } from "../session.js";
 import { traceAddress } from "../settings.js";
-import { formatExactTime, formatInstant } from "../times.js";
+import { formatDay, formatExactTime, formatInstant } from "../times.js";
 import { traceOf } from "../traces.js";
 import { wallet } from "../wallet.js";
 import { stepsOf } from "../way.js";
@@ -47,7 +47,7 @@ export async function orderPage({ params: [orderId], signal }) {
   live.addEventListener("event", (happened) => {
     if (/** @type {CustomEvent} */ (happened).detail.event.fact?.order_id === orderId) look();
   }, { signal });
-  live.addEventListener("caught-up", look, { signal });
+  for (const event of ["caught-up", "gap"]) live.addEventListener(event, look, { signal });
   signal.addEventListener("abort", () => clearTimeout(timer));
   loading(place, () => lookAt(orderId, signal), show, { signal, waiting: skeletons(4, "tall") });
   return place;
@@ -136,6 +136,6 @@ function line(one) {
 function history(moves) {
   return h("ol", { class: "history" }, moves.map((move) => h("li", {},
     h("span", {}, h("strong", {}, ORDER_STATES[move.state]?.label ?? move.state), ` by ${actorWords(move.actor, session.user?.user_id)}`),
-    h("time", { class: "small quiet", datetime: move.at, title: formatInstant(move.at) }, formatExactTime(move.at)),
+    h("time", { class: "small quiet", datetime: move.at }, `${formatDay(move.at)}, ${formatExactTime(move.at)}`),
     h("span", { class: "small quiet" }, [move.reason, move.journal_sequence && `journal entry ${move.journal_sequence}`].filter(Boolean).join(" · ")))));
 }

@@ -109,7 +109,7 @@ function topUpCard(shown) {
   return h("section", { class: "card" }, h("h2", {}, "Top up"),
     form({
       label: "Top up", submit: "Top up",
-      children: [h("p", { class: "quiet" }, "This platform is for trying out: money is free."), amountFields(shown(), "Up to 10,000.")],
+      children: [h("p", { class: "quiet" }, "This platform is for trying out: money is free."), amountFields(shown(), (currency) => `Up to ${formatMoney({ amount_minor: settings.top_up_minor_max, currency })}.`)],
       act: async (values, element) => {
         const amount = amountOf(values);
         await doOnce("top-up", "/console/top-ups", { amount });
