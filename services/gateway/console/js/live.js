@@ -15,8 +15,8 @@ const CLOSED_UNAUTHORIZED = 3000;
 /** @typedef {{sequence: number, kind: string, recorded_at: string, journal_sequence: number, balance: any, fact: any}} WalletEvent */
 
 /**
- * Fires `state`; `event` with {event, missed, seenAtMs}; `reload` when all must be read again; `caught-up` with {missed}
- * after a loss.
+ * Fires `state`; `event` with {event, missed, seenAtMs}; `reload` when balances must be read; `gap` when what happened in
+ * between is never told, or what was told no longer holds; `caught-up` with {missed} after a loss.
  */
 class Live extends EventTarget {
   /** @type {LiveState} */
@@ -90,7 +90,7 @@ class Live extends EventTarget {
     switch (message.type) {
       case "hello": return this.#greet(message.last_sequence);
       case "event": return this.#take(message.event);
-      case "reload_required": return this.#reload(message.last_sequence);
+      case "reload_required": return this.#skip(message.last_sequence);
       case "draining": return this.#socket?.close();
       default: return undefined;
     }
@@ -114,6 +114,11 @@ class Live extends EventTarget {
     if (event.sequence === this.#missedUntil) {
       this.dispatchEvent(new CustomEvent("caught-up", { detail: { missed: this.#missed } }));
     }
+  }
+
+  #skip(lastSequence) {
+    this.dispatchEvent(new Event("gap"));
+    this.#reload(lastSequence);
   }
 
   #reload(lastSequence) {

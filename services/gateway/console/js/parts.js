@@ -2,7 +2,7 @@
 
 import { h, fill } from "./dom.js";
 import { formatMoney } from "./money.js";
-import { problemNotice } from "./form.js";
+import { actionButton, problemNotice } from "./form.js";
 import { ORDER_STATES } from "./words.js";
 
 /** @param {string} title @param {string|Node} [lead] @param {...(Node|undefined)} end */
@@ -45,7 +45,7 @@ export function skeletons(count, kind = "") {
  * @param {HTMLElement} place
  * @param {() => Promise<T>} load
  * @param {(loaded: T) => any} show
- * @param {{signal: AbortSignal, waiting?: Node}} options
+ * @param {{signal: AbortSignal, waiting?: any}} options
  */
 export async function loading(place, load, show, { signal, waiting = skeletons(3) }) {
   fill(place, waiting);
@@ -61,30 +61,30 @@ export async function loading(place, load, show, { signal, waiting = skeletons(3
 }
 
 /**
- * A list that grows page by page.
- * @param {{load: (cursor: string|null) => Promise<{items: any[], next_cursor: string|null}>, item: (one: any) => Node, none: () => Node, signal: AbortSignal, name: string, listClass?: string}} options
+ * A list that grows page by page. Who asks for more by the keyboard goes on at what came.
+ * @param {{load: (cursor: string|null) => Promise<{items: any[], next_cursor: string|null}>, item: (one: any) => Node, none: () => Node, signal: AbortSignal, name: string, listClass?: string, waiting?: any}} options
+ *   `waiting` is shown until the first page is there.
  */
-export function pagedList({ load, item, none, signal, name, listClass = "list" }) {
+export function pagedList({ load, item, none, signal, name, listClass = "list", waiting }) {
   const list = h("ul", { class: listClass, "aria-label": name });
   const more = h("div", { class: "more" });
   const place = h("div");
   const next = async (cursor) => {
     const page = await load(cursor);
-    list.append(...page.items.map(item));
-    fill(more, page.next_cursor === null ? null : moreButton(() => next(page.next_cursor), more));
+    const added = page.items.map(item);
+    const hadFocus = more.contains(document.activeElement);
+    list.append(...added);
+    fill(more, page.next_cursor === null ? null : moreButton(() => next(page.next_cursor)));
+    if (hadFocus) added[0]?.querySelector("a, summary, button")?.focus();
     return page;
   };
-  loading(place, () => next(null), (page) => (page.items.length === 0 ? none() : [list, more]), { signal });
+  loading(place, () => next(null), (page) => (page.items.length === 0 ? none() : [list, more]), { signal, waiting });
   return place;
 }
 
-function moreButton(act, place) {
-  const button = h("button", { class: "button plain", type: "button" }, "Show more");
-  button.addEventListener("click", async () => {
-    button.setAttribute("aria-busy", "true");
-    await act().catch((error) => fill(place, problemNotice(error, act)));
-  });
-  return button;
+function moreButton(act) {
+  const problems = h("div", { role: "alert" });
+  return [actionButton({ label: "Show more", kind: "plain", problems, act }), problems];
 }
 
 /**

@@ -26,6 +26,8 @@ class Wallet extends EventTarget {
   constructor() {
     super();
     live.addEventListener("reload", () => this.#readPatiently());
+    live.addEventListener("gap", () => { this.recent = []; });
+    live.addEventListener("state", () => { if (live.state === "lost") this.#readPatiently(); }); // a network may let no WebSocket through
     live.addEventListener("event", (happened) => this.#take(/** @type {CustomEvent} */ (happened).detail));
     session.addEventListener("change", () => this.#forget());
   }

@@ -11,6 +11,7 @@ import { formatMoney } from "../money.js";
 import { money, pageHead } from "../parts.js";
 import { periodOf, periodQuery } from "../period.js";
 import { settings } from "../settings.js";
+import { spaced } from "../spaced.js";
 import { formatExactTime } from "../times.js";
 import { wallet } from "../wallet.js";
 import { signed, storyOf } from "../words.js";
@@ -18,6 +19,8 @@ import { statementFiles } from "./wallet_files.js";
 import { periodForm, statement } from "./wallet_statement.js";
 
 const FEED_MAX = 6;
+/** The statement is read anew no more often than this: a seller's money may move many times a second. */
+const RESTATE_MS = 1500;
 
 export function walletPage({ query, signal }) {
   const wanted = query.get("currency");
@@ -30,17 +33,21 @@ export function walletPage({ query, signal }) {
   const files = h("div");
   let stated = "";
   const restate = () => {
-    if (stated !== shown()) fill(files, statementFiles(shown(), period, signal));
+    const isNew = stated !== shown();
+    if (isNew) fill(files, statementFiles(shown(), period, signal));
     stated = shown();
     fill(fresh);
-    fill(entries, statement(stated, period, signal));
+    fill(entries, statement(stated, period, signal, isNew ? undefined : [...entries.childNodes]));
   };
+  const entriesChanged = spaced(() => {
+    if (isBeingRead(entries)) fill(fresh, newEntries(restate));
+    else restate();
+  }, RESTATE_MS, signal);
   const draw = (moved) => {
     fill(head, balanceCard(shown(), period, moved));
     fill(feed, happenings());
     if (stated !== shown()) restate();
-    else if (moved === shown() && isBeingRead(entries)) fill(fresh, newEntries(restate));
-    else if (moved === shown()) restate();
+    else if (moved === shown()) entriesChanged();
   };
   const choose = (chosen) => {
     period = chosen;
@@ -50,6 +57,7 @@ export function walletPage({ query, signal }) {
   };
   wallet.addEventListener("change", (event) => draw(/** @type {CustomEvent} */ (event).detail.moved), { signal });
   live.addEventListener("state", () => fill(feed, happenings()), { signal });
+  live.addEventListener("gap", entriesChanged, { signal });
   draw(null);
   return h("div", {},
     pageHead("Wallet", "It moves the moment the ledger commits; nothing needs a reload."),

@@ -11,11 +11,16 @@ import { kindOf } from "../words.js";
 
 const PAGE = 15;
 
-/** @param {string} currency @param {import("../period.js").Period} period @param {AbortSignal} signal */
-export function statement(currency, period, signal) {
+/**
+ * @param {string} currency
+ * @param {import("../period.js").Period} period
+ * @param {AbortSignal} signal
+ * @param {any} [before] The statement as it was, shown until the new one is there.
+ */
+export function statement(currency, period, signal, before) {
   const isBounded = period.from !== "" || period.until !== "";
   return pagedList({
-    name: `Statement in ${currency}`, signal, item: (posting) => entry(posting, signal),
+    name: `Statement in ${currency}`, signal, waiting: before, item: (posting) => entry(posting, signal),
     load: (cursor) => read("/api/v1/wallet/statement", { currency, ...instantsOf(period), order: "newest_first", limit: PAGE, cursor }, signal),
     none: () => (isBounded
       ? empty("Nothing moved in these days", "There may be entries before or after.", linkButton(`#/wallet?currency=${currency}`, "Show all days", "plain"))
