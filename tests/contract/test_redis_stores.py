@@ -4,7 +4,9 @@ The cluster has one node: it refuses keys of several slots in one command or scr
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -443,6 +445,51 @@ async def test_a_redis_that_is_away_is_noticed_at_once_and_found_again() -> None
 
         await eventually(lambda: answers(redis))
         await redis.close()
+
+
+async def test_while_redis_is_silent_one_caller_at_a_time_waits_for_it() -> None:
+    async with silent_server() as url:
+        redis = RedisConnection(url, pause_seconds=0.01)
+        assert await seconds_refused(redis) > 1
+        await asyncio.sleep(0.02)
+
+        waits = await asyncio.gather(*(seconds_refused(redis) for _ in range(50)))
+
+        assert sum(seconds > 0.5 for seconds in waits) == 1
+        await redis.close()
+
+
+async def test_a_caller_that_leaves_while_it_finds_out_leaves_that_to_the_next() -> None:
+    async with silent_server() as url:
+        redis = RedisConnection(url, pause_seconds=0.01)
+        await seconds_refused(redis)
+        await asyncio.sleep(0.02)
+
+        leaving = asyncio.create_task(redis.command("PING"))
+        await asyncio.sleep(0.1)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+
+        assert await seconds_refused(redis) > 1
+        await redis.close()
+
+
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[str]:
+    """Let everybody connect, and say nothing."""
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"redis://{host}:{port}/0"
+    finally:
+        server.close()
+
+
+async def seconds_refused(redis: RedisConnection) -> float:
+    began_seconds = time.monotonic()
+    with pytest.raises(UnavailableError):
+        await redis.command("PING")
+    return time.monotonic() - began_seconds
 
 
 async def test_while_redis_is_away_callers_are_refused_without_waiting() -> None:

@@ -1,7 +1,8 @@
 """One pool of connections to Redis (or Valkey), with a deadline on everything.
 
 The gateway does without Redis when it must: so a Redis that is away has to be noticed quickly, and not anew by each
-request. After a failure, calls are refused at once for a moment.
+request. After a failure, calls are refused at once for a moment; then one call finds out whether Redis is back, and the
+others are refused until it has.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ CONNECT_SECONDS_MAX = 0.5
 """How long making a connection may take."""
 
 PAUSE_SECONDS = 1.0
-"""For how long calls are refused at once after a failure: so that a silent Redis costs one wait, not one a request."""
+"""For how long calls are refused at once after a failure, before one tries again."""
 
 CONNECTIONS_MAX = 8
 """Sessions of one replica: at a fifth of a millisecond a call they carry 40,000 calls a second, many times what one
@@ -74,6 +75,7 @@ class RedisConnection:
         self._redis: Any = Redis.from_pool(pool)  # Any: the client's own commands are untyped
         self._metrics = metrics or RedisMetrics(CollectorRegistry())
         self._pause_seconds = pause_seconds
+        self._is_away = False
         self._refuse_until_seconds = 0.0
 
     async def command(self, *words: Argument) -> Any:
@@ -128,10 +130,7 @@ class RedisConnection:
             return list(await pipeline.execute())
 
     async def _run(self, call: Callable[[], Awaitable[T]]) -> T:
-        began_at_seconds = time.monotonic()
-        if began_at_seconds < self._refuse_until_seconds:
-            self._metrics.skipped.inc()
-            raise _unavailable()
+        began_at_seconds = self._admit()
         outcome = "cancelled"
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
@@ -139,7 +138,6 @@ class RedisConnection:
             outcome = "ok"
         except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as error:
             outcome = "failed"
-            self._refuse_until_seconds = time.monotonic() + self._pause_seconds
             logger.warning("redis_unavailable", error=repr(error))
             raise _unavailable() from error
         except RedisError as error:
@@ -152,7 +150,19 @@ class RedisConnection:
         finally:
             self._note(outcome, time.monotonic() - began_at_seconds)
 
+    def _admit(self) -> float:
+        """Let a call begin, and tell when; while Redis is away, one at a time."""
+        now_seconds = time.monotonic()
+        if now_seconds < self._refuse_until_seconds:
+            self._metrics.skipped.inc()
+            raise _unavailable()
+        if self._is_away:
+            self._refuse_until_seconds = now_seconds + CALL_SECONDS_MAX
+        return now_seconds
+
     def _note(self, outcome: str, seconds: float) -> None:
+        self._is_away = outcome == "failed" or (self._is_away and outcome == "cancelled")
+        self._refuse_until_seconds = time.monotonic() + self._pause_seconds if outcome == "failed" else 0.0
         if outcome != "cancelled":
             self._metrics.duration_seconds.labels(outcome).observe(seconds)
             self._metrics.up.set(outcome == "ok")
