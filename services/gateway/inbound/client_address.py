@@ -54,7 +54,14 @@ def quota_address(address: str) -> str:
 
 def _forwarded_for(scope: Scope) -> list[str]:
     values = [value.decode("latin-1") for name, value in scope["headers"] if name == _FORWARDED_FOR]
-    return [hop.strip() for value in values for hop in value.split(",")]
+    return [_without_port(hop.strip()) for value in values for hop in value.split(",")]
+
+
+def _without_port(hop: str) -> str:
+    """Return the address alone: Azure's Application Gateway, for one, writes 203.0.113.7:4711."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
