@@ -24,8 +24,8 @@ class MalformedEventError(ValueError):
     """The bytes are no wallet event."""
 
 
-def notice_of(value: bytes) -> WalletNotice:
-    """Read what the feed needs of a published event.
+def notice_of(value: bytes) -> WalletNotice | None:
+    """Read what the feed needs of a published event; None of the one fact that is outside of the numbering.
 
     Raises:
         MalformedEventError: It is no wallet event.
@@ -35,6 +35,8 @@ def notice_of(value: bytes) -> WalletNotice:
         event = WalletEvent.FromString(payload)
     except (InvalidArgumentError, DecodeError) as error:
         raise MalformedEventError("the bytes are no WalletEvent") from error
+    if event.sequence == 0 and event.HasField("settlement_refused"):
+        return None
     if not event.wallet_id or event.sequence < 1:
         raise MalformedEventError("the event has no wallet or no sequence")
     return WalletNotice(

@@ -116,7 +116,7 @@ class WalletEventsReader:
 
     def _notice(self, message: ReceivedMessage) -> WalletNotice | None:
         try:
-            return replace(notice_of(message.value), traceparent=message.headers.get(HEADER, ""))
+            notice = notice_of(message.value)
         except MalformedEventError as error:
             # Nothing to park it for: the ledger has the events, and a gap is fetched from there.
             self._metrics.malformed_events.inc()
@@ -124,6 +124,7 @@ class WalletEventsReader:
                 "wallet_event_malformed", offset=message.offset, partition=message.partition, error=str(error)
             )
             return None
+        return None if notice is None else replace(notice, traceparent=message.headers.get(HEADER, ""))
 
     async def _leave(self) -> None:
         consumer, self._consumer = self._consumer, None

@@ -109,7 +109,9 @@ def test_each_kind_of_fact_is_json_with_its_own_name(kind: str) -> None:
 def test_a_kind_that_a_newer_ledger_has_still_counts() -> None:
     newer = events.WalletEvent(wallet_id="w1", sequence=3).SerializeToString() + b"\xfa\x07\x00"
 
-    assert notice_of(newer).sequence == 3
+    notice = notice_of(newer)
+    assert notice is not None
+    assert notice.sequence == 3
     assert msgspec.json.decode(event_json(newer))["event"]["kind"] == "unknown"
 
 
@@ -124,6 +126,12 @@ def test_an_instant_is_utc_with_microseconds() -> None:
 def test_bytes_that_are_no_event_are_refused(payload: bytes) -> None:
     with pytest.raises(MalformedEventError):
         notice_of(payload)
+
+
+def test_a_refusal_for_a_wallet_without_an_account_has_no_number_and_is_no_malformed_event() -> None:
+    refused = events.WalletEvent(wallet_id="w1", settlement_refused=events.SettlementRefused(reason="account_not_open"))
+
+    assert notice_of(refused.SerializeToString()) is None
 
 
 def test_messages_have_the_types_that_clients_know() -> None:
