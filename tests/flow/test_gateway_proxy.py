@@ -293,6 +293,18 @@ async def test_a_problem_of_a_service_comes_through_unchanged(tmp_path: Path) ->
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(("said", "passed_on"), [((), "no-store"), ((("Cache-Control", "max-age=9"),), "max-age=9")])
+async def test_no_cache_keeps_an_answer_unless_its_service_says_so(
+    tmp_path: Path, said: tuple[tuple[str, str], ...], passed_on: str
+) -> None:
+    async with gateway_world(tmp_path) as world:
+        world.ledger_http.answer = answering(200, b"{}", headers=said)
+
+        answer = await world.http.get("/api/v1/wallet/balance", headers=world.bearer())
+
+    assert answer.headers.get_list("cache-control") == [passed_on]
+
+
 async def test_a_service_that_is_down_is_a_503_with_a_time_to_come_back(tmp_path: Path) -> None:
     with socket.socket() as held:
         # Bound, so that nobody else gets the port, and not listened at, so that whoever connects is refused.

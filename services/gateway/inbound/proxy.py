@@ -263,7 +263,9 @@ def _whole(response: ClientResponse, body: bytes) -> ASGIApp:
 def _response_headers(received: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     lowered = [(name.lower(), value) for name, value in received]
     dropped = ANSWERED_BY_US | _connection_headers(lowered)
-    return [(name, value) for name, value in lowered if name not in dropped]
+    kept = [(name, value) for name, value in lowered if name not in dropped]
+    # Who signs out leaves nothing of a wallet in the browser's cache, nor in one that was told to keep all answers.
+    return kept if any(name == b"cache-control" for name, _ in kept) else [*kept, (b"cache-control", b"no-store")]
 
 
 def _connection_headers(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
