@@ -7,6 +7,7 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from services.gateway.inbound.console_session import COOKIE
 from services.gateway.inbound.token_api import FORM_BYTES_MAX
 from tests.support.clock import VirtualClock
 from tests.support.gateway_world import ISSUER, ORDERS_SECRET, GatewayWorld, gateway_world, signing_jwk, write_keys
@@ -345,6 +346,24 @@ async def test_sign_in_says_to_come_back_while_orders_is_away(tmp_path: Path) ->
 
     assert answer.status_code == 503
     assert "retry-after" in answer.headers
+
+
+async def test_where_orders_does_not_take_the_gateways_token_nobody_is_signed_out_or_taken_for_a_guesser(
+    tmp_path: Path,
+) -> None:
+    async with gateway_world(tmp_path, issuer="https://misspelled.example") as world:
+        world.identity.add_user("a@shop.example")
+        body = {"email": "a@shop.example", "password": "password"}
+        sign_ins = [await world.http.post("/auth/login", json=body) for _ in range(12)]
+        refresh = await world.http.post("/auth/refresh", json={"refresh_token": "theirs"})
+        renewal = await world.http.post(
+            "/console/session/renewal",
+            headers={"Origin": world.gateway.http_url, "Sec-Fetch-Site": "same-origin", "Cookie": f"{COOKIE}=theirs"},
+        )
+
+    told = {(answer.status_code, answer.json()["reason"]) for answer in (*sign_ins, refresh, renewal)}
+    assert told == {(503, "gateway_not_trusted")}
+    assert "Set-Cookie" not in renewal.headers
 
 
 async def test_a_ticket_is_for_people(tmp_path: Path) -> None:

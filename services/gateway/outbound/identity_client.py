@@ -5,15 +5,19 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import grpc
+import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.gateway.access_tokens import OwnServiceTokens
 from services.gateway.ports import ExternalPerson, RevokedToken, Session, User
 from services.runtime.clock import EPOCH
+from services.runtime.errors import RejectedError, UnavailableError
 from services.runtime.grpc_auth import call_metadata
 from services.runtime.grpc_errors import translating_errors
 from tradeflow.orders.v1 import identity_service_pb2 as identity
 from tradeflow.orders.v1.identity_service_pb2_grpc import IdentityServiceStub
+
+logger = structlog.get_logger(__name__)
 
 AUDIENCE = "orders"
 """For whom the gateway's tokens are, here."""
@@ -117,8 +121,19 @@ class IdentityClient:
 
     async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
         metadata = call_metadata(await self._tokens.token_for(AUDIENCE))
-        with translating_errors():
-            return await method(request, metadata=metadata, timeout=self._call_seconds_max)
+        try:
+            with translating_errors():
+                return await method(request, metadata=metadata, timeout=self._call_seconds_max)
+        except RejectedError as error:
+            if not _is_about_us(error):
+                raise
+            logger.error("own_token_refused", reason=error.reason)  # noqa: TRY400 - where it was refused is no news
+            raise UnavailableError("Nobody can be signed in right now.", reason="gateway_not_trusted") from error
+
+
+def _is_about_us(error: RejectedError) -> bool:
+    """Tell whether it is the gateway's own token that orders refuses: no user is to be signed out for that."""
+    return error.reason.startswith("token_") or error.reason in {"service_required", "gateway_required"}
 
 
 def _timestamp(instant: datetime) -> Timestamp:
