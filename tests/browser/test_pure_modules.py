@@ -75,8 +75,12 @@ async def test_amounts_are_read_as_people_write_them_or_not_at_all(tab: ConsoleT
     read = await ask(tab, "money", f"{texts}.map((text) => it.parseMoney(text, 'EUR')?.amount_minor ?? null)")
     yen = await ask(tab, "money", "['1250', '12.5'].map((text) => it.parseMoney(text, 'JPY')?.amount_minor ?? null)")
 
+    written = ["1,234", "1.234", "1,23", "1234", "1 234,567"]
+    dinars = await ask(tab, "money", f"{written}.map((text) => it.parseMoney(text, 'BHD')?.amount_minor ?? null)")
+
     assert read == [1250, 1250, 100_000, 7, None, None, None, None, None, None, None]
     assert yen == [1250, None]
+    assert dinars == [None, 1_234, 1_230, 1_234_000, 1_234_567], "a comma before three digits is a thousand to many"
 
 
 async def test_pauses_grow_differ_and_end(tab: ConsoleTab) -> None:

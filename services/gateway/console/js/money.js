@@ -40,6 +40,9 @@ export function decimal(minor, digits) {
   return `${negative ? "-" : ""}${whole}${digits ? `.${rest}` : ""}`;
 }
 
+/** A comma may set thousands apart as well: where a currency has three digits behind the point, nobody knows. */
+const IS_UNCLEAR = /^\d{1,3},\d{3}$/;
+
 /**
  * Reads what somebody typed: digits, at most one point or comma, no more digits behind it than the currency has.
  * @param {string} text
@@ -48,8 +51,9 @@ export function decimal(minor, digits) {
  */
 export function parseMoney(text, currency) {
   const digits = fractionDigits(currency);
-  const found = /^(\d{1,13})(?:[.,](\d+))?$/.exec(text.replace(/[\s'’]/g, ""));
-  if (found === null || (found[2] ?? "").length > digits) return null;
+  const typed = text.replace(/[\s'’]/g, "");
+  const found = /^(\d{1,13})(?:[.,](\d+))?$/.exec(typed);
+  if (found === null || (found[2] ?? "").length > digits || IS_UNCLEAR.test(typed)) return null;
   const minor = BigInt(found[1] + (found[2] ?? "").padEnd(digits, "0"));
   return minor > 0n && minor <= BigInt(Number.MAX_SAFE_INTEGER) ? { amount_minor: Number(minor), currency } : null;
 }
