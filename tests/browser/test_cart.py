@@ -5,12 +5,16 @@ import re
 import pytest
 from playwright.async_api import Locator, Route, expect
 
+from services.money import Money
 from services.runtime.ids import new_id
 from tests.support.console_tab import ConsoleTab, OpenTab
 from tests.support.public_shop import Person, PublicShop, eur
 
 pytestmark = [pytest.mark.part("chromium"), pytest.mark.timeout(600)]
 
+
+APART_PIXELS_MIN = 12
+"""Between two cards."""
 
 UNKNOWN_FIELD = {
     "type": "urn:tradeflow:problem:validation_failed",
@@ -60,6 +64,22 @@ async def test_when_the_money_moves_stays_chosen_while_pieces_change_by_the_keyb
     await tab.page.get_by_role("button", name="Remove").click()
     await expect(tab.page.get_by_role("heading", name="Your cart is empty")).to_be_visible()
     await expect(tab.page.get_by_role("heading", level=1)).to_be_focused()
+
+
+async def test_baskets_of_two_currencies_stand_apart(open_tab: OpenTab, shop: PublicShop) -> None:
+    title, seller = f"Cup {new_id()}", await shop.person("merchant")
+    for currency in ("EUR", "JPY"):
+        await seller.client.create_product(f"sku-{new_id()}", f"{title} {currency}", Money(1_000, currency), 10)
+    tab, person = await open_tab(viewport="phone"), await shop.person()
+    await tab.sign_in(person.email)
+    for currency in ("EUR", "JPY"):
+        await put_into_the_cart(tab, f"{title} {currency}")
+
+    first, second = [await tab.page.get_by_label(f"Basket in {code}").bounding_box() for code in ("EUR", "JPY")]
+
+    assert first is not None
+    assert second is not None
+    assert second["y"] - (first["y"] + first["height"]) >= APART_PIXELS_MIN
 
 
 async def test_nobody_pays_another_price_than_the_one_that_was_agreed_to(open_tab: OpenTab, shop: PublicShop) -> None:

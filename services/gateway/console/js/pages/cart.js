@@ -10,7 +10,7 @@ import { shortId } from "../words.js";
 import { placeOrder } from "./cart_order.js";
 
 export function cartPage({ signal }) {
-  const place = h("div");
+  const place = h("div", { class: "stack" });
   let baskets = /** @type {Map<string, ReturnType<typeof basket>>} */ (new Map());
   const draw = () => {
     const before = baskets;
