@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from uuid import uuid4
 
 from services.ledger.domain.receipt import Receipt
 from services.ledger.inbound.command_lane import COMMANDS_UNDER_WAY_MAX, SUBMISSIONS_MAX, CommandLane
-from services.ledger.inbound.grpc_batch import Checked
-from services.runtime.errors import TradeFlowError, UnavailableError
-from tests.support import ledger_commands as a
+from services.ledger.inbound.outcome_messages import Answered
+from services.runtime.errors import UnavailableError
+from tests.support.ledger import a_deposit
 from tests.support.ledger_commands import NOW
 from tests.support.waiting import eventually
+from tradeflow.ledger.v1.commands_pb2 import Command
 
 
 @dataclass(kw_only=True)
@@ -23,7 +25,7 @@ class HeldBack:
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Exception | None = None
 
-    async def __call__(self, commands: Sequence[Checked]) -> Sequence[Receipt | TradeFlowError]:
+    async def __call__(self, commands: Sequence[Command]) -> Sequence[Answered]:
         self.submissions.append(len(commands))
         await self.may_answer.wait()
         if self.failure is not None:
@@ -36,8 +38,8 @@ def _has_submitted(committer: HeldBack, count: int) -> bool:
     return len(committer.submissions) == count
 
 
-def numbered(first: int, count: int) -> list[tuple[int, Checked]]:
-    command = a.deposit()
+def numbered(first: int, count: int) -> list[tuple[int, Command]]:
+    command = Command(deposit=a_deposit(uuid4(), 1))
     return [(number, command) for number in range(first, first + count)]
 
 
