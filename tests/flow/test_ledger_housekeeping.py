@@ -108,6 +108,10 @@ class World:
         return self.registry.get_sample_value(f"tradeflow_ledger_housekeeping_{name}", {"chore": chore})
 
 
+def tell_nobody(_rows: int) -> None:
+    pass
+
+
 @asynccontextmanager
 async def a_world(folder: Path) -> AsyncIterator[World]:
     """Begin a book, and check it at the end."""
@@ -122,8 +126,10 @@ async def a_world(folder: Path) -> AsyncIterator[World]:
     async with real.snapshot() as connection:
         findings = Findings()
         ((last_event_sequence,),) = await connection.fetch("SELECT last_event_sequence FROM books")
-        await check_events(connection, findings, book_id=1, last_event_sequence=last_event_sequence)
-        await check_keys(connection, findings, book_id=1)
+        await check_events(
+            connection, findings, tell_nobody, book_id=1, last_event_sequence=last_event_sequence, accounts=1
+        )
+        await check_keys(connection, findings, tell_nobody, book_id=1)
         assert findings.problems == ()
     await database.close()
 

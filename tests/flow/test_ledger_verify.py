@@ -255,12 +255,14 @@ async def test_problems_are_bounded_and_all_are_counted(book: Path) -> None:
     assert report.problems_found > 100
 
 
-async def test_progress_is_told_up_to_the_last_record(book: Path) -> None:
-    told: list[tuple[int, int]] = []
+async def test_progress_is_told_of_each_part_up_to_its_end(book: Path) -> None:
+    told: dict[str, tuple[int, int]] = {}
 
-    report = await verify_database(f"sqlite:///{book}", lambda sequence, last: told.append((sequence, last)))
+    report = await verify_database(f"sqlite:///{book}", lambda part, *reached: told.update({part: reached}))
 
-    assert told[-1] == (report.last_sequence, report.last_sequence)
+    assert told["journal"] == (report.last_sequence, report.last_sequence)
+    assert told["holds"] == (report.holds, report.holds)
+    assert {"events", "keys"} < set(told)
 
 
 async def test_a_book_that_does_not_exist_is_refused_by_its_number(book: Path) -> None:

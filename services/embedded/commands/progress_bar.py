@@ -15,9 +15,13 @@ def progress_bar(description: str) -> Iterator[Told]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(description, total=None)
+        task, shown = progress.add_task(description, total=None), description
 
         def told(phase: str, done: int, total: int) -> None:
-            progress.update(task, description=phase, completed=done, total=total or None)
+            nonlocal task, shown
+            if phase != shown:  # a bar of its own: the time that remains is of one phase
+                progress.remove_task(task)
+                task, shown = progress.add_task(phase, total=None), phase
+            progress.update(task, completed=done, total=total or None)
 
         yield told

@@ -1,6 +1,6 @@
 """Check the invariants of a platform, wherever its parts are: each part through what its own service offers for it."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -90,7 +90,7 @@ async def verify_deployment(
         checked.append(CheckedInvariant(number=6, looked_at=published, violations=tuple(missing)))
     if orders_url is not None:
         progress("numbers", 0, 0)
-        counted, odd = await _unless_damaged(_check_numbers(ledger_url, orders_url), ledger_url, orders_url)
+        counted, odd = await _unless_damaged(_check_numbers(ledger_url, orders_url, progress), ledger_url, orders_url)
         checked.append(CheckedInvariant(number=9, looked_at=counted, violations=tuple(odd)))
     return sorted(checked, key=lambda one: one.number)
 
@@ -136,11 +136,11 @@ def _of_book(book: CheckedBook) -> list[CheckedInvariant]:
     ]
 
 
-async def _check_numbers(ledger_url: str, orders_url: str) -> Finding:
+async def _check_numbers(ledger_url: str, orders_url: str, progress: Progress) -> Finding:
     """Look at all numbers of both databases, and at whose tables they hold."""
     columns, odd = 0, []
     for name, url in (("ledger", ledger_url), ("orders", orders_url)):
-        of_database, odd_in_database = await _odd_numbers_of(url)
+        of_database, odd_in_database = await _odd_numbers_of(url, partial(progress, f"numbers of {name}"))
         columns += of_database
         odd += [f"{name}: {sentence}" for sentence in odd_in_database]
     shared = await _tables_of(ledger_url) & await _tables_of(orders_url) - PLUMBING_TABLES
@@ -148,10 +148,10 @@ async def _check_numbers(ledger_url: str, orders_url: str) -> Finding:
     return f"2 databases, {columns:,} columns of numbers", odd
 
 
-async def _odd_numbers_of(url: str) -> tuple[int, list[str]]:
+async def _odd_numbers_of(url: str, progress: Callable[[int, int], None]) -> tuple[int, list[str]]:
     file = sqlite_file(url)
     if file is None:
-        return await mysql_numbers.odd_numbers_of(url, larger=TURNOVERS)
+        return await mysql_numbers.odd_numbers_of(url, progress, larger=TURNOVERS)
     return await sqlite_files.odd_numbers_of(file, larger=TURNOVERS)
 
 

@@ -69,9 +69,7 @@ async def check_book(
     damage = await damage_of(source.file) if source.file is not None else []
     try:
         async with source.opened() as book:
-            report = await verify_book(
-                book, lambda done, total: progress("journal", done, total), from_sequence=from_sequence
-            )
+            report = await verify_book(book, progress, from_sequence=from_sequence)
             proof = await verify_proof(book, lambda done, total: progress("proof", done, total), kept=kept)
     except Exception as error:  # whatever a damaged file makes of the reading is a finding
         if isinstance(error, UnavailableError) and source.file is None:

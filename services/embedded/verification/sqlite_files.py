@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -59,25 +59,33 @@ def _odd_numbers_of(file: Path, larger: Collection[tuple[str, str]]) -> tuple[in
     try:
         with closing(_open(file)) as connection:
             for table in sorted(_table_names(connection)):
+                numbers: dict[str, int] = {}
                 for _, name, declared, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
-                    columns += declared.upper() == "BIGINT"
-                    size_max = INTEGER_MAX if (table, name) in larger else AMOUNT_MINOR_MAX
-                    odd += _odd_numbers(connection, table, name, declared.upper(), size_max)
+                    if any(word in declared.upper() for word in FRACTION_WORDS):
+                        odd.append(f"{table}.{name} is declared {declared.upper()}")
+                    if declared.upper() == "BIGINT":
+                        numbers[name] = INTEGER_MAX if (table, name) in larger else AMOUNT_MINOR_MAX
+                columns += len(numbers)
+                odd += _odd_numbers(connection, table, numbers)
     except UNREADABLE as error:
         odd.append(f"{file.name} can't be read: {error}")
     return columns, odd
 
 
-def _odd_numbers(connection: sqlite3.Connection, table: str, column: str, declared: str, size_max: int) -> list[str]:
-    if any(word in declared for word in FRACTION_WORDS):
-        return [f"{table}.{column} is declared {declared}"]
-    if declared != "BIGINT":
+def _odd_numbers(connection: sqlite3.Connection, table: str, numbers: Mapping[str, int]) -> list[str]:
+    """Read a table once, for all of its columns of numbers, each with the largest that it may have."""
+    if not numbers:
         return []
-    ((count,),) = connection.execute(
-        f"SELECT COUNT(*) FROM \"{table}\" WHERE typeof(\"{column}\") NOT IN ('integer', 'null') "  # noqa: S608 - names from the file's own catalogue
-        f'OR abs("{column}") > {size_max}'
-    ).fetchall()
-    return [f"{table}.{column} has {count} values that are no whole numbers within {size_max}"] if count else []
+    counts = ", ".join(
+        f"COUNT(CASE WHEN typeof(\"{name}\") NOT IN ('integer', 'null') OR abs(\"{name}\") > {size_max} THEN 1 END)"
+        for name, size_max in numbers.items()
+    )
+    (found,) = connection.execute(f'SELECT {counts} FROM "{table}"').fetchall()  # noqa: S608 - names from the file's own catalogue
+    return [
+        f"{table}.{name} has {count} values that are no whole numbers within {size_max}"
+        for (name, size_max), count in zip(numbers.items(), found, strict=True)
+        if count
+    ]
 
 
 def _tables_of(file: Path) -> set[str]:

@@ -18,7 +18,7 @@ from services.ledger.queries.verification.accounts import (
     check_last_postings,
 )
 from services.ledger.queries.verification.findings import Findings
-from services.ledger.queries.verification.holds import HOLDS_PAGE, HoldsWalk, check_hold, legs_of
+from services.ledger.queries.verification.holds import HOLDS_PAGE, LAST_HOLD_ID, HoldsWalk, check_hold, legs_of
 from services.ledger.queries.verification.journal import RECORD_BEFORE, JournalWalk, begin_journal, check_records
 from services.runtime.database.port import Connection, Row
 from services.runtime.turns import Rest, in_turns, one_turn
@@ -26,9 +26,6 @@ from services.runtime.turns import Rest, in_turns, one_turn
 FOLLOWED_RECORDS_MAX = 5_000
 """How many new records one step takes into the sums: half a second's worth of a ledger at its limit. The database adds
 their postings up; more of them are taken in several steps, before the next page is read."""
-
-LAST_HOLD_ID = b"\xff" * 16
-"""No hold's id is behind it."""
 
 FINDINGS_MAX = 10
 """How many broken rows are told by name."""

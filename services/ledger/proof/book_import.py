@@ -90,7 +90,7 @@ async def _require_empty(database: Database, book_id: int) -> None:
 
 
 async def _verify(book: Book, progress: Progress) -> None:
-    report = await verify_book(book, lambda done, total: progress("verifying", done, total))
+    report = await verify_book(book, lambda part, done, total: progress(f"verifying {part}", done, total))
     _refuse(report.problems, report.problems_found)
     proof = await verify_proof(book, lambda done, total: progress("verifying the proof", done, total))
     _refuse(proof.problems, proof.problems_found)

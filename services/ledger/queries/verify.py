@@ -1,25 +1,29 @@
 """Verify a book: is every number what the journal says, and is the journal unbroken?
 
     journal    each record follows the one before it, by sequence, time and hash; postings sum to zero
-    accounts   each posting follows the account's one before it; balances are what the last one says
-    holds      each is what its newest record left; accounts have set aside what open holds still hold
+    holds      each is what its newest record left
+    accounts   each posting follows the account's one before it; balances are what the last one says; set aside is what
+               open holds still hold
     events     each wallet's events are numbered without a gap, as far as they are kept
     keys       each record's key is the one that it was made under; answers without a record are as they were given
     sides      backdated postings and reversals are those of the journal
     head       the book stands at its last record
 
-All of it reads one snapshot, in pages: it runs beside the service, and its memory doesn't grow with the book.
+All of it reads one snapshot, in pages, none of which takes longer in a larger book: it runs beside the service, and its
+memory grows with what is open now, not with the book.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from services.ledger.queries.book import Book
 from services.ledger.queries.verification.accounts import AccountsWalk, AssetTotals, walk_accounts
 from services.ledger.queries.verification.events import check_events, check_keys
-from services.ledger.queries.verification.findings import Findings, Problem
+from services.ledger.queries.verification.findings import Findings, Problem, Told
 from services.ledger.queries.verification.holds import HoldsWalk, walk_holds
-from services.ledger.queries.verification.journal import JournalWalk, Progress, walk_journal
+from services.ledger.queries.verification.journal import JournalWalk, walk_journal
 from services.ledger.queries.verification.side_tables import check_backdated, check_reversals, check_strays
 from services.runtime.database.port import Connection, Row
 from services.runtime.database_opening import open_database
@@ -59,12 +63,20 @@ class VerifyReport:
         return self.problems_found == 0
 
 
-def no_progress(_sequence: int, _last: int) -> None:
+PartsProgress = Callable[[str, int, int], None]
+"""Is told the part that is looked at, how much of it was, and how much there is; 0 where nobody knows."""
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+def no_parts(_part: str, _done: int, _total: int) -> None:
     """Tell nobody."""
 
 
 async def verify_database(
-    database_url: str, progress: Progress = no_progress, *, book_id: int = 1, from_sequence: int = 1
+    database_url: str, progress: PartsProgress = no_parts, *, book_id: int = 1, from_sequence: int = 1
 ) -> VerifyReport:
     """Verify a book by its database's URL, whether or not a ledger runs on it.
 
@@ -78,12 +90,12 @@ async def verify_database(
         await database.close()
 
 
-async def verify_book(book: Book, progress: Progress = no_progress, *, from_sequence: int = 1) -> VerifyReport:
+async def verify_book(book: Book, progress: PartsProgress = no_parts, *, from_sequence: int = 1) -> VerifyReport:
     """Verify a book from a sequence on; the records before it are believed, and so are accounts without later postings.
 
     Args:
         book: Which.
-        progress: Is told the sequence that was reached and the last one, page by page.
+        progress: Is told how far it is, page by page.
         from_sequence: The first record to check; 1 checks everything.
 
     Raises:
@@ -127,7 +139,7 @@ class _Walked:
 
 
 async def _walk(
-    connection: Connection, findings: Findings, book_id: int, from_sequence: int, progress: Progress
+    connection: Connection, findings: Findings, book_id: int, from_sequence: int, progress: PartsProgress
 ) -> _Walked:
     heads = await connection.fetch(HEAD_OF_BOOK, book_id)
     if not heads:
@@ -139,20 +151,40 @@ async def _walk(
         book_id=book_id,
         from_sequence=from_sequence,
         head_sequence=head[0],
-        progress=progress,
+        progress=partial(progress, "journal"),
     )
     span = {"book_id": book_id, "from_sequence": from_sequence}
     await check_backdated(connection, findings, **span, expected=journal.backdated)
     await check_reversals(connection, findings, **span, expected=journal.reversals)
     await check_strays(connection, findings)
+    holds_expected = journal.holds_made if from_sequence == 1 else 0
+    holds = await walk_holds(connection, findings, _told(progress, "holds", holds_expected), book_id=book_id)
+    accounts = await walk_accounts(
+        connection,
+        findings,
+        _told(progress, "accounts", journal.postings),
+        **span,
+        remaining_minor=holds.remaining_minor,
+    )
     return _Walked(
         head=head,
         journal=journal,
-        accounts=await walk_accounts(connection, findings, book_id=book_id, from_sequence=from_sequence),
-        holds=await walk_holds(connection, findings, book_id=book_id),
-        wallets=await check_events(connection, findings, book_id=book_id, last_event_sequence=head[4]),
-        keys=journal.keys + await check_keys(connection, findings, book_id=book_id),
+        accounts=accounts,
+        holds=holds,
+        wallets=await check_events(
+            connection,
+            findings,
+            _told(progress, "events", head[4]),
+            book_id=book_id,
+            last_event_sequence=head[4],
+            accounts=accounts.accounts,
+        ),
+        keys=journal.keys + await check_keys(connection, findings, _told(progress, "keys", 0), book_id=book_id),
     )
+
+
+def _told(progress: PartsProgress, part: str, total: int) -> Told:
+    return lambda done: progress(part, done, max(done, total) if total else 0)
 
 
 def _check_counts(findings: Findings, walked: _Walked, from_sequence: int) -> None:

@@ -1,7 +1,7 @@
 """The accounts, one by one: each one's postings chained without a gap, and its balances what its last posting says."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.ledger.domain.account import Account, AccountType
@@ -9,11 +9,18 @@ from services.ledger.domain.journal import GENESIS_HASH, Posting
 from services.ledger.domain.proof import SALT_BYTES, posting_hash
 from services.ledger.domain.state_after import decode_state_after
 from services.ledger.outbound.stored_values import ACCOUNT_COLUMNS, account_of_row
-from services.ledger.queries.verification.findings import Findings, columns_of
+from services.ledger.queries.verification.findings import Findings, Told, columns_of
+from services.runtime.database.key_order import behind
 from services.runtime.database.port import Connection, Row
 
 PAGE_ROWS = 2000
-"""Rows read at once: some hundred KiB."""
+"""Accounts read at once: some hundred KiB."""
+
+SPAN_ROWS = 10_000
+"""Postings read at once, a few MiB; so many are passed over in one statement where they lie before what is walked."""
+
+NUMBER_MIN, NUMBER_MAX = -(2**63), 2**63 - 1
+"""What a column of numbers can hold."""
 
 ACCOUNTS_PAGE = f"""
 SELECT {ACCOUNT_COLUMNS}, b.last_posting_hash, r.state_after, l.state_after
@@ -29,26 +36,30 @@ LIMIT $3
 
 BALANCES_WITHOUT_ACCOUNT = """
 SELECT b.account_id FROM balances b LEFT JOIN accounts a ON a.book_id = b.book_id AND a.account_id = b.account_id
-WHERE b.book_id = $1 AND a.account_id IS NULL
+WHERE b.book_id = $1 AND b.account_id > $2 AND b.account_id <= $3 AND a.account_id IS NULL
 ORDER BY b.account_id LIMIT 100
 """
-"""Balances of nothing."""
+"""Balances of nothing, in a span of numbers."""
 
-POSTINGS_OF_ACCOUNT = """
-SELECT account_id, account_sequence, sequence, leg, amount, balance_after, salt, hash FROM postings
-WHERE book_id = $1 AND account_id = $2 AND account_sequence > $3 AND sequence >= $4
-ORDER BY account_sequence, sequence, leg
-LIMIT $5
-"""
-"""More postings of one account, by the index on it."""
+POSTINGS_KEY = ("account_id", "account_sequence")
+"""In the order of which postings are walked, by the index on it."""
 
-POSTINGS_OF_LATER_ACCOUNTS = """
-SELECT account_id, account_sequence, sequence, leg, amount, balance_after, salt, hash FROM postings
-WHERE book_id = $1 AND account_id > $2 AND sequence >= $3
+END_OF_POSTINGS_SPAN = f"""
+SELECT account_id, account_sequence FROM postings
+WHERE book_id = $1 AND {behind(POSTINGS_KEY, first=2)}
 ORDER BY account_id, account_sequence, sequence, leg
-LIMIT $4
-"""
-"""Postings of the accounts that follow, by the same index."""
+LIMIT 1 OFFSET $4
+"""  # noqa: S608 - constants
+"""Where the next so many postings end, by the index alone."""
+
+POSTINGS_SPAN = f"""
+SELECT account_id, account_sequence, sequence, leg, amount, balance_after, salt, hash FROM postings
+WHERE book_id = $1 AND {behind(POSTINGS_KEY, first=2)}
+    AND (account_id < $4 OR (account_id = $4 AND account_sequence <= $5)) AND sequence >= $6
+ORDER BY account_id, account_sequence, sequence, leg
+LIMIT $7
+"""  # noqa: S608 - constants
+"""The postings of a span, by the same index; so many more than belong there mean that somebody numbered them anew."""
 
 POSTING_BEFORE = """
 SELECT balance_after, hash FROM postings WHERE book_id = $1 AND account_id = $2 AND account_sequence = $3
@@ -133,13 +144,28 @@ class AccountsWalk:
 
 
 async def walk_accounts(
-    connection: Connection, findings: Findings, *, book_id: int, from_sequence: int
+    connection: Connection,
+    findings: Findings,
+    told: Told,
+    *,
+    book_id: int,
+    from_sequence: int,
+    remaining_minor: Mapping[int, int],
 ) -> AccountsWalk:
-    """Check every account; of those without postings since `from_sequence`, only the balances' own rules."""
+    """Check every account; of those without postings since `from_sequence`, only the balances' own rules.
+
+    Args:
+        connection: Where they are.
+        findings: Is told what is wrong.
+        told: Is told of the postings.
+        book_id: Whose.
+        from_sequence: The first record that isn't believed.
+        remaining_minor: What is left of the open holds, by account: what it must have set aside.
+    """
     walk = AccountsWalk(from_sequence=from_sequence)
     postings = _postings_by_account(connection, book_id, from_sequence)
     following = await anext(postings, None)
-    async for account in _accounts(connection, book_id):
+    async for account in _accounts(connection, findings, book_id):
         chain = Chain()
         row = f"account {account[0]}"
         is_touched = following is not None and following[0] == account[0]
@@ -149,15 +175,16 @@ async def walk_accounts(
             if following[0] == account[0]:
                 _check_posting(findings, book_id, chain, following)
             walk.postings += 1
+            if walk.postings % PAGE_ROWS == 0:
+                told(walk.postings)
             following = await anext(postings, None)
         check_account(findings, findings, walk, account)
+        _check_pending(findings, row, account, remaining_minor.get(account[0], 0))
         if is_touched or from_sequence == 1:
             check_tail(findings, row, account, chain, is_whole=from_sequence == 1)
     while following is not None:  # of accounts that don't exist; the journal's walk named them
         walk.postings += 1
         following = await anext(postings, None)
-    for (account_id,) in await connection.fetch(BALANCES_WITHOUT_ACCOUNT, book_id):
-        findings.add("balances", f"account {account_id}", "account_id", "names no account.")
     for total in walk.totals():
         if total.balance_minor:
             findings.add(
@@ -166,32 +193,35 @@ async def walk_accounts(
     return walk
 
 
-async def _accounts(connection: Connection, book_id: int) -> AsyncIterator[Row]:
-    after = -1
-    while rows := await connection.fetch(ACCOUNTS_PAGE, book_id, after, PAGE_ROWS):
+async def _accounts(connection: Connection, findings: Findings, book_id: int) -> AsyncIterator[Row]:
+    """Give all accounts in the order of their numbers, and tell of balances in between that belong to none."""
+    after = NUMBER_MIN
+    while after < NUMBER_MAX:
+        rows = await connection.fetch(ACCOUNTS_PAGE, book_id, after, PAGE_ROWS)
+        upto = rows[-1][0] if len(rows) == PAGE_ROWS else NUMBER_MAX
         for row in rows:
             yield row
-        after = rows[-1][0]
+        for (account_id,) in await connection.fetch(BALANCES_WITHOUT_ACCOUNT, book_id, after, upto):
+            findings.add("balances", f"account {account_id}", "account_id", "names no account.")
+        after = upto
 
 
 async def _postings_by_account(connection: Connection, book_id: int, from_sequence: int) -> AsyncIterator[Row]:
-    """Give all postings in order of account and account sequence.
+    """Give all postings of the records from `from_sequence` on, in order of account and account sequence.
 
-    A posting whose account sequence is there twice is skipped where a page ends between the two: the counts tell.
+    Each statement looks at a bounded number of postings, also where all of them lie before that record. What is beyond
+    the bound is skipped: the counts tell.
     """
-    account_id, account_sequence = -1, 0
+    after = (NUMBER_MIN, NUMBER_MIN)
     while True:
-        rows = await connection.fetch(
-            POSTINGS_OF_ACCOUNT, book_id, account_id, account_sequence, from_sequence, PAGE_ROWS
-        )
-        if len(rows) < PAGE_ROWS:
-            room = PAGE_ROWS - len(rows)
-            rows += await connection.fetch(POSTINGS_OF_LATER_ACCOUNTS, book_id, account_id, from_sequence, room)
-        if not rows:
-            return
-        for row in rows:
+        ends = await connection.fetch(END_OF_POSTINGS_SPAN, book_id, *after, SPAN_ROWS - 1)
+        upto = ends[0] if ends else (NUMBER_MAX, NUMBER_MAX)
+        span = (book_id, *after, *upto, from_sequence, 2 * SPAN_ROWS)
+        for row in await connection.fetch(POSTINGS_SPAN, *span):
             yield row
-        account_id, account_sequence = rows[-1][0], rows[-1][1]
+        if not ends:
+            return
+        after = upto
 
 
 async def _chain_before(connection: Connection, book_id: int, posting: Row) -> Chain:
@@ -225,6 +255,19 @@ def _check_posting(findings: Findings, book_id: int, chain: Chain, posting: Row)
     chain.account_sequence, chain.balance_minor, chain.hash = account_sequence, balance_after, digest
     chain.credits_minor += max(amount, 0)
     chain.debits_minor += max(-amount, 0)
+
+
+def _check_pending(findings: Findings, row: str, columns: Row, remaining_minor: int) -> None:
+    """Check that an account has set aside what is left of its open holds. Only wallets have any, and pay by debits."""
+    debits_pending, credits_pending = columns[8], columns[9]
+    if columns[15] is None:
+        return  # it has no balances: that is told
+    findings.compare(
+        "balances",
+        row,
+        {"debits_pending": remaining_minor, "credits_pending": 0},
+        {"debits_pending": debits_pending, "credits_pending": credits_pending},
+    )
 
 
 def check_account(findings: Findings, limits: Findings, walk: AccountsWalk, columns: Row) -> Account | None:

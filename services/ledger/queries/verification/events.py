@@ -8,7 +8,7 @@ from msgspec import MsgspecError
 
 from services.ledger.outbound.book_writing import stream_of
 from services.ledger.outbound.stored_rows import answer_hash
-from services.ledger.queries.verification.findings import Findings
+from services.ledger.queries.verification.findings import Findings, Told
 from services.runtime.database.port import Connection, Row
 from services.runtime.outbox import DamagedPackError, Pack, read_by_key
 from services.runtime.outbox_packs import pack_of_row
@@ -29,9 +29,6 @@ PACKS_PAGE = """
 SELECT sequence, first_sequence, payload FROM outbox WHERE stream = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
 """
 """Packs in order."""
-
-ACCOUNTS_COUNT = "SELECT COUNT(*) FROM accounts WHERE book_id = $1"
-"""At least as many as wallets."""
 
 WALLETS_PAGE = """
 SELECT a.wallet_id, MAX(b.event_sequence), MAX(b.event_position)
@@ -82,18 +79,29 @@ Newest = tuple[int, int]
 """A wallet's newest event: its number and its place in the stream."""
 
 
-async def check_events(connection: Connection, findings: Findings, *, book_id: int, last_event_sequence: int) -> int:
-    """Check the stream and the wallets' sequences; return the number of wallets."""
+async def check_events(
+    connection: Connection, findings: Findings, told: Told, *, book_id: int, last_event_sequence: int, accounts: int
+) -> int:
+    """Check the stream and the wallets' sequences; return the number of wallets.
+
+    Args:
+        connection: Where they are.
+        findings: Is told what is wrong.
+        told: Is told of the events.
+        book_id: Whose.
+        last_event_sequence: The last one, as the book says.
+        accounts: How many there are: at least as many as wallets.
+    """
     stream = stream_of(book_id)
     published = await connection.fetch(PUBLISHED_EXTENT, stream.encode())
     published_sequence = published[0][0] if published else 0
-    ((accounts,),) = await connection.fetch(ACCOUNTS_COUNT, book_id)
     walks = accounts // WALLETS_OF_WALK + 1
     wallets = 0
     for walk in range(walks):
         part = _Part(findings, stream, number=walk, parts=walks)
         async for pack in _packs(connection, findings, stream, tells=walk == 0):
             part.take(pack)
+            told(pack.sequence)
         if walk == 0:
             _check_extent(findings, part, published_sequence, last_event_sequence)
         # Where nothing is left, all of it may be: the extent was compared with what was published.
@@ -227,7 +235,7 @@ async def _wallets(connection: Connection, book_id: int) -> AsyncIterator[Row]:
         after = page[-1][0]
 
 
-async def check_keys(connection: Connection, findings: Findings, *, book_id: int) -> int:
+async def check_keys(connection: Connection, findings: Findings, told: Told, *, book_id: int) -> int:
     """Check the answers that made no record: unchanged, and their keys made none; return their number."""
     service, key, answers = b"", b"", 0
     while True:
@@ -239,6 +247,7 @@ async def check_keys(connection: Connection, findings: Findings, *, book_id: int
         for row in rows:
             _check_answer(findings, row)
         answers += len(rows)
+        told(answers)
         service, key = rows[-1][1], rows[-1][2]
 
 

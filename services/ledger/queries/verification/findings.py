@@ -1,6 +1,6 @@
 """What is wrong with a book, as sentences, in the order in which it was found."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,6 +10,10 @@ from services.ledger.domain.hold import Hold
 
 PROBLEMS_MAX = 100
 """How many problems are told in words; the rest is counted. One broken link of a chain is enough to act on."""
+
+
+Told = Callable[[int], None]
+"""Is told how many rows of a part were looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

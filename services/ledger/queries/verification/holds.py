@@ -1,7 +1,8 @@
-"""Holds and capture legs: each as the newest record left it, and their sums what the accounts have set aside."""
+"""Holds and capture legs: each as the newest record left it. What is left of them, accounts have set aside."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.ledger.domain.capture import CaptureLeg
@@ -9,12 +10,15 @@ from services.ledger.domain.hold import Hold, HoldState
 from services.ledger.domain.journal import RecordKind
 from services.ledger.domain.state_after import StateAfter, decode_state_after
 from services.ledger.outbound.stored_values import hold_of_row, leg_of_row
-from services.ledger.queries.verification.findings import Findings, columns_of
+from services.ledger.queries.verification.findings import Findings, Told, columns_of
 from services.runtime.clock import to_micros
 from services.runtime.database.port import Connection, Row
 
 PAGE_ROWS = 500
 """Rows read at once, each with the record that last changed it."""
+
+OPEN_STATE = HoldState.OPEN.value.encode()
+"""As it is stored."""
 
 PAGE_EXPIRIES = 100
 """Places of the queue read at once: of lists of up to 200 values MySQL looks into the index before it chooses one."""
@@ -29,17 +33,15 @@ LIMIT $3
 """
 """Holds in order of their ids, with the record that they say left them so."""
 
-HOLDS_LEFT_BEHIND = """
-SELECT r.hold_id, r.newest, h.last_sequence
-FROM (
-    SELECT hold_id, MAX(sequence) AS newest FROM records WHERE book_id = $1 AND hold_id IS NOT NULL GROUP BY hold_id
-) r
-LEFT JOIN holds h ON h.book_id = $1 AND h.hold_id = r.hold_id
-WHERE h.last_sequence IS NULL OR h.last_sequence <> r.newest
-ORDER BY r.newest
-LIMIT 100
+NEWEST_OF_HOLDS = """
+SELECT hold_id, MAX(CASE WHEN book_id = $1 THEN sequence END) FROM records
+WHERE hold_id > $2 AND hold_id <= $3
+GROUP BY hold_id
+ORDER BY hold_id
+LIMIT $4
 """
-"""Holds that are missing, or are not what their newest record left."""
+"""The newest record of each hold in a span of ids, by the index on them; none of another book's holds. Were the book a
+condition, MySQL would read all of its records where the span is large."""
 
 LEGS_PAGE = """
 SELECT l.hold_id, l.capture_number, l.seller_id, l.account_id, l.fee_basis_points, l.gross, l.fee, l.gross_refunded,
@@ -52,32 +54,18 @@ ORDER BY l.hold_id, l.capture_number, l.seller_id
 
 LEGS_WITHOUT_HOLD = """
 SELECT l.hold_id FROM capture_legs l LEFT JOIN holds h ON h.book_id = l.book_id AND h.hold_id = l.hold_id
-WHERE l.book_id = $1 AND h.hold_id IS NULL
+WHERE l.book_id = $1 AND l.hold_id > $2 AND l.hold_id <= $3 AND h.hold_id IS NULL
 ORDER BY l.hold_id LIMIT 100
 """
-"""Captures of nothing."""
-
-PENDING_MISMATCHES = """
-SELECT b.account_id, b.debits_pending, COALESCE(h.remaining, 0), b.credits_pending
-FROM balances b
-LEFT JOIN (
-    SELECT account_id, SUM(held - captured - voided) AS remaining FROM holds
-    WHERE book_id = $1 AND state IN ($2, $3) GROUP BY account_id
-) h ON h.account_id = b.account_id
-WHERE b.book_id = $1 AND (b.debits_pending <> COALESCE(h.remaining, 0) OR b.credits_pending <> 0)
-ORDER BY b.account_id
-LIMIT 100
-"""
-"""Accounts that have set aside something else than their open holds' remaining amounts. Only wallets have holds, and
-wallets pay by debits."""
+"""Captures of nothing, in a span of ids."""
 
 EXPIRIES_MISSING = """
 SELECT h.hold_id FROM holds h
 LEFT JOIN hold_expiries e ON e.book_id = h.book_id AND e.expires_at = h.expires_at AND e.hold_id = h.hold_id
-WHERE h.book_id = $1 AND h.state = $2 AND e.hold_id IS NULL
+WHERE h.book_id = $1 AND h.hold_id > $2 AND h.hold_id <= $3 AND h.state = $4 AND e.hold_id IS NULL
 ORDER BY h.hold_id LIMIT 100
 """
-"""Open holds that would never expire."""
+"""Open holds in a span of ids that would never expire."""
 
 EXPIRIES_PAGE = """
 SELECT e.expires_at, e.hold_id, h.state, h.expires_at
@@ -94,6 +82,10 @@ SELECT hold_id, state_after FROM records WHERE book_id = $1 AND kind = $2 AND ho
 """What holds were when they were made, by `records_by_hold`."""
 
 
+LAST_HOLD_ID = b"\xff" * 16
+"""No hold's id is behind it."""
+
+
 @dataclass(slots=True, kw_only=True)
 class HoldsWalk:
     """What the walk counted."""
@@ -101,16 +93,26 @@ class HoldsWalk:
     holds: int = 0
     holds_active: int = 0
     legs: int = 0
+    remaining_minor: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """What is left of each account's open holds: of those that have any, so that it grows with what is open now."""
 
 
-async def walk_holds(connection: Connection, findings: Findings, *, book_id: int) -> HoldsWalk:
-    """Check all holds and legs, and what hangs on them."""
+async def walk_holds(connection: Connection, findings: Findings, told: Told, *, book_id: int) -> HoldsWalk:
+    """Check all holds and legs, and what hangs on them, span by span of the holds' ids."""
     walk = HoldsWalk()
-    async for page in _hold_pages(connection, book_id):
+    after = b""
+    while after < LAST_HOLD_ID:
+        page = await connection.fetch(HOLDS_PAGE, book_id, after, PAGE_ROWS)
+        upto = page[-1][0] if len(page) == PAGE_ROWS else LAST_HOLD_ID
         legs = await legs_of(connection, page, book_id=book_id)
         for row in page:
-            check_hold(findings, walk, row, legs.get(row[0], []))
-    await _check_sets(connection, findings, book_id)
+            hold = check_hold(findings, walk, row, legs.get(row[0], []))
+            if hold is not None and hold.is_active:
+                walk.remaining_minor[hold.account_id] += hold.remaining_minor
+        await _check_span(connection, findings, book_id, page, (after, upto))
+        told(walk.holds)
+        after = upto
+    await _check_expiries(connection, findings, book_id)
     return walk
 
 
@@ -120,13 +122,6 @@ async def legs_of(connection: Connection, page: list[Row], *, book_id: int) -> d
     for leg in await connection.fetch_in(LEGS_PAGE, [row[0] for row in page], book_id):
         legs.setdefault(leg[0], []).append(leg)
     return legs
-
-
-async def _hold_pages(connection: Connection, book_id: int) -> AsyncIterator[list[Row]]:
-    after = b""
-    while page := await connection.fetch(HOLDS_PAGE, book_id, after, PAGE_ROWS):
-        yield page
-        after = page[-1][0]
 
 
 def check_hold(findings: Findings, walk: HoldsWalk, columns: Row, legs: list[Row]) -> Hold | None:
@@ -200,35 +195,47 @@ def _leg_key(leg: CaptureLeg) -> tuple[UUID, int, UUID]:
     return leg.hold_id, leg.capture_number, leg.seller_id
 
 
-async def _check_sets(connection: Connection, findings: Findings, book_id: int) -> None:
-    """Check what the database can tell of whole tables."""
-    open_state, committed_state = HoldState.OPEN.value.encode(), HoldState.COMMITTED.value.encode()
-    for hold_id, newest, last_sequence in await connection.fetch(HOLDS_LEFT_BEHIND, book_id):
-        found = "is missing" if last_sequence is None else f"is {last_sequence}"
-        findings.add("holds", f"hold {hold_id.hex()}", "last_sequence", f"{found} and should be {newest}.")
-    for (hold_id,) in await connection.fetch(LEGS_WITHOUT_HOLD, book_id):
+async def _check_span(
+    connection: Connection, findings: Findings, book_id: int, page: Sequence[Row], span: tuple[bytes, bytes]
+) -> None:
+    """Check that a span of ids has the holds that the journal left there, legs of no others, and places in the queue.
+
+    Args:
+        connection: Where they are.
+        findings: Is told what is wrong.
+        book_id: Whose.
+        page: All holds of the span, as rows of `HOLDS_PAGE`.
+        span: The id before the first one, and the last one.
+    """
+    kept = {row[0]: row[11] for row in page}
+    async for hold_id, newest in _newest_of_holds(connection, book_id, span):
+        last_sequence = kept.get(hold_id)
+        if newest is not None and last_sequence != newest:
+            found = "is missing" if last_sequence is None else f"is {last_sequence}"
+            findings.add("holds", f"hold {hold_id.hex()}", "last_sequence", f"{found} and should be {newest}.")
+    for (hold_id,) in await connection.fetch(LEGS_WITHOUT_HOLD, book_id, *span):
         findings.add("capture_legs", f"hold {hold_id.hex()}", "hold_id", "names no hold.")
-    for account_id, pending, remaining, other in await connection.fetch(
-        PENDING_MISMATCHES, book_id, open_state, committed_state
-    ):
-        row = f"account {account_id}"
-        findings.compare(
-            "balances",
-            row,
-            {"debits_pending": int(remaining), "credits_pending": 0},
-            {"debits_pending": pending, "credits_pending": other},
-        )
-    for (hold_id,) in await connection.fetch(EXPIRIES_MISSING, book_id, open_state):
+    for (hold_id,) in await connection.fetch(EXPIRIES_MISSING, book_id, *span, OPEN_STATE):
         findings.add("hold_expiries", f"hold {hold_id.hex()}", "hold_id", "is missing: an open hold never expires.")
-    await _check_expiries(connection, findings, book_id, open_state)
 
 
-async def _check_expiries(connection: Connection, findings: Findings, book_id: int, open_state: bytes) -> None:
+async def _newest_of_holds(connection: Connection, book_id: int, span: tuple[bytes, bytes]) -> AsyncIterator[Row]:
+    after, upto = span
+    while True:
+        page = await connection.fetch(NEWEST_OF_HOLDS, book_id, after, upto, PAGE_ROWS)
+        for row in page:
+            yield row
+        if len(page) < PAGE_ROWS:
+            return
+        after = page[-1][0]
+
+
+async def _check_expiries(connection: Connection, findings: Findings, book_id: int) -> None:
     """Check the queue: each place in it is that of an open hold, or was that of one that has ended since."""
     expires_at, hold_id = -1, b""
     while page := await connection.fetch(EXPIRIES_PAGE, book_id, expires_at, hold_id, PAGE_EXPIRIES):
-        ended = {row[1]: row[0] for row in page if row[2] != open_state}
-        for hold_id, at, found in [(row[1], row[0], row[3]) for row in page if row[2] == open_state]:
+        ended = {row[1]: row[0] for row in page if row[2] != OPEN_STATE}
+        for hold_id, at, found in [(row[1], row[0], row[3]) for row in page if row[2] == OPEN_STATE]:
             _compare_expiry(findings, hold_id, at, found)
         reserves = await connection.fetch_in(RESERVES_OF_HOLDS, list(ended), book_id, RecordKind.RESERVE.value.encode())
         made: dict[bytes, bytes] = dict(reserves)
