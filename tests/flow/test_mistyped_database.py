@@ -1,5 +1,6 @@
 """A database that isn't there is told and not made."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,21 @@ def test_a_database_that_has_no_book_since_it_is_orders_is_named_as_that(tmp_pat
 
     assert (told.exit_code, told.stdout) == (2, "")
     assert f"{url} is the database of orders, not of ledger; name the one of ledger" in told.stderr
+
+
+@pytest.mark.parametrize(("service", "other"), [("ledger", "orders"), ("orders", "ledger")])
+def test_a_data_folder_with_another_services_database_is_named_as_that(
+    tmp_path: Path, service: str, other: str
+) -> None:
+    for name in ("ledger", "orders"):
+        migrated(tmp_path, name)
+    (tmp_path / "broker.db").touch()
+    shutil.copy(tmp_path / f"{other}.db", tmp_path / f"{service}.db")
+
+    told = CliRunner().invoke(app, ["verify", "--data", str(tmp_path)])
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"{service}.db is the database of {other}, not of {service}" in told.stderr
 
 
 def test_orders_that_are_compared_are_not_looked_for_in_the_ledgers_database(tmp_path: Path) -> None:

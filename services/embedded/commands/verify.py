@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from sqlite3 import Error as SqliteError
 from typing import Annotated, Any
 
 import msgspec
@@ -37,10 +36,12 @@ from services.embedded.commands.report import print_report, report_as_data
 from services.embedded.commands.service_database import ServiceDatabase, ServiceName
 from services.embedded.data_folder import DataFolder
 from services.embedded.invariants import CheckedInvariant
+from services.embedded.sqlite_url import sqlite_url
 from services.embedded.story.stage import new_console
 from services.embedded.verification.deployment import Deployment, verify_deployment
 from services.embedded.verification.folder import verify_folder
 from services.embedded.verification.progress import Progress
+from services.embedded.verification.sqlite_files import UNREADABLE
 from services.ledger.proof.head_file import HeadFile, decode_head_file
 from services.runtime.broker.opening import check_broker_url
 from services.runtime.database.port import NotGrantedError
@@ -152,6 +153,8 @@ Verification = Callable[[Progress], Coroutine[Any, Any, list[CheckedInvariant]]]
 def _on_folder(data: Path, from_sequence: int, kept: HeadFile | None) -> Verification:
     folder = DataFolder(data)
     folder.check_databases_exist()
+    _check_is_of("ledger", sqlite_url(folder.ledger_database))
+    _check_is_of("orders", sqlite_url(folder.orders_database))
     return lambda told: verify_folder(folder, told, from_sequence=from_sequence, kept=kept)
 
 
@@ -173,7 +176,7 @@ def _check_places(source: BookSource, orders_database: str | None, broker: str |
 
 def _check_is_of(service: ServiceName, url: str) -> None:
     # What damage makes of the look is for the verification to find.
-    with suppress(SqliteError):
+    with suppress(*UNREADABLE):
         try:
             check_whose_it_is(ServiceDatabase(service, url))
         except MySQLError as error:
