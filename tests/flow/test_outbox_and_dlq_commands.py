@@ -147,3 +147,31 @@ def test_without_a_letters_name_no_letter_at_all_is_no_failure(folder: Path) -> 
     told = [call("dlq", command, "--topic", "wallet-events", "--data", folder) for command in ("list", "redrive")]
 
     assert [one.exit_code for one in told] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("list", "--topic", "wallet-events"),
+        ("redrive", "--topic", "wallet-events", "--dry-run"),
+        ("discard", "--topic", "wallet-events"),
+        ("show", LETTER),
+    ],
+)
+def test_letters_of_one_topic_are_read_where_the_other_topic_cannot_be(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    async def make_broker() -> None:
+        broker = SqliteBroker(DataFolder(tmp_path).broker_file)
+        await broker.ensure_topics(["wallet-events", "wallet-events.dlq"])
+        received = ReceivedMessage(topic="wallet-events", key=b"k", value=b"", headers={}, partition=0, offset=17)
+        await broker.producer().publish([published(letter_for(received, consumer="orders", reason="malformed_event"))])
+        await broker.close()
+
+    asyncio.run(make_broker())
+
+    told, of_all = call("dlq", *command, "--data", tmp_path), call("dlq", "list", "--data", tmp_path)
+
+    assert LETTER in told.stdout
+    assert of_all.exit_code == 2
+    assert "no topic 'order-events.dlq'" in of_all.output

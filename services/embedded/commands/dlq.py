@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -99,7 +100,8 @@ def list_(
     log_errors_but_kafkas()
     wanted = _filter(topic, consumer, reason, key, None)
     with telling_what_is_in_the_way():
-        letters = [one for one in _on_broker(context, data, broker, _waiting) if wanted.matches(one)][:limit]
+        waiting = _on_broker(context, data, broker, partial(_waiting, wanted))
+    letters = [one for one in waiting if wanted.matches(one)][:limit]
     if json:
         told = [letter_as_data(letter, with_value=False) for letter in letters]
         sys.stdout.write(msgspec.json.encode({"letters": told}).decode() + "\n")
@@ -125,7 +127,8 @@ def show(
     log_errors_but_kafkas()
     wanted = _filter(None, None, None, None, letter)
     with telling_what_is_in_the_way():
-        found = [one for one in _on_broker(context, data, broker, _waiting) if wanted.matches(one)]
+        waiting = _on_broker(context, data, broker, partial(_waiting, wanted))
+    found = [one for one in waiting if wanted.matches(one)]
     if not found:
         _refuse_what_does_not_wait(letter, None)
     content = msgspec.json.encode(letter_as_data(found[0], with_value=True))
@@ -166,11 +169,11 @@ def redrive_(
     wanted = _filter(topic, consumer, reason, key, letter)
 
     async def work(opened: Broker) -> tuple[list[DeadLetter], list[DeadLetter]]:
-        chosen = to_redrive(await _waiting(opened), wanted, letters_max=limit)
+        chosen = to_redrive(await _waiting(wanted, opened), wanted, letters_max=limit)
         if dry_run or not chosen:
             return chosen, []
         await redrive(chosen, opened.producer())
-        return chosen, await _still_waiting(opened, chosen, wait_seconds)
+        return chosen, await _still_waiting(wanted, opened, chosen, wait_seconds)
 
     with telling_what_is_in_the_way():
         chosen, left = _on_broker(context, data, broker, work)
@@ -211,7 +214,7 @@ def discard_(
     wanted = _filter(topic, consumer, reason, key, letter)
 
     async def work(opened: Broker) -> list[DeadLetter]:
-        chosen = [one for one in await _waiting(opened) if wanted.matches(one)][:limit]
+        chosen = [one for one in await _waiting(wanted, opened) if wanted.matches(one)][:limit]
         if yes and chosen:
             await discard(chosen, opened.producer())
         return chosen
@@ -285,15 +288,19 @@ async def _opened(url: str) -> AsyncIterator[Broker]:
         await broker.close()
 
 
-async def _waiting(broker: Broker) -> list[DeadLetter]:
-    return await waiting_letters(broker, TOPICS)
+async def _waiting(wanted: LetterFilter, broker: Broker) -> list[DeadLetter]:
+    """Read the letters of the topic that is wanted, or of all: a user may lack the right to read the others."""
+    of_topic = wanted.topic if wanted.origin is None else wanted.origin.topic
+    return await waiting_letters(broker, [topic for topic in TOPICS if topic == of_topic] or TOPICS)
 
 
-async def _still_waiting(broker: Broker, redriven: Sequence[DeadLetter], wait_seconds: float) -> list[DeadLetter]:
+async def _still_waiting(
+    wanted: LetterFilter, broker: Broker, redriven: Sequence[DeadLetter], wait_seconds: float
+) -> list[DeadLetter]:
     """Look until all of them are settled, or the time is over; return those that aren't."""
     give_up_at_seconds = time.monotonic() + wait_seconds
     while True:
-        origins = {letter.origin for letter in await _waiting(broker)}
+        origins = {letter.origin for letter in await _waiting(wanted, broker)}
         left = [letter for letter in redriven if letter.origin in origins]
         if not left or time.monotonic() >= give_up_at_seconds:
             return left
