@@ -91,6 +91,18 @@ def test_a_kept_head_that_was_changed_is_no_head(folder: Path) -> None:
     assert malformed.exit_code == 2
 
 
+@pytest.mark.parametrize("member", ["head", "keys"])
+def test_brackets_without_end_are_no_head_and_no_keys(folder: Path, tmp_path: Path, member: str) -> None:
+    nested, statement = tmp_path / "nested.json", tmp_path / "statement.json"
+    nested.write_text(f'{{"{member}": {"[" * 100_000}{"]" * 100_000}}}')
+    statement.write_bytes(statement_of(folder))
+
+    told = [verified(folder, "--head", nested), call("statement", "check", statement, "--keys", nested)]
+
+    assert [one.exit_code for one in told] == [2, 2]
+    assert [one.output.startswith("tradeflow: This is no ") for one in told] == [True, True]
+
+
 def test_the_first_broken_record_is_named(folder: Path) -> None:
     head_of(folder)
 

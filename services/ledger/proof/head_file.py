@@ -11,6 +11,10 @@ FORMAT: Literal["tradeflow-head/1"] = "tradeflow-head/1"
 """The layout that is written now."""
 
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What reading raises where there is something else: no JSON, no text, or brackets in brackets without end."""
+
+
 class HeadFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A head, and the public keys as they were then."""
 
@@ -42,7 +46,7 @@ def decode_head_file(content: bytes) -> HeadFile:
         if "head" in members:
             return msgspec.json.decode(content, type=HeadFile)
         return HeadFile(format=FORMAT, head=msgspec.json.decode(content, type=SignedHead), keys=[])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidArgumentError(f"This is no signed head: {error}.", reason="head_file_malformed") from error
 
 
@@ -55,7 +59,7 @@ def decode_key_file(content: bytes) -> list[PublicJwk]:
     try:
         members = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
         keys = (decode_head_file(content) if "head" in members else msgspec.json.decode(content, type=KeyFile)).keys
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidArgumentError(f"This is no set of public keys: {error}.", reason="key_file_malformed") from error
     if not keys:
         raise InvalidArgumentError("There are no public keys in it.", reason="key_file_malformed")
