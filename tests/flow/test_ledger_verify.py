@@ -272,6 +272,14 @@ async def test_a_book_that_does_not_exist_is_refused_by_its_number(book: Path) -
     assert refusal.value.reason == "book_missing"
 
 
+async def test_a_book_whose_own_row_was_taken_away_is_found_by_its_records(book: Path) -> None:
+    _run(book, "DELETE FROM books")
+
+    report = await _verify(book)
+
+    assert ("books", "book_id") in {(problem.table, problem.column) for problem in report.problems}
+
+
 async def _verify(book: Path, from_sequence: int = 1) -> VerifyReport:
     return await verify_database(f"sqlite:///{book}", from_sequence=from_sequence)
 

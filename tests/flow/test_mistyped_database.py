@@ -1,12 +1,21 @@
 """A database that isn't there is told and not made."""
 
+import asyncio
 import shutil
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from typer.testing import CliRunner
 
 from services.embedded.cli import app
+from services.embedded.commands.service_database import PACKAGES, ServiceName
+from services.ledger.committer.committer import committing
+from services.runtime.database.migrations import migrate
+from services.runtime.database_opening import open_database
+from tests.parts.sql_servers import administrator
+from tests.support.clock import VirtualClock
 from tests.support.database_users import user_with_role
 from tests.support.ledger_proof import some_trade, trade_in
 
@@ -87,6 +96,26 @@ def migrated(folder: Path, service: str) -> str:
     applied = CliRunner().invoke(app, ["migrate", "apply", "--service", service, "--database-url", url])
     assert applied.exit_code == 0, applied.output
     return url
+
+
+def migrated_on(url: str, service: ServiceName) -> None:
+    """Make a service's tables on a server, with some trade where it is the ledger."""
+
+    async def run() -> None:
+        database = open_database(url)
+        await migrate(database, PACKAGES[service])
+        if service == "ledger":
+            async with committing(database, book_id=1, clock=VirtualClock()) as committer:
+                await committer.submit_many(some_trade())
+        await database.close()
+
+    asyncio.run(run())
+
+
+def take_right_away(url: str, users_url: str, table: str) -> None:
+    user = urlsplit(users_url).username
+    with closing(administrator(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"REVOKE SELECT ON {table} FROM '{user}'@'%'")  # noqa: S608 - the test's own
 
 
 @pytest.mark.parametrize(
@@ -209,6 +238,39 @@ def test_a_database_that_the_server_does_not_have_is_no_violation(mysql_url: str
 
     assert (told.exit_code, told.stdout) == (2, "")
     assert "Unknown database" in told.stderr
+
+
+def test_a_book_that_there_is_not_is_no_violation_unless_a_head_of_it_was_kept(tmp_path: Path) -> None:
+    trade_in(tmp_path, some_trade())
+    url, kept = f"sqlite:///{tmp_path}/ledger.db", tmp_path / "head.json"
+    kept.write_text(CliRunner().invoke(app, ["ledger", "head", "--data", str(tmp_path)]).stdout)
+
+    told = CliRunner().invoke(app, ["verify", "--database", url, "--book", "7"])
+    missed = CliRunner().invoke(app, ["verify", "--database", url, "--book", "7", "--head", str(kept)])
+
+    assert (told.exit_code, told.stdout, told.stderr) == (2, "", "tradeflow: There is no book 7.\n")
+    assert missed.exit_code == 1
+
+
+@pytest.mark.part("mysql")
+@pytest.mark.parametrize(("service", "table"), [("ledger", "tree_nodes"), ("orders", "orders")])
+def test_a_right_that_is_missing_is_told_in_a_line_and_is_no_violation(
+    mysql_url: str, tmp_path: Path, service: ServiceName, table: str
+) -> None:
+    trade_in(tmp_path, some_trade())
+    migrated_on(mysql_url, service)
+    places = {"ledger": f"sqlite:///{tmp_path}/ledger.db", "orders": f"sqlite:///{tmp_path}/orders.db"}
+    with user_with_role(mysql_url, service, role="reader") as url:
+        take_right_away(mysql_url, url, table)
+        places[service] = url
+        migrated(tmp_path, "orders")
+        told = CliRunner().invoke(
+            app, ["verify", "--database", places["ledger"], "--orders-database", places["orders"]]
+        )
+
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"for table '{table}'" in told.stderr
+    assert "`tradeflow grants` prints what each role needs" in told.stderr
 
 
 def test_a_file_that_is_no_database_any_more_is_a_violation(tmp_path: Path) -> None:

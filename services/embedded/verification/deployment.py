@@ -19,6 +19,7 @@ from services.ledger.outbound.wallet_event_encoding import WALLET_EVENTS_TOPIC, 
 from services.ledger.proof.head_file import HeadFile
 from services.orders.outbound.order_events import ORDER_EVENTS_TOPIC, ORDERS_STREAM
 from services.runtime.broker.kafka_url import SCHEME
+from services.runtime.database.port import NotGrantedError
 from services.runtime.database_opening import sqlite_path
 from services.runtime.errors import TradeFlowError, UnavailableError
 from services.runtime.url_parts import url_parts
@@ -69,6 +70,8 @@ async def verify_deployment(
         kept: A signed head from elsewhere, which the journal must still fit.
 
     Raises:
+        NotFoundError: There is no such book.
+        NotGrantedError: A database's user may not read what is checked.
         UnavailableError: A server can't be reached now, or doesn't answer in time.
     """
     book = await check_book(deployment.book, progress, from_sequence=from_sequence, kept=kept)
@@ -164,10 +167,13 @@ async def _unless_damaged(check: Awaitable[Finding], *urls: str) -> Finding:
     """Turn what a damaged file makes of a check of these places into a finding.
 
     Raises:
+        NotGrantedError: A database's user may not read what is checked, which says nothing of it.
         UnavailableError: A server can't be reached now, or doesn't answer in time, which says nothing of what it has.
     """
     try:
         return await check
+    except NotGrantedError:
+        raise
     except UnavailableError as error:
         if not any(map(sqlite_file, urls)):
             raise

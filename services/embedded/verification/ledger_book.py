@@ -11,7 +11,8 @@ from services.ledger.proof.head_file import HeadFile
 from services.ledger.proof.verify_proof import ProofReport, verify_proof
 from services.ledger.queries.verification.findings import Problem
 from services.ledger.queries.verify import VerifyReport, verify_book
-from services.runtime.errors import UnavailableError
+from services.runtime.database.port import NotGrantedError
+from services.runtime.errors import NotFoundError, UnavailableError
 
 INVARIANTS_OF_COLUMN: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("postings", "amount"): (1,),
@@ -64,6 +65,8 @@ async def check_book(
         kept: A signed head from elsewhere, which the journal must still fit.
 
     Raises:
+        NotFoundError: There is no such book, nor a record of it, and no head that was kept of it.
+        NotGrantedError: The database's user may not read all of it.
         UnavailableError: The database's server can't be reached now, or doesn't answer in time.
     """
     damage = await damage_of(source.file) if source.file is not None else []
@@ -71,8 +74,12 @@ async def check_book(
         async with source.opened() as book:
             report = await verify_book(book, progress, from_sequence=from_sequence)
             proof = await verify_proof(book, lambda done, total: progress("proof", done, total), kept=kept)
+    except NotGrantedError:
+        raise
     except Exception as error:  # whatever a damaged file makes of the reading is a finding
         if isinstance(error, UnavailableError) and source.file is None:
+            raise
+        if isinstance(error, NotFoundError) and kept is None:
             raise
         unreadable = f"{source.name} can't be read: {error!r}"
         return CheckedBook(report=None, proof=None, violations={7: (*damage, unreadable)})

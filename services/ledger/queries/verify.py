@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from services.ledger.domain.journal import GENESIS_HASH
 from services.ledger.queries.book import Book
 from services.ledger.queries.verification.accounts import AccountsWalk, AssetTotals, walk_accounts
 from services.ledger.queries.verification.events import check_events, check_keys
@@ -33,6 +34,12 @@ HEAD_OF_BOOK = """
 SELECT last_sequence, last_hash, last_recorded_at, last_account_id, last_event_sequence FROM books WHERE book_id = $1
 """
 """Where the book says that it stands."""
+
+FIRST_RECORD = "SELECT sequence FROM records WHERE book_id = $1 ORDER BY sequence LIMIT 1"
+"""What tells a book that isn't there from one whose own row was taken away."""
+
+NO_HEAD: Row = (0, GENESIS_HASH, 0, 0, 0)
+"""Where a book would stand that has no row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +148,7 @@ class _Walked:
 async def _walk(
     connection: Connection, findings: Findings, book_id: int, from_sequence: int, progress: PartsProgress
 ) -> _Walked:
-    heads = await connection.fetch(HEAD_OF_BOOK, book_id)
-    if not heads:
-        raise NotFoundError(f"There is no book {book_id}.", reason="book_missing")
-    head = heads[0]
+    head = await _head_of(connection, findings, book_id)
     journal = await walk_journal(
         connection,
         findings,
@@ -181,6 +185,17 @@ async def _walk(
         ),
         keys=journal.keys + await check_keys(connection, findings, _told(progress, "keys", 0), book_id=book_id),
     )
+
+
+async def _head_of(connection: Connection, findings: Findings, book_id: int) -> Row:
+    heads = await connection.fetch(HEAD_OF_BOOK, book_id)
+    if heads:
+        return heads[0]
+    if not await connection.fetch(FIRST_RECORD, book_id):
+        raise NotFoundError(f"There is no book {book_id}.", reason="book_missing")
+    told = "is missing, and there are records of it: it was taken away, or an import was broken off."
+    findings.add("books", f"book {book_id}", "book_id", told)
+    return NO_HEAD
 
 
 def _told(progress: PartsProgress, part: str, total: int) -> Told:
