@@ -20,6 +20,8 @@ from tests.support import ledger_commands as a
 from tests.support.ledger_commands import BUYER, SELLER
 from tests.support.ledger_proof import NotarisedBook, some_trade
 
+AN_EMPTY_NODE = "INSERT INTO tree_nodes (book_id, level, node_index, hash) VALUES ($1, $2, $3, $4)"
+
 
 def silent(_phase: str, _done: int, _total: int) -> None:
     """Tell nobody."""
@@ -82,3 +84,33 @@ async def test_what_was_signed_or_stored_and_changed_since_is_found(tmp_path: Pa
     report = await verify_proof(book.book, no_progress)
 
     assert kind in {problem.table for problem in report.problems}
+
+
+@pytest.mark.parametrize(("level", "index"), [(7, 0), (9, 0), (24, 0), (8, -1), (16, 0)])
+async def test_a_node_where_the_tree_has_none_is_found(engine_url: str, tmp_path: Path, level: int, index: int) -> None:
+    database = open_database(engine_url)
+    book = await NotarisedBook.begin(tmp_path, database)
+    await book.commit([a.deposit() for _ in range(300)])
+    await book.sign()
+    async with database.transaction() as connection:
+        await connection.execute(AN_EMPTY_NODE, 1, level, index, bytes(32))
+
+    report = await verify_proof(book.book, no_progress)
+    await database.close()
+
+    assert [(problem.table, problem.row) for problem in report.problems] == [
+        ("tree_nodes", f"level {level} node {index}")
+    ]
+
+
+async def test_a_head_over_fewer_records_than_none_is_found(tmp_path: Path) -> None:
+    book = await NotarisedBook.begin(tmp_path)
+    await book.commit(some_trade())
+    await book.sign()
+    book.change(
+        "INSERT INTO signed_heads SELECT 1, -4, root, last_hash, signed_at, key_id, signature FROM signed_heads"
+    )
+
+    report = await verify_proof(book.book, no_progress)
+
+    assert ("signed_heads", "head -4") in {(problem.table, problem.row) for problem in report.problems}

@@ -32,6 +32,16 @@ ORDER BY node_index LIMIT $4
 """
 """Stored nodes of one level in order, by primary key."""
 
+SIZE_MIN = -(2**63)
+"""No head's size is less, also where somebody wrote one that no journal has."""
+
+STRAY_NODES = """
+SELECT level, node_index FROM tree_nodes
+WHERE book_id = $1 AND (level < $2 OR level > $3 OR level % $2 <> 0 OR node_index < 0)
+ORDER BY level, node_index LIMIT 100
+"""
+"""Nodes where the tree has no place for any; one row is stored for 255 records."""
+
 LAST_SEQUENCE = "SELECT last_sequence FROM books WHERE book_id = $1"
 """For the progress bar."""
 
@@ -208,9 +218,12 @@ class _ProofWalk:
             if level.following is not None:
                 row = f"level {level.level} node {level.following[0]}"
                 self._findings.add("tree_nodes", row, "node_index", "is beyond the end of the journal.")
+        level_max = LEVELS_OF_TILE * max(len(self._levels), 1)
+        for level, index in await self._connection.fetch(STRAY_NODES, self._book_id, LEVELS_OF_TILE, level_max):
+            self._findings.add("tree_nodes", f"level {level} node {index}", "level", "is no place of the tree.")
 
     async def _heads(self) -> AsyncIterator[SignedHead]:
-        size = 0
+        size = SIZE_MIN
         while heads := await heads_from(self._connection, self._book_id, size, heads_max=PAGE_ROWS):
             for head in heads:
                 yield head
