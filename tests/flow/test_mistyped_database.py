@@ -311,14 +311,22 @@ def test_a_file_with_the_url_that_is_empty_is_told(tmp_path: Path) -> None:
     assert told.stderr == f"tradeflow: {tmp_path}/url is empty; it should hold the database's URL\n"
 
 
-@pytest.mark.parametrize("command", ["list", "show orders:wallet-events/0/17", "redrive", "discard"])
-def test_a_file_that_is_no_event_log_is_told_as_that(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "topic"),
+    [
+        ("list", "order-events.dlq"),
+        ("show orders:wallet-events/0/17", "wallet-events.dlq"),
+        ("redrive", "order-events.dlq"),
+        ("discard", "order-events.dlq"),
+    ],
+)
+def test_a_file_that_is_no_event_log_is_told_as_that(tmp_path: Path, command: str, topic: str) -> None:
     trade_in(tmp_path, some_trade())
 
     told = CliRunner().invoke(app, ["dlq", *command.split(), "--broker", f"sqlite:///{tmp_path}/ledger.db"])
 
     assert (told.exit_code, told.stdout) == (2, "")
-    assert "no topic 'order-events.dlq'" in told.stderr
+    assert f"no topic '{topic}'" in told.stderr
     assert "no broker of a platform, or no service ran on it yet" in told.stderr
 
 
