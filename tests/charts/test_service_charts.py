@@ -203,7 +203,11 @@ def test_only_the_arrows_of_the_flow_are_let_through() -> None:
         for name in SERVICES
     }
 
-    assert callers == {"ledger": {"gateway", "orders"}, "orders": {"gateway"}, "gateway": {"ledger", "orders"}}
+    assert callers == {
+        "ledger": {"gateway", "orders", "ledger"},
+        "orders": {"gateway"},
+        "gateway": {"ledger", "orders"},
+    }
 
 
 def test_what_one_service_calls_the_other_lets_in() -> None:
