@@ -204,8 +204,8 @@ ONE_CALLER = Way("gRPC unary, one caller", 1, 1, _single_requests, _call_one_by_
 SINGLE_CALLS = Way("gRPC unary, 64 callers", UNARY_CALLERS, 1, _single_requests, _call_one_by_one, _require_receipt)
 THROUGH_CLIENT = Way("gRPC client, 64 callers", UNARY_CALLERS, 1, _commands, _call_through_client, _require_none)
 TWO_REPLICAS = replace(THROUGH_CLIENT, piece="gRPC client, two replicas")
-SINGLE_CALLS_OF_TWO = replace(SINGLE_CALLS, piece="gRPC unary, two replicas")
 STREAM = Way("gRPC stream", STREAMS, STREAM_MESSAGE_COMMANDS, _stream_requests, _stream, _require_streamed_receipts)
 BATCHES = Way(
     "gRPC batches of 256", BATCH_CALLERS, BATCH_COMMANDS, _batch_requests, _call_in_batches, _require_receipts
 )
+BATCHES_OF_TWO = replace(BATCHES, piece="gRPC batches, two replicas")

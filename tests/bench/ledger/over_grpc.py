@@ -2,8 +2,8 @@
 
 The service does all it does in production: it verifies tokens, serves metrics and publishes events. Its broker is a
 file in memory, as a broker's disk is another machine's. Its callers (grpc_callers.py) run in this process, on the
-same machine, and take their share of it. At last a second replica stands beside it, and our client has both to choose
-from.
+same machine, and take their share of it. At last a second replica stands beside it: our client has both to choose from,
+and batches are spread over both.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from services.runtime.grpc_leader import to_leader
 from services.runtime.service_tokens import ServiceTokens
 from tests.bench.ledger.grpc_callers import (
     BATCHES,
+    BATCHES_OF_TWO,
     ONE_CALLER,
     SINGLE_CALLS,
-    SINGLE_CALLS_OF_TWO,
     STREAM,
     THROUGH_CLIENT,
     TWO_REPLICAS,
@@ -90,7 +90,7 @@ async def measure_over_grpc(server: Server, meter: Meter, results: list[Measurem
         ):
             other = replace(run, door=replace(door, client=client, channel=both))
             await other.measure(TWO_REPLICAS, UNIFORM, seconds=seconds)
-            await other.measure(SINGLE_CALLS_OF_TWO, UNIFORM, seconds=seconds)
+            await other.measure(BATCHES_OF_TWO, UNIFORM, seconds=seconds)
 
 
 @asynccontextmanager
