@@ -1,3 +1,5 @@
+"""Dead letters that wait: keys that stay parked, and what becomes of them when their letters are read again."""
+
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+"""What a consumer's loop does with messages: effects before offsets, one key in order, what can't be done apart."""
+
 import asyncio
 from collections.abc import Mapping
 

@@ -1,3 +1,5 @@
+"""A consumer that stands still: too many letters in an hour, and how it goes on."""
+
 import asyncio
 
 import pytest

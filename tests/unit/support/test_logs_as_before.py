@@ -1,3 +1,5 @@
+"""Tests that configure the logs leave them as they were."""
+
 import logging
 
 import pytest
