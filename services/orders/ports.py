@@ -269,3 +269,7 @@ class Ledger(Protocol):
     async def find_hold(self, order_id: UUID) -> Hold | None:
         """Tell the hold as it is now. None isn't final: void it to make it so."""
         ...
+
+    async def find_holds(self, order_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+        """Tell many orders' holds as they are now, by the orders' ids; those that there aren't are left out."""
+        ...

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -183,6 +183,35 @@ async def test_records_are_found_by_hold_kind_time_and_account(world: LedgerWorl
     assert await kinds(metadata=world.orders(BUYER), account_code=code) == ["deposit", "deposit"]
 
 
+async def test_many_holds_are_told_at_once_as_each_by_itself(world: LedgerWorld) -> None:
+    await deposit(world, 100)
+    holds = [str(await world.reserve(BUYER, amount, commit=True)) for amount in (5, 6, 7)]
+    capture = a_capture(BUYER, UUID(holds[2]), {SELLER: 3, uuid4(): 4})
+    await world.stub.CaptureFunds(messages.CaptureFundsRequest(command=capture), metadata=world.orders())
+    asked = [holds[2], str(uuid4()), holds[0], holds[2]]
+
+    answer = await world.stub.GetHolds(messages.GetHoldsRequest(hold_ids=asked), metadata=world.orders())
+
+    alone = [
+        await world.stub.GetHold(messages.GetHoldRequest(hold_id=hold_id), metadata=world.orders())
+        for hold_id in (holds[2], holds[0])
+    ]
+    assert [(each.hold, list(each.shares)) for each in answer.holds] == [
+        (each.hold, list(each.shares)) for each in alone
+    ]
+    assert [len(each.shares) for each in answer.holds] == [2, 0]
+
+
+@pytest.mark.parametrize("hold_ids", [[], [str(uuid4())] * 257])
+async def test_no_holds_and_too_many_are_refused(world: LedgerWorld, hold_ids: list[str]) -> None:
+    request = messages.GetHoldsRequest(hold_ids=hold_ids)
+
+    assert await reason_of(world.stub.GetHolds(request, metadata=world.orders())) == "holds_malformed"
+    assert await reason_of(world.stub.GetHolds(messages.GetHoldsRequest(hold_ids=["x"]), metadata=world.orders())) == (
+        "id_malformed"
+    )
+
+
 async def test_a_user_without_a_role_sees_nothing_of_others(world: LedgerWorld) -> None:
     await deposit(world, 5)
     hold_id = await world.reserve(BUYER, 1)
@@ -197,6 +226,10 @@ async def test_a_user_without_a_role_sees_nothing_of_others(world: LedgerWorld) 
     assert await reason_of(world.stub.GetHold(hold, metadata=stranger)) == "hold_not_found"
     own = await world.stub.ListAccounts(messages.ListAccountsRequest(), metadata=world.orders(BUYER))
     assert [account.wallet_id for account in own.accounts] == [str(BUYER)]
+    many = messages.GetHoldsRequest(hold_ids=[str(hold_id)])
+    assert not (await world.stub.GetHolds(many, metadata=stranger)).holds
+    assert len((await world.stub.GetHolds(many, metadata=world.orders(BUYER))).holds) == 1
     for role in ("operator", "treasury"):
+        assert len((await world.stub.GetHolds(many, metadata=staff(world, role))).holds) == 1
         assert await reason_of(world.stub.ListAccounts(of_buyer, metadata=staff(world, role))) == ""
         assert await reason_of(world.stub.GetHold(hold, metadata=staff(world, role))) == ""

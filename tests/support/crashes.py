@@ -1,6 +1,6 @@
 """A process that dies at a chosen point: before or after a call's effect, before or after a commit."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TypeVar
@@ -76,6 +76,9 @@ class MortalLedger:
 
     async def find_hold(self, order_id: UUID) -> Hold | None:
         return await self._call("find_hold", self._ledger.find_hold(order_id))
+
+    async def find_holds(self, order_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+        return await self._call("find_holds", self._ledger.find_holds(order_ids))
 
     async def _call(self, name: str, call: Awaitable[T]) -> T:
         try:

@@ -1,5 +1,6 @@
 """A ledger in memory with the real one's answers: one key, one effect; holds, tombstones, captures, refunds."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -127,6 +128,10 @@ class FakeLedger:
         self._check_there()
         hold = self.holds.get(order_id)
         return hold and replace(hold, refunded_by=self.refunded_by(order_id) or None)
+
+    async def find_holds(self, order_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+        found = [await self.find_hold(order_id) for order_id in order_ids]
+        return {hold.hold_id: hold for hold in found if hold is not None}
 
     def refunded_by(self, order_id: UUID) -> dict[UUID, int]:
         """Tell what each seller gave back of an order's capture."""

@@ -3,7 +3,7 @@
 Each error is an object of its own, and remembers the requests whose transaction it ended: nobody else may hear of it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -169,6 +169,9 @@ class FaultyLedger:
 
     async def find_hold(self, order_id: UUID) -> Hold | None:
         return await self._call(self._bank.find_hold(order_id), fault=self._faults.draw(LEDGER_FAULTS))
+
+    async def find_holds(self, order_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+        return await self._call(self._bank.find_holds(order_ids), fault=self._faults.draw(LEDGER_FAULTS))
 
     async def _call(self, call: Awaitable[T], *, fault: str | None) -> T:
         if fault == "ledger_unavailable":

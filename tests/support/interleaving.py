@@ -246,6 +246,10 @@ class GatedLedger:
         await self._gates.pass_gate("find_hold")
         return await self._answer(self._ledger.find_hold(order_id), "found")
 
+    async def find_holds(self, order_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+        await self._gates.pass_gate("find_holds")
+        return await self._answer(self._ledger.find_holds(order_ids), "found many")
+
     async def _answer(self, call: Awaitable[T], name: str) -> T:
         try:
             return await call

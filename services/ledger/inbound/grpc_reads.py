@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from services.ledger.domain.hold import Hold
 from services.ledger.domain.refusals import HoldNotFoundError, RecordNotFoundError
 from services.ledger.inbound import fields
 from services.ledger.inbound import read_messages as shown
@@ -14,7 +15,7 @@ from services.ledger.inbound.page_tokens import page_token, position_of
 from services.ledger.outbound.wallet_messages import balance_message, hold_message, timestamp_message
 from services.ledger.queries.accounts import AccountsFilter, accounts_page
 from services.ledger.queries.balance import posted_balance, wallet_account
-from services.ledger.queries.hold import hold_with_shares
+from services.ledger.queries.hold import hold_with_shares, holds_with_shares
 from services.ledger.queries.records import JournalRecord, RecordsFilter, record_by_sequence, records_page
 from services.ledger.queries.statement import statement_page
 from services.ledger.queries.wallet_events import wallet_events_after
@@ -29,6 +30,9 @@ PAGE_SIZE_MAX = 1000
 RECORDS_DEFAULT = 50
 RECORDS_MAX = 200
 """A record may have a hundred postings: this bounds one answer to about 4 MiB."""
+
+HOLDS_MAX = 256
+"""A hold may have a hundred sellers: this bounds one answer to about 2 MiB."""
 
 
 class Reads(GrpcDoor):
@@ -59,9 +63,22 @@ class Reads(GrpcDoor):
         async with Bounded(context):
             caller = await self.caller(context)
             hold, shares = await hold_with_shares(self._doorway.book, fields.id_of(request.hold_id, "hold_id"))
-            if not caller.sees_all and caller.user_id != str(hold.wallet_id):
+            if not _sees_hold(caller, hold):
                 raise HoldNotFoundError(f"There is no hold {hold.hold_id}.")
             return messages_pb2.GetHoldResponse(hold=hold_message(hold), shares=map(shown.share_message, shares))
+
+    async def GetHolds(self, request: messages_pb2.GetHoldsRequest, context: Context) -> messages_pb2.GetHoldsResponse:
+        """Read some holds; to a user, others' are as if they weren't there."""
+        async with Bounded(context):
+            caller = await self.caller(context)
+            found = await holds_with_shares(self._doorway.book, _hold_ids(request))
+            return messages_pb2.GetHoldsResponse(
+                holds=[
+                    messages_pb2.HoldWithShares(hold=hold_message(hold), shares=map(shown.share_message, shares))
+                    for hold, shares in found
+                    if _sees_hold(caller, hold)
+                ]
+            )
 
     async def ListAccounts(
         self, request: messages_pb2.ListAccountsRequest, context: Context
@@ -191,6 +208,18 @@ def _seen_by(caller: Caller, record: JournalRecord) -> JournalRecord | None:
         return record
     own = record.seen_by_owner(_own_wallet(caller))
     return own if own.postings else None
+
+
+def _hold_ids(request: messages_pb2.GetHoldsRequest) -> list[UUID]:
+    if not 1 <= len(request.hold_ids) <= HOLDS_MAX:
+        raise InvalidArgumentError(
+            f"hold_ids has 1 to {HOLDS_MAX} ids.", reason="holds_malformed", details={"field": "hold_ids"}
+        )
+    return [fields.id_of(hold_id, "hold_ids") for hold_id in request.hold_ids]
+
+
+def _sees_hold(caller: Caller, hold: Hold) -> bool:
+    return caller.sees_all or caller.user_id == str(hold.wallet_id)
 
 
 def _own_wallet(caller: Caller) -> UUID:

@@ -12,11 +12,11 @@ from services.orders.recovery_ports import ComparisonStep
 from services.runtime.clock import from_micros, to_micros
 from services.runtime.database.port import Connection, Row
 
-ORDERS_A_STEP_MAX: Final = 100
-"""Orders of one step: as many questions to the ledger, a few at once, and a replica that dies loses only these."""
+ORDERS_A_STEP_MAX: Final = 128
+"""Orders of one step: one question to the ledger, and a replica that dies loses only these."""
 
 STEP_SECONDS_MAX: Final = 60.0
-"""How long a step keeps others from its scope: longer than all of its questions may take."""
+"""How long a step keeps others from its scope: longer than its question may take, and what it finds to be healed."""
 
 # Reads orders as they are compared. Locks nothing.
 READ_SUMS: Final = """

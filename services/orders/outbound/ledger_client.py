@@ -7,6 +7,7 @@ to that.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import grpc
@@ -24,7 +25,10 @@ from tradeflow.common.v1.money_pb2 import Money as MoneyMessage
 from tradeflow.common.v1.wallet_pb2 import Hold as HoldMessage
 from tradeflow.ledger.v1.commands_pb2 import Command, CommitHold, RefundCapture, ReserveFunds, VoidHold
 from tradeflow.ledger.v1.ledger_pb2 import RefundLeg
-from tradeflow.ledger.v1.ledger_service_pb2 import GetHoldRequest, SellerShare
+from tradeflow.ledger.v1.ledger_service_pb2 import GetHoldRequest, GetHoldsRequest, SellerShare
+
+HOLDS_OF_CALL_MAX: Final = 256
+"""The most holds that the ledger tells in one answer."""
 
 
 class GrpcLedger:
@@ -103,7 +107,21 @@ class GrpcLedger:
             reply = await self._calls.read(self._calls.stub.GetHold, GetHoldRequest(hold_id=str(order_id)))
         except NotFoundError:
             return None
-        return replace(_answered(reply.hold), refunded_by=_refunded_by(reply.shares))
+        return _with_shares(reply.hold, reply.shares)
+
+    async def find_holds(self, order_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+        """Tell many holds as they are now, one call after the other: whoever asks for so many has time."""
+        holds: list[Hold] = []
+        for first in range(0, len(order_ids), HOLDS_OF_CALL_MAX):
+            some = order_ids[first : first + HOLDS_OF_CALL_MAX]
+            request = GetHoldsRequest(hold_ids=map(str, some))
+            reply = await self._calls.read(self._calls.stub.GetHolds, request)
+            holds += [_with_shares(each.hold, each.shares) for each in reply.holds]
+        return {hold.hold_id: hold for hold in holds}
+
+
+def _with_shares(message: HoldMessage, shares: Sequence[SellerShare]) -> Hold:
+    return replace(_answered(message), refunded_by=_refunded_by(shares))
 
 
 def _refunded_by(shares: Sequence[SellerShare]) -> dict[UUID, int] | None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from services.orders.domain.hold import HoldState
 from services.orders.domain.order import CaptureMode
 from services.orders.outbound.ledger_calls import LEDGER_SERVICE, SERVICE_CONFIG
-from services.orders.outbound.ledger_client import GrpcLedger
+from services.orders.outbound.ledger_client import HOLDS_OF_CALL_MAX, GrpcLedger
 from services.orders.outbound.ledger_guards import LedgerGuards
 from services.runtime.clock import SystemClock
 from services.runtime.errors import (
@@ -40,6 +41,8 @@ from tradeflow.ledger.v1.ledger_service_pb2_grpc import (
     add_LedgerServiceServicer_to_server,
 )
 
+SELLER = str(uuid4())
+
 
 @dataclass(kw_only=True)
 class ScriptedLedger(LedgerServiceServicer):
@@ -52,6 +55,7 @@ class ScriptedLedger(LedgerServiceServicer):
     refunded_by: list[tuple[str, int]] = field(default_factory=list)
     failures: list[TradeFlowError] = field(default_factory=list)
     refusals: list[TradeFlowError] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
     calls: list[tuple[Any, dict[str, str]]] = field(default_factory=list)
 
     async def ExecuteBatch(self, request: messages.ExecuteBatchRequest, context: Any) -> messages.ExecuteBatchResponse:  # noqa: N802
@@ -65,6 +69,17 @@ class ScriptedLedger(LedgerServiceServicer):
             for seller_id, minor in self.refunded_by
         ]
         return messages.GetHoldResponse(hold=self._hold(request.hold_id), shares=shares)
+
+    async def GetHolds(self, request: messages.GetHoldsRequest, context: Any) -> messages.GetHoldsResponse:  # noqa: N802
+        self._called(request, context)
+        holds = [
+            messages.HoldWithShares(
+                hold=self._hold(hold_id), shares=[messages.SellerShare(seller_id=SELLER, gross_refunded_minor=3)]
+            )
+            for hold_id in request.hold_ids
+            if hold_id not in self.unknown
+        ]
+        return messages.GetHoldsResponse(holds=holds)
 
     def _called(self, request: Any, context: Any) -> None:
         self.calls.append((request, dict(context.invocation_metadata())))
@@ -182,6 +197,21 @@ async def test_a_hold_names_who_gave_back_how_much_where_the_ledger_tells_it(wor
     assert hold is not None
     assert (older.refunded_by, hold.refunded_by) == (None, {seller_id: 7})
     assert unavailable.value.reason == "malformed_hold"
+
+
+async def test_many_holds_come_in_few_calls_by_their_orders_ids() -> None:
+    order_ids = [uuid4() for _ in range(HOLDS_OF_CALL_MAX + 2)]
+    ledger = a_ledger()
+    ledger.unknown = {str(order_ids[0]), str(order_ids[-1])}
+    async with a_client(ledger) as client:
+        holds = await client.find_holds(order_ids)
+        nothing = await client.find_holds([])
+
+    assert list(holds) == order_ids[1:-1]
+    assert all(hold.hold_id == order_id for order_id, hold in holds.items())
+    assert holds[order_ids[1]].refunded_by == {UUID(SELLER): 3}
+    assert nothing == {}
+    assert [len(request.hold_ids) for request, _ in ledger.calls] == [HOLDS_OF_CALL_MAX, 2]
 
 
 async def test_what_was_lost_is_repeated_by_grpc_itself(world: OrdersWorld) -> None:

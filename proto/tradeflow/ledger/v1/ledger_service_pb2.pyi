@@ -1079,6 +1079,86 @@ class GetHoldResponse(_message.Message):
 Global___GetHoldResponse: _TypeAlias = GetHoldResponse  # noqa: Y015
 
 @_typing.final
+class GetHoldsRequest(_message.Message):
+    """Which holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hold_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 256 of them, or INVALID_ARGUMENT ("holds_malformed")."""
+
+    def __init__(
+        self,
+        *,
+        hold_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_ids", b"hold_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHoldsRequest: _TypeAlias = GetHoldsRequest  # noqa: Y015
+
+@_typing.final
+class GetHoldsResponse(_message.Message):
+    """The holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___HoldWithShares]:
+        """In the order in which they were asked for, each once. Those that there aren't are left out, and for a user also
+        those of other wallets; as for GetHold, absence is not final.
+        """
+
+    def __init__(
+        self,
+        *,
+        holds: _abc.Iterable[Global___HoldWithShares] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHoldsResponse: _TypeAlias = GetHoldsResponse  # noqa: Y015
+
+@_typing.final
+class HoldWithShares(_message.Message):
+    """A hold and what became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hold(self) -> _wallet_pb2.Hold:
+        """Now."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___SellerShare]:
+        """What each seller has had of its captures, as in GetHoldResponse."""
+
+    def __init__(
+        self,
+        *,
+        hold: _wallet_pb2.Hold | None = ...,
+        shares: _abc.Iterable[Global___SellerShare] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "shares", b"shares"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldWithShares: _TypeAlias = HoldWithShares  # noqa: Y015
+
+@_typing.final
 class SellerShare(_message.Message):
     """What one seller got of all of a hold's captures, and gave back."""
 

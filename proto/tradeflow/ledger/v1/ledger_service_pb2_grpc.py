@@ -125,6 +125,11 @@ class LedgerServiceStub:
                 request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldRequest.SerializeToString,
                 response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldResponse.FromString,
                 _registered_method=True)
+        self.GetHolds = channel.unary_unary(
+                '/tradeflow.ledger.v1.LedgerService/GetHolds',
+                request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldsRequest.SerializeToString,
+                response_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldsResponse.FromString,
+                _registered_method=True)
         self.ListStatement = channel.unary_unary(
                 '/tradeflow.ledger.v1.LedgerService/ListStatement',
                 request_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.ListStatementRequest.SerializeToString,
@@ -274,6 +279,13 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetHolds(self, request, context):
+        """Up to 256 holds as they are now, all as of one state of the book.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListStatement(self, request, context):
         """A page of an account's postings, oldest first unless asked otherwise.
         """
@@ -380,6 +392,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetHold,
                     request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldRequest.FromString,
                     response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldResponse.SerializeToString,
+            ),
+            'GetHolds': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHolds,
+                    request_deserializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldsRequest.FromString,
+                    response_serializer=tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldsResponse.SerializeToString,
             ),
             'ListStatement': grpc.unary_unary_rpc_method_handler(
                     servicer.ListStatement,
@@ -879,6 +896,33 @@ class LedgerService:
             '/tradeflow.ledger.v1.LedgerService/GetHold',
             tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldRequest.SerializeToString,
             tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHolds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tradeflow.ledger.v1.LedgerService/GetHolds',
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldsRequest.SerializeToString,
+            tradeflow_dot_ledger_dot_v1_dot_ledger__service__pb2.GetHoldsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -99,6 +99,8 @@ class LedgerServiceStub:
     """Records of the journal, oldest first. A user without the role treasury or operator names one of the own accounts."""
     GetHold: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.GetHoldRequest, _ledger_service_pb2.GetHoldResponse]
     """A hold as it is now, or NOT_FOUND ("hold_not_found"). Absence is not final: void it to make it so."""
+    GetHolds: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.GetHoldsRequest, _ledger_service_pb2.GetHoldsResponse]
+    """Up to 256 holds as they are now, all as of one state of the book."""
     ListStatement: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ListStatementRequest, _ledger_service_pb2.ListStatementResponse]
     """A page of an account's postings, oldest first unless asked otherwise."""
     ListWalletEvents: _grpc.UnaryUnaryMultiCallable[_ledger_service_pb2.ListWalletEventsRequest, _ledger_service_pb2.ListWalletEventsResponse]
@@ -153,6 +155,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Records of the journal, oldest first. A user without the role treasury or operator names one of the own accounts."""
     GetHold: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.GetHoldRequest, _ledger_service_pb2.GetHoldResponse]  # type: ignore[assignment]
     """A hold as it is now, or NOT_FOUND ("hold_not_found"). Absence is not final: void it to make it so."""
+    GetHolds: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.GetHoldsRequest, _ledger_service_pb2.GetHoldsResponse]  # type: ignore[assignment]
+    """Up to 256 holds as they are now, all as of one state of the book."""
     ListStatement: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListStatementRequest, _ledger_service_pb2.ListStatementResponse]  # type: ignore[assignment]
     """A page of an account's postings, oldest first unless asked otherwise."""
     ListWalletEvents: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListWalletEventsRequest, _ledger_service_pb2.ListWalletEventsResponse]  # type: ignore[assignment]
@@ -312,6 +316,14 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ledger_service_pb2.GetHoldResponse, _abc.Awaitable[_ledger_service_pb2.GetHoldResponse]]:
         """A hold as it is now, or NOT_FOUND ("hold_not_found"). Absence is not final: void it to make it so."""
+
+    @_abc_1.abstractmethod
+    def GetHolds(
+        self,
+        request: _ledger_service_pb2.GetHoldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ledger_service_pb2.GetHoldsResponse, _abc.Awaitable[_ledger_service_pb2.GetHoldsResponse]]:
+        """Up to 256 holds as they are now, all as of one state of the book."""
 
     @_abc_1.abstractmethod
     def ListStatement(
