@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from services.orders.inbound.commerce import Commerce
-from services.orders.inbound.finishing_loop import FinishingLoop, HealedForgettingLoop, KeyForgettingLoop
 from services.orders.inbound.reconciling_loop import ReconcilingLoop, ReconcilingMetrics
 from services.orders.ledger_wiring import open_ledger
 from services.orders.metrics import OrdersMetrics
@@ -19,11 +19,15 @@ from services.orders.outbound.recovery_reads import SqlRecoveryReads
 from services.orders.outbound.sale_reads import SqlSaleReads
 from services.orders.ports import Store
 from services.orders.settings import OrdersSettings
+from services.orders.use_cases.finish_orders import ORDERS_A_PASS_MAX, finish_orders
+from services.orders.use_cases.forget_healed import DISCREPANCIES_A_PASS_MAX, forget_healed
+from services.orders.use_cases.forget_keys import KEYS_A_PASS_MAX, forget_keys
 from services.orders.use_cases.placing import Placing, PlacingAlone
 from services.orders.use_cases.placing_together import PlacingTogether
 from services.runtime.background import Loop
 from services.runtime.clock import Clock
 from services.runtime.database.port import Database
+from services.runtime.passes import repeat_passes
 
 FORGET_KEYS_EVERY_SECONDS: Final = 600.0
 """How often the keys of old requests are deleted."""
@@ -79,38 +83,44 @@ def commerce_loops(
     registry: CollectorRegistry,
 ) -> Mapping[str, Loop]:
     """Make the loops."""
-    finishing = FinishingLoop(
-        store=commerce.store,
-        ledger=commerce.ledger,
-        clock=commerce.clock,
-        terms=commerce.terms,
-        pause_seconds=settings.finish_every_seconds,
-    )
+    store, clock = commerce.store, commerce.clock
     reconciling = ReconcilingLoop(
-        store=commerce.store,
+        store=store,
         reads=commerce.recovery,
         ledger=commerce.ledger,
-        clock=commerce.clock,
+        clock=clock,
         metrics=ReconcilingMetrics(registry),
         pause_seconds=settings.reconcile_every_seconds,
     )
-    forgetting = KeyForgettingLoop(
-        store=commerce.store,
-        clock=commerce.clock,
-        retention=timedelta(days=settings.request_key_retention_days),
-        pause_seconds=FORGET_KEYS_EVERY_SECONDS,
-        on_forgotten=metrics.keys_forgotten.inc,
-    )
-    forgetting_healed = HealedForgettingLoop(
-        store=commerce.store,
-        clock=commerce.clock,
-        retention=HEALED_RETENTION,
-        pause_seconds=FORGET_HEALED_EVERY_SECONDS,
-    )
+    retention = timedelta(days=settings.request_key_retention_days)
+
+    async def forget_and_count_keys() -> int:
+        forgotten = await forget_keys(store=store, clock=clock, retention=retention)
+        metrics.keys_forgotten.inc(forgotten)
+        return forgotten
+
     return {
-        "due_orders": DueOrders(database, commerce.clock, metrics).run,
-        "finish_orders": finishing.run,
+        "due_orders": DueOrders(database, clock, metrics).run,
+        "finish_orders": partial(
+            repeat_passes,
+            partial(finish_orders, store=store, ledger=commerce.ledger, clock=clock, terms=commerce.terms),
+            full=ORDERS_A_PASS_MAX,
+            clock=clock,
+            pause_seconds=settings.finish_every_seconds,
+        ),
         "reconcile_orders": reconciling.run,
-        "forget_keys": forgetting.run,
-        "forget_healed": forgetting_healed.run,
+        "forget_keys": partial(
+            repeat_passes,
+            forget_and_count_keys,
+            full=KEYS_A_PASS_MAX,
+            clock=clock,
+            pause_seconds=FORGET_KEYS_EVERY_SECONDS,
+        ),
+        "forget_healed": partial(
+            repeat_passes,
+            partial(forget_healed, store=store, clock=clock, retention=HEALED_RETENTION),
+            full=DISCREPANCIES_A_PASS_MAX,
+            clock=clock,
+            pause_seconds=FORGET_HEALED_EVERY_SECONDS,
+        ),
     }

@@ -24,6 +24,7 @@ from services.runtime.inbox_pruning import InboxPruner
 from services.runtime.outbox_lag import OutboxLag
 from services.runtime.outbox_relay import OutboxRelay, RelayMetrics, RelaySettings
 from services.runtime.parking import Parking
+from services.runtime.passes import repeat_passes
 from services.runtime.registry.codec import open_codec
 from services.runtime.registry.encoding_producer import EncodingProducer
 from services.runtime.registry.port import MessageCodec
@@ -87,16 +88,14 @@ def event_loops(
     clock: Clock,
 ) -> Mapping[str, Loop]:
     """Make the loops."""
+    pruner = InboxPruner(database, CONSUMER)
+
+    async def prune_inbox() -> int:
+        return await pruner.step(received_before=clock.now() - INBOX_RETENTION)
+
     return {
         "outbox_relay": relay.run,
         "outbox_lag": OutboxLag(database, ORDERS_STREAM, clock, registry).run,
         "wallet_events": wallet_events.run,
-        "prune_inbox": partial(_prune_inbox, InboxPruner(database, CONSUMER), clock),
+        "prune_inbox": partial(repeat_passes, prune_inbox, clock=clock, pause_seconds=PRUNE_EVERY_SECONDS),
     }
-
-
-async def _prune_inbox(pruner: InboxPruner, clock: Clock) -> None:
-    while True:
-        while await pruner.step(received_before=clock.now() - INBOX_RETENTION):
-            pass
-        await clock.sleep(PRUNE_EVERY_SECONDS)

@@ -7,7 +7,6 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from services.orders.inbound.finishing_loop import ForgettingLoop
 from services.orders.inbound.identity_service import Identity, IdentityGrpcService
 from services.orders.inbound.resetting_loop import ResettingLoop
 from services.orders.metrics import ResetMetrics
@@ -16,11 +15,13 @@ from services.orders.outbound.reset_sender import HttpResetSender
 from services.orders.outbound.store import SqlIdentityStore
 from services.orders.settings import OrdersSettings
 from services.orders.use_cases.bootstrap_users import bootstrap_users
+from services.orders.use_cases.forget_expired import ROWS_A_PASS_MAX, forget_expired
 from services.runtime.background import Loop
 from services.runtime.clock import Clock
 from services.runtime.database.port import Database
 from services.runtime.grpc_server import serving_grpc
 from services.runtime.health import Health
+from services.runtime.passes import repeat_passes
 from services.runtime.tracing import SpanRecorder
 from tradeflow.orders.v1.identity_service_pb2 import DESCRIPTOR
 from tradeflow.orders.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
@@ -62,8 +63,14 @@ async def open_resetting(
 
 def identity_loops(identity: Identity, resetting: ResettingLoop) -> Mapping[str, Loop]:
     """Make the loops."""
-    forgetting = ForgettingLoop(store=identity.store, clock=identity.clock, pause_seconds=FORGET_EXPIRED_EVERY_SECONDS)
-    return {"forget_expired": forgetting.run, "reset_passwords": resetting.run}
+    forgetting = partial(
+        repeat_passes,
+        partial(forget_expired, store=identity.store, clock=identity.clock),
+        full=ROWS_A_PASS_MAX,
+        clock=identity.clock,
+        pause_seconds=FORGET_EXPIRED_EVERY_SECONDS,
+    )
+    return {"forget_expired": forgetting, "reset_passwords": resetting.run}
 
 
 def serving_identity(

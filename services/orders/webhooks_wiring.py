@@ -10,7 +10,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from services.orders.inbound.webhooks_loop import DeliveringLoop, WebhookForgettingLoop
+from services.orders.inbound.webhooks_loop import DeliveringLoop
 from services.orders.metrics import WebhookMetrics
 from services.orders.outbound.webhook_ending import WebhookEnder
 from services.orders.outbound.webhook_lag import WebhookLag
@@ -18,9 +18,11 @@ from services.orders.outbound.webhook_overview import endpoint_is_there
 from services.orders.outbound.webhook_sender import HttpWebhookSender
 from services.orders.ports import Store
 from services.orders.settings import OrdersSettings
+from services.orders.use_cases.forget_webhooks import WEBHOOKS_A_PASS_MAX, forget_webhooks
 from services.runtime.background import Loop
 from services.runtime.clock import Clock
 from services.runtime.database.port import Database
+from services.runtime.passes import repeat_passes
 
 DELIVER_EVERY_SECONDS: Final = 1.0
 """How often webhooks that are to be tried again are looked for; new ones wake their loop."""
@@ -69,23 +71,18 @@ def webhook_loops(
         )
         for failing, wakes in ((False, parts.wakes), (True, asyncio.Event()))
     )
-    forgetting = WebhookForgettingLoop(
-        store=store,
-        clock=clock,
-        retention=timedelta(days=settings.webhook_retention_days),
-        pause_seconds=FORGET_EVERY_SECONDS,
-    )
+    ending = WebhookEnder(database, clock)
+    retention = timedelta(days=settings.webhook_retention_days)
     return {
         "deliver_webhooks": delivering.run,
         "retry_webhooks": retrying.run,
-        "end_webhooks": partial(_end_webhooks, WebhookEnder(database, clock), clock),
-        "forget_webhooks": forgetting.run,
+        "end_webhooks": partial(repeat_passes, ending.step, clock=clock, pause_seconds=END_EVERY_SECONDS),
+        "forget_webhooks": partial(
+            repeat_passes,
+            partial(forget_webhooks, store=store, clock=clock, retention=retention),
+            full=WEBHOOKS_A_PASS_MAX,
+            clock=clock,
+            pause_seconds=FORGET_EVERY_SECONDS,
+        ),
         "webhook_lag": WebhookLag(database, clock, parts.metrics).run,
     }
-
-
-async def _end_webhooks(ender: WebhookEnder, clock: Clock) -> None:
-    while True:
-        while await ender.step():
-            pass
-        await clock.sleep(END_EVERY_SECONDS)

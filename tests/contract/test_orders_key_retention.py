@@ -1,13 +1,11 @@
 """Old request keys go, on every database, and nothing that is young or under way."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from services.orders.domain.request_key import KeyRecord, KeyState, Operation, RequestKey
-from services.orders.inbound.finishing_loop import KeyForgettingLoop
 from services.orders.outbound.store import SqlStore
 from services.orders.use_cases.forget_keys import KEYS_A_PASS_MAX, forget_keys
 from services.orders.wiring import MIGRATIONS
@@ -16,7 +14,6 @@ from services.runtime.database.port import Database
 from services.runtime.database_opening import open_database
 from services.runtime.ids import new_id
 from tests.support.clock import VirtualClock
-from tests.support.waiting import eventually
 
 RETENTION = timedelta(days=30)
 
@@ -104,22 +101,3 @@ async def test_a_flood_of_old_keys_goes_in_bounded_steps(
     second = await forget_keys(store=store, clock=clock, retention=RETENTION)
 
     assert (first, second) == (KEYS_A_PASS_MAX, 20)
-
-
-async def test_the_loop_forgets_what_grows_old_while_it_runs(
-    database: Database, store: SqlStore, clock: VirtualClock
-) -> None:
-    forgotten: list[int] = []
-    await claim(store, a_key("key", clock))
-    loop = KeyForgettingLoop(
-        store=store, clock=clock, retention=RETENTION, pause_seconds=600, on_forgotten=forgotten.append
-    )
-    running = asyncio.create_task(loop.run())
-    await eventually(lambda: clock.sleepers == 1)
-    clock._now += timedelta(days=31)
-    await clock.advance(600)
-    await eventually(lambda: sum(forgotten) == 1)
-    running.cancel()
-    await asyncio.wait({running})
-
-    assert await names(database) == []

@@ -13,10 +13,10 @@ import pytest
 from services.orders.domain.external_identity import ExternalPerson
 from services.orders.domain.user import Role, User
 from services.orders.domain.webhook import EndpointNotFoundError, WebhookEndpoint
-from services.orders.inbound.webhooks_loop import WebhookForgettingLoop
 from services.orders.outbound.passwords import Argon2Passwords
 from services.orders.outbound.store import SqlIdentityStore
 from services.orders.outbound.webhook_ending import READ_PENDING, READ_REMOVED, WebhookEnder
+from services.orders.use_cases.forget_webhooks import forget_webhooks
 from services.orders.use_cases.issue_password_reset import issue_password_reset
 from services.orders.use_cases.keep_webhooks import remove_webhook, show_webhooks
 from services.orders.use_cases.register_user import RegisterUser, register_user
@@ -29,7 +29,6 @@ from services.runtime.step_size import StepSize
 from tests.parts.sql_servers import administrator
 from tests.support.fake_endpoints import FakeEndpoints
 from tests.support.orders_world import OrdersWorld, orders_world
-from tests.support.waiting import eventually
 from tests.support.webhooks import deliver, listen, send_to
 
 TakeOver = Callable[[OrdersWorld, Argon2Passwords], Awaitable[None]]
@@ -306,17 +305,14 @@ async def test_an_endpoint_that_was_removed_goes_once_all_that_was_for_it_is_for
     assert (at_once, with_messages, without) == (set(ids), {ids[0], ids[2]}, {ids[2]})
 
 
-async def test_the_loop_forgets_messages_and_then_their_removed_endpoint(world: OrdersWorld) -> None:
+async def test_messages_are_forgotten_and_then_their_removed_endpoint(world: OrdersWorld) -> None:
     gone = await listen(world)
     await send_to(world, gone, 3, state="DEAD")
     await remove(world, gone)
-    loop = WebhookForgettingLoop(store=world.store, clock=world.clock, retention=timedelta(days=30), pause_seconds=600)
     world.clock._now += timedelta(days=31)
 
-    running = asyncio.create_task(loop.run())
-    await eventually(lambda: world.clock.sleepers == 1)
-    running.cancel()
-    await asyncio.wait({running})
+    forgotten = await forget_webhooks(store=world.store, clock=world.clock, retention=timedelta(days=30))
 
+    assert forgotten == 4
     async with world.database.snapshot() as connection:
         assert await connection.fetch("SELECT endpoint_id FROM webhook_endpoints") == []

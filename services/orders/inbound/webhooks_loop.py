@@ -1,9 +1,8 @@
-"""The door for time, as webhooks need it: deliver what is due, forget what ended long ago, measure what waits."""
+"""The door for time, as webhooks need it: what is due is delivered."""
 
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import timedelta
 
 import structlog
 
@@ -12,9 +11,6 @@ from services.orders.ports import Store
 from services.orders.use_cases.deliver_webhooks import Deliveries, IsThere
 from services.orders.webhook_ports import WebhookSender
 from services.runtime.clock import Clock
-
-FORGOTTEN_A_PASS_MAX = 1_000
-"""Deliveries, or endpoints, deleted at once; a few milliseconds."""
 
 logger = structlog.get_logger(__name__)
 
@@ -64,26 +60,3 @@ class DeliveringLoop:
         finally:
             for wait in waits:
                 wait.cancel()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookForgettingLoop:
-    """Deletes deliveries that ended, and endpoints that were removed, longer ago than `retention`."""
-
-    store: Store
-    clock: Clock
-    retention: timedelta
-    pause_seconds: float
-
-    async def run(self) -> None:
-        """Delete until cancelled; a full pass is followed by the next at once."""
-        while True:
-            ended_before = self.clock.now() - self.retention
-            async with self.store.transaction() as rows:
-                forgotten = await rows.webhooks.forget(updated_before=ended_before, rows_max=FORGOTTEN_A_PASS_MAX)
-            async with self.store.transaction() as rows:
-                forgotten += await rows.webhooks.forget_endpoints(
-                    removed_before=ended_before, rows_max=FORGOTTEN_A_PASS_MAX
-                )
-            if forgotten < FORGOTTEN_A_PASS_MAX:
-                await self.clock.sleep(self.pause_seconds)

@@ -17,9 +17,9 @@ from services.orders.domain.discrepancy import DiscrepancyKind, OrderSums, discr
 from services.orders.domain.hold import Hold, HoldState
 from services.orders.domain.order import CaptureMode
 from services.orders.domain.order_state import OrderState
-from services.orders.inbound.finishing_loop import HealedForgettingLoop
 from services.orders.inbound.reconciling_loop import ReconcilingLoop, ReconcilingMetrics
 from services.orders.outbound.comparison_rows import ORDERS_A_STEP_MAX
+from services.orders.use_cases.forget_healed import forget_healed
 from services.orders.use_cases.reconcile_orders import Scope, reconcile_step
 from services.runtime.errors import UnavailableError
 from services.runtime.ids import first_id_of, new_id
@@ -61,7 +61,7 @@ def a_loop(world: OrdersWorld, registry: CollectorRegistry, *, pause_seconds: fl
 
 
 @asynccontextmanager
-async def running(loop: ReconcilingLoop | HealedForgettingLoop) -> AsyncIterator[None]:
+async def running(loop: ReconcilingLoop) -> AsyncIterator[None]:
     task = asyncio.create_task(loop.run())
     try:
         yield
@@ -320,26 +320,20 @@ async def test_what_was_healed_long_ago_is_forgotten_and_what_is_open_stays(worl
     await world.reconcile()
     await set_columns(world, healed, captured_minor=3_000)
     await world.reconcile()
-    loop = HealedForgettingLoop(
-        store=world.store, clock=world.clock, retention=timedelta(days=90), pause_seconds=24 * 3600
-    )
 
-    async def noted() -> list[UUID]:
+    async def noted() -> set[UUID]:
         async with world.database.snapshot() as connection:
-            return [row[0] for row in await connection.fetch("SELECT order_id FROM discrepancies")]
+            return {row[0] for row in await connection.fetch("SELECT order_id FROM discrepancies")}
 
-    async with running(loop):
-        await eventually(lambda: world.clock.sleepers == 1)
-        young = await noted()
-        world.clock._now += timedelta(days=91)
-        await world.clock.advance(24 * 3600)
+    async def forget() -> int:
+        return await forget_healed(store=world.store, clock=world.clock, retention=timedelta(days=90))
 
-        async def forgotten() -> bool:
-            return await noted() == [still_open]
+    young = await forget(), await noted()
+    world.clock._now += timedelta(days=91)
+    old = await forget(), await noted()
 
-        await eventually(forgotten)
-
-    assert set(young) == {healed, still_open}
+    assert young == (0, {healed, still_open})
+    assert old == (1, {still_open})
 
 
 async def test_an_order_that_moved_a_moment_ago_is_left_for_later(world: OrdersWorld) -> None:
