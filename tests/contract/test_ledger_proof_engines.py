@@ -11,7 +11,7 @@ from services.ledger.proof.book_import import import_book
 from services.ledger.proof.statement_check import check_statement
 from services.ledger.proof.verify_proof import verify_proof
 from services.ledger.queries.book import Book
-from services.ledger.queries.verify import no_progress, verify_book
+from services.ledger.queries.verify import verify_book
 from services.ledger.wiring import MIGRATIONS
 from services.runtime.database.migrations import migrate
 from services.runtime.database.sqlite import SqliteDatabase
@@ -19,6 +19,7 @@ from services.runtime.database_opening import open_database
 from tests.support import ledger_commands as a
 from tests.support.ledger_commands import BUYER, SELLER
 from tests.support.ledger_proof import NotarisedBook, some_trade
+from tests.support.verified_book import no_progress
 
 AN_EMPTY_NODE = "INSERT INTO tree_nodes (book_id, level, node_index, hash) VALUES ($1, $2, $3, $4)"
 

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from services.embedded.sqlite_url import sqlite_url
-from services.ledger.queries.verify import verify_database
 from services.money import Money
 from services.runtime.ids import new_id
 from tests.support.bad_input_table import TABLE
@@ -19,6 +18,7 @@ from tests.support.bad_requests import Bad
 from tests.support.platform import PlatformProcess, assert_invariants_hold, platform_process
 from tests.support.public_shop import Person, PublicShop, public_shop, until_state
 from tests.support.tokens import TokenForge
+from tests.support.verified_book import verified
 
 PEOPLE = ("buyer", "stranger", "merchant", "other_merchant")
 """Who has a wallet in the world."""
@@ -54,8 +54,8 @@ class World:
                     answer = await http.get(f"/api/v1/{path}", headers=headers)
                     assert answer.status_code == 200, answer.text
                     seen.append(answer.json())
-        report = await verify_database(sqlite_url(self.process.folder.ledger_database))
-        assert report.clean, report.problems
+        report = await verified(sqlite_url(self.process.folder.ledger_database))
+        assert report.problems == ()
         return [*seen, report.last_sequence, report.last_hash]
 
     def _http(self) -> httpx.AsyncClient:

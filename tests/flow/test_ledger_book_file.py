@@ -23,7 +23,7 @@ from services.ledger.proof.head_file import FORMAT, HeadFile
 from services.ledger.proof.statement_check import check_statement
 from services.ledger.proof.verify_proof import verify_proof
 from services.ledger.queries.book import Book
-from services.ledger.queries.verify import no_progress, verify_book
+from services.ledger.queries.verify import verify_book
 from services.ledger.wiring import MIGRATIONS
 from services.runtime.database.migrations import migrate
 from services.runtime.database.sqlite import SqliteDatabase
@@ -31,6 +31,7 @@ from services.runtime.errors import TradeFlowError
 from tests.support import ledger_commands as a
 from tests.support.ledger_commands import SELLER, an_id
 from tests.support.ledger_proof import NotarisedBook, some_trade
+from tests.support.verified_book import no_progress
 
 TABLES = {
     "books": "book_id, last_sequence, last_hash, last_recorded_at, last_account_id, last_event_sequence",

@@ -12,9 +12,9 @@ from services.embedded.book_source import BookSource
 from services.embedded.commands.ledger_export import export_to
 from services.embedded.verification.progress import silent
 from services.ledger.proof.book_export import export_book
-from services.ledger.queries.verify import no_progress
 from services.runtime.errors import InvalidArgumentError
 from tests.support.ledger_proof import NotarisedBook, some_trade
+from tests.support.verified_book import no_progress
 
 
 @pytest.fixture

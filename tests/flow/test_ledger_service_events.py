@@ -135,7 +135,7 @@ async def test_an_event_that_comes_again_takes_effect_once(world: LedgerWorld, b
 
     assert (await kinds(world, SELLER)).count("sale_credited") == 2
     assert (await world.balance(SELLER)).posted_minor == 390 + 1
-    assert (await world.verify()).clean
+    assert (await world.verify()).problems == ()
 
 
 async def test_a_capture_that_is_refused_is_an_outcome_and_no_dead_letter(world: LedgerWorld, broker: Broker) -> None:
@@ -215,7 +215,7 @@ async def test_orders_confirmed_while_the_ledger_was_away_are_settled_when_it_is
 
     async with ledger_world(tmp_path) as after:
         await wait_for(after, BUYER, "funds_captured")
-        assert (await after.verify()).clean
+        assert (await after.verify()).problems == ()
 
 
 async def test_a_hold_runs_out_on_time_and_the_wallet_hears_of_it(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ async def test_a_hold_runs_out_on_time_and_the_wallet_hears_of_it(tmp_path: Path
         assert balance.available_minor == 40
         assert {await state_of(world, hold) for hold in (late, committed)} == {1, 2}
         assert await state_of(world, early) == HOLD_STATE_EXPIRED
-        assert (await world.verify()).clean
+        assert (await world.verify()).problems == ()
 
 
 async def test_holds_that_fell_due_while_the_ledger_was_away_run_out_when_it_is_back(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ async def test_holds_that_fell_due_while_the_ledger_was_away_run_out_when_it_is_
             return (await after.balance(BUYER)).available_minor == 1_000
 
         await eventually(released)
-        assert (await after.verify()).clean
+        assert (await after.verify()).problems == ()
 
 
 async def state_of(world: LedgerWorld, hold_id: UUID) -> int:

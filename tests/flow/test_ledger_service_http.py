@@ -220,7 +220,7 @@ async def test_the_treasury_transfers_sets_limits_and_reverses(world: LedgerWorl
     record = await read(world, f"/api/v1/records/{sequence}", role="operator")
     assert (record["kind"], record["metadata"]) == ("transfer", {"why": "test"})
     assert record["reversed_by"] == undone.json()["journal_sequence"]
-    assert (await world.verify()).clean
+    assert (await world.verify()).problems == ()
 
 
 async def test_what_is_wrong_with_a_command_is_told_by_the_same_reasons(world: LedgerWorld) -> None:

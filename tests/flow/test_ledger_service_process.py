@@ -14,12 +14,12 @@ from uuid import UUID, uuid4
 
 import grpc
 
-from services.ledger.queries.verify import verify_database
 from services.ledger.settings import LedgerSettings
 from services.runtime.clock import SystemClock
 from services.runtime.grpc_auth import call_metadata
 from tests.support.issuer import Issuer, running_issuer
 from tests.support.ledger import a_deposit, a_reserve, ledger_settings
+from tests.support.verified_book import verified
 from tests.support.waiting import eventually
 from tradeflow.ledger.v1 import ledger_service_pb2 as messages
 from tradeflow.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
@@ -49,7 +49,7 @@ async def test_what_was_answered_before_a_kill_is_in_the_journal_and_the_book_is
                 request = messages.DepositRequest(command=a_deposit(wallet, 1, key=key))
                 receipt = (await stub.Deposit(request, metadata=metadata)).receipt
                 assert (receipt.replayed, receipt.journal_sequence) == (True, sequence)
-            report = await verify_database(settings.database_url)
+            report = await verified(settings.database_url)
 
     assert report.problems == ()
     assert report.records >= len(answered)
@@ -66,10 +66,10 @@ async def test_a_ledger_that_is_told_to_stop_answers_what_it_took_and_ends_well(
             process.send_signal(signal.SIGTERM)
             code = await asyncio.wait_for(process.wait(), 20)
             await asyncio.wait_for(load, 60)
-        report = await verify_database(settings.database_url)
+        report = await verified(settings.database_url)
 
     assert code == 0
-    assert report.clean
+    assert report.problems == ()
     assert report.totals[0].wallets_minor >= len(answered)
 
 

@@ -111,7 +111,7 @@ async def test_a_client_that_leaves_takes_nothing_back_that_was_read(world: Ledg
         return (await world.balance(wallet)).posted_minor == 801
 
     await eventually(all_of_the_message_is_done)
-    assert (await world.verify()).clean
+    assert (await world.verify()).problems == ()
 
 
 async def test_a_message_out_of_bounds_ends_the_stream_after_the_outcomes_of_those_before_it(

@@ -16,7 +16,7 @@ from services.ledger.commands.command import Command
 from services.ledger.commands.expire_hold import ExpireHold
 from services.ledger.committer.committer import committing
 from services.ledger.domain.account import wallet_account_code
-from services.ledger.queries.verify import VerifyReport, verify_database
+from services.ledger.queries.verify import VerifyReport
 from services.ledger.wiring import MIGRATIONS
 from services.money import Money
 from services.runtime.database.migrations import migrate
@@ -25,6 +25,7 @@ from services.runtime.errors import NotFoundError, TradeFlowError
 from tests.support import ledger_commands as a
 from tests.support.clock import START, VirtualClock
 from tests.support.ledger_commands import BUYER, OTHER_SELLER, SELLER, an_id
+from tests.support.verified_book import verified
 
 CHANGED_COLUMNS = {
     "records": (
@@ -92,7 +93,6 @@ async def test_a_book_that_nobody_touched_is_clean(book: Path) -> None:
     report = await _verify(book)
 
     assert report.problems == ()
-    assert report.clean
     assert report.records == report.last_sequence > 15
     assert {total.currency: total.balance_minor for total in report.totals} == {"EUR": 0, "JPY": 0}
     assert next(total.held_minor for total in report.totals if total.currency == "EUR") == 700 + 300 + 250
@@ -114,7 +114,7 @@ async def test_a_changed_column_is_found(book: Path, table: str, column: str, pl
 
     report = await _verify(book)
 
-    assert not report.clean
+    assert report.problems
 
 
 @pytest.mark.parametrize("table", [table for table in CHANGED_COLUMNS if table not in DISPOSABLE])
@@ -125,7 +125,7 @@ async def test_a_row_that_was_deleted_is_missed(book: Path, table: str, place: s
 
     report = await _verify(book)
 
-    assert not report.clean
+    assert report.problems
 
 
 @pytest.mark.parametrize("column", ["event_sequence", "event_position"])
@@ -203,7 +203,7 @@ async def test_a_tail_cut_off_with_its_head_set_back_leaves_traces(book: Path) -
 
     report = await _verify(book)
 
-    assert not report.clean
+    assert report.problems
 
 
 async def test_a_record_before_the_first_one_is_found(book: Path) -> None:
@@ -258,7 +258,7 @@ async def test_problems_are_bounded_and_all_are_counted(book: Path) -> None:
 async def test_progress_is_told_of_each_part_up_to_its_end(book: Path) -> None:
     told: dict[str, tuple[int, int]] = {}
 
-    report = await verify_database(f"sqlite:///{book}", lambda part, *reached: told.update({part: reached}))
+    report = await verified(f"sqlite:///{book}", lambda part, *reached: told.update({part: reached}))
 
     assert told["journal"] == (report.last_sequence, report.last_sequence)
     assert told["holds"] == (report.holds, report.holds)
@@ -267,7 +267,7 @@ async def test_progress_is_told_of_each_part_up_to_its_end(book: Path) -> None:
 
 async def test_a_book_that_does_not_exist_is_refused_by_its_number(book: Path) -> None:
     with pytest.raises(NotFoundError) as refusal:
-        await verify_database(f"sqlite:///{book}", book_id=7)
+        await verified(f"sqlite:///{book}", book_id=7)
 
     assert refusal.value.reason == "book_missing"
 
@@ -281,7 +281,7 @@ async def test_a_book_whose_own_row_was_taken_away_is_found_by_its_records(book:
 
 
 async def _verify(book: Path, from_sequence: int = 1) -> VerifyReport:
-    return await verify_database(f"sqlite:///{book}", from_sequence=from_sequence)
+    return await verified(f"sqlite:///{book}", from_sequence=from_sequence)
 
 
 async def _write_a_book(path: Path) -> None:

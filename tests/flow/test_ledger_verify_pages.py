@@ -13,7 +13,7 @@ import pytest
 
 from services.ledger.queries.book import Book
 from services.ledger.queries.verification import accounts, events, holds, journal, side_tables
-from services.ledger.queries.verify import VerifyReport, verify_book, verify_database
+from services.ledger.queries.verify import VerifyReport, verify_book
 from services.runtime.database.port import Connection, Database, Row
 from services.runtime.database_opening import open_database
 from tests.parts.sql_servers import administrator
@@ -21,6 +21,7 @@ from tests.support import ledger_commands as a
 from tests.support.clock import START
 from tests.support.ledger_commands import SELLER, an_id
 from tests.support.ledger_proof import NotarisedBook, some_trade
+from tests.support.verified_book import verified
 
 PAGES = (
     (accounts, "PAGE_ROWS"),
@@ -69,8 +70,8 @@ async def a_book(folder: Path) -> Path:
     return book.path
 
 
-async def verified(path: Path, from_sequence: int = 1) -> VerifyReport:
-    return await verify_database(f"sqlite:///{path}", from_sequence=from_sequence)
+async def verify(path: Path, from_sequence: int = 1) -> VerifyReport:
+    return await verified(f"sqlite:///{path}", from_sequence=from_sequence)
 
 
 @pytest.mark.usefixtures("page_rows")
@@ -78,7 +79,7 @@ async def verified(path: Path, from_sequence: int = 1) -> VerifyReport:
 async def test_a_sound_book_is_sound_whatever_the_pages(tmp_path: Path, from_sequence: int) -> None:
     path = await a_book(tmp_path)
 
-    report = await verified(path, from_sequence)
+    report = await verify(path, from_sequence)
 
     assert report.problems == ()
     assert report.holds == 7
@@ -99,7 +100,7 @@ async def test_any_row_that_went_is_missed_wherever_pages_end(
         shutil.copy(path, copy)
         with closing(sqlite3.connect(copy, isolation_level=None)) as file:
             file.execute(f"DELETE FROM {table} WHERE rowid = {rowid}")
-        if (await verified(copy)).clean:
+        if not (await verify(copy)).problems:
             sound.append(rowid)
 
     assert len(rowids) > 1
@@ -128,7 +129,7 @@ async def test_what_belongs_to_nothing_is_found_whatever_the_pages(tmp_path: Pat
         file.execute("PRAGMA ignore_check_constraints = ON")
         assert file.execute(change).rowcount > 0
 
-    assert not (await verified(path)).clean
+    assert (await verify(path)).problems
 
 
 async def test_no_statement_on_mysql_looks_at_more_than_a_page(

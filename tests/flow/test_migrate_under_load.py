@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from services.embedded.redis_server import serving_redis
-from services.ledger.queries.verify import verify_database
 from services.runtime.database.migration_modules import migrations_of
 from services.runtime.database.migrations import migrate
 from services.runtime.database.schema_state import read_schema_state
@@ -20,6 +19,7 @@ from tests.support.public_shop import public_shop
 from tests.support.released_code import released_code
 from tests.support.service_process import ServiceProcess
 from tests.support.service_processes import service_processes
+from tests.support.verified_book import verified
 
 WITH_TABLES = ("ledger", "orders")
 
@@ -109,7 +109,7 @@ async def test_released_code_works_on_while_todays_additions_are_made_and_is_rep
                 await stop_load(ordering)
 
                 await load.assert_every_answer_was_kept()
-    report = await verify_database(databases["ledger"])
+    report = await verified(databases["ledger"])
 
     assert lacking
     assert await pending(databases) == []

@@ -27,7 +27,6 @@ from services.ledger.queries.verification.holds import HoldsWalk, walk_holds
 from services.ledger.queries.verification.journal import JournalWalk, walk_journal
 from services.ledger.queries.verification.side_tables import check_backdated, check_reversals, check_strays
 from services.runtime.database.port import Connection, Row
-from services.runtime.database_opening import open_database
 from services.runtime.errors import NotFoundError
 
 HEAD_OF_BOOK = """
@@ -64,37 +63,13 @@ class VerifyReport:
     problems_found: int
     duration_seconds: float
 
-    @property
-    def clean(self) -> bool:
-        """Tell whether nothing is wrong."""
-        return self.problems_found == 0
-
 
 PartsProgress = Callable[[str, int, int], None]
 """Is told the part that is looked at, how much of it was, and how much there is; 0 where nobody knows."""
 
 
-def no_progress(_done: int, _total: int) -> None:
-    """Tell nobody."""
-
-
 def no_parts(_part: str, _done: int, _total: int) -> None:
     """Tell nobody."""
-
-
-async def verify_database(
-    database_url: str, progress: PartsProgress = no_parts, *, book_id: int = 1, from_sequence: int = 1
-) -> VerifyReport:
-    """Verify a book by its database's URL, whether or not a ledger runs on it.
-
-    Raises:
-        NotFoundError: There is no such book (`book_missing`).
-    """
-    database = open_database(database_url)
-    try:
-        return await verify_book(Book(database=database, book_id=book_id), progress, from_sequence=from_sequence)
-    finally:
-        await database.close()
 
 
 async def verify_book(book: Book, progress: PartsProgress = no_parts, *, from_sequence: int = 1) -> VerifyReport:
