@@ -48,6 +48,9 @@ class OrderState(Enum):
 INTENTS: Final = frozenset({OrderState.CANCELLING, OrderState.EXPIRING, OrderState.REFUNDING})
 """The states in which the ledger's answer is awaited after a decision to undo something."""
 
+REFUNDABLE: Final = frozenset({OrderState.SETTLED, OrderState.PARTIALLY_REFUNDED})
+"""The states in which the sellers have money that can go back: a refund begins here, a cancellation becomes one."""
+
 TRANSITIONS: Final[Mapping[OrderState, frozenset[OrderState]]] = MappingProxyType(
     {
         OrderState.PENDING: frozenset(

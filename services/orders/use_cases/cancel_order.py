@@ -12,7 +12,7 @@ from uuid import UUID
 from services.orders.domain import mover
 from services.orders.domain.actor import Actor
 from services.orders.domain.order import Order
-from services.orders.domain.order_state import OrderState
+from services.orders.domain.order_state import REFUNDABLE
 from services.orders.domain.request_key import KeyState, Operation, RequestKey, request_for_order
 from services.orders.domain.terms import Terms
 from services.orders.ports import Ledger, Rows, Store
@@ -29,9 +29,6 @@ from services.orders.use_cases.once import (
 from services.orders.use_cases.undo_order import begin_full_refund, refusal_of_last_refund, undo_order
 from services.runtime.clock import Clock
 from services.runtime.ids import new_id
-
-PAID = frozenset({OrderState.SETTLED, OrderState.PARTIALLY_REFUNDED})
-"""Where a cancellation becomes a full refund."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +80,7 @@ async def _begin(wanted: CancelOrder, *, holder: UUID, store: Store, clock: Cloc
 
 async def _begin_undoing(rows: Rows, order: Order, now: datetime) -> Order:
     check_not_busy(order)
-    if order.state in PAID:
+    if order.state in REFUNDABLE:
         order = order.begin_refunding(now)
         await begin_full_refund(rows, order, requested_by=order.buyer_id)
     else:
@@ -96,7 +93,7 @@ async def _answer(wanted: CancelOrder, *, store: Store) -> Answer:
     """Answer what it came to; an order that is still paid for had its refund refused."""
     async with store.transaction() as rows:
         order = wanted.actor.see(await rows.orders.find(wanted.order_id))
-        refusal = await refusal_of_last_refund(order, rows, actor=wanted.actor) if order.state in PAID else None
+        refusal = await refusal_of_last_refund(order, rows, actor=wanted.actor) if order.state in REFUNDABLE else None
         if refusal is None:
             await rows.keys.finish(wanted.request)
         else:

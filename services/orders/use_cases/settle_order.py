@@ -11,12 +11,9 @@ from services.money import Money
 from services.orders.domain.hold import Hold
 from services.orders.domain.mover import LEDGER
 from services.orders.domain.order import Rejection
-from services.orders.domain.order_state import OrderState
+from services.orders.domain.order_state import REFUNDABLE, OrderState
 from services.orders.domain.shares import refunded_by_line
 from services.orders.ports import Rows
-
-PAID = frozenset({OrderState.SETTLED, OrderState.PARTIALLY_REFUNDED})
-"""Where money can come back that orders didn't ask for."""
 
 REFUNDED_BY_LEDGER = "refunded_by_ledger"
 """The reason in the history of an order whose money came back so."""
@@ -42,7 +39,7 @@ async def follow_refunds(hold: Hold, *, rows: Rows, now: datetime, by: str = LED
     the ledger for them.
     """
     order = await rows.orders.find(hold.hold_id)
-    if order is None or order.state not in PAID or hold.captured_minor != order.captured.amount_minor:
+    if order is None or order.state not in REFUNDABLE or hold.captured_minor != order.captured.amount_minor:
         return False
     if hold.refunded_minor <= order.refunded.amount_minor:
         return False
