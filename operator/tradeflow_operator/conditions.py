@@ -10,9 +10,6 @@ from tradeflow_operator.resources import text_of
 
 Truth = Literal["True", "False", "Unknown"]
 
-COMMON_TYPES = ("Ready", "Synced", "Stalled", "Paused", "Drifted")
-"""Those that every kind has, in the order in which they are written."""
-
 RESOURCE_CONFLICT = "ResourceConflict"
 """The reason of what another resource owns."""
 

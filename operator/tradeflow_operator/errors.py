@@ -38,6 +38,6 @@ class UnavailableError(OperatorError):
 class NotLeaderError(OperatorError):
     """The lease is over, or too short for a write."""
 
-    def __init__(self, message: str = "this process doesn't hold the lease") -> None:
+    def __init__(self) -> None:
         """Say it."""
-        super().__init__(message, reason="NotLeader")
+        super().__init__("this process doesn't hold the lease", reason="NotLeader")

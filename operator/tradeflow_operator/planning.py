@@ -17,7 +17,7 @@ from tradeflow_operator.kinds import Kind, Kinds
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.resources import key_of
 from tradeflow_operator.settings import OperatorSettings
-from tradeflow_operator.startup import MakeKinds, World, kubernetes_configuration, serve_kinds
+from tradeflow_operator.startup import World, kubernetes_configuration, serve_kinds
 from tradeflow_operator.work.known import KnownResources
 
 
@@ -38,9 +38,7 @@ class PlannedResource(msgspec.Struct, frozen=True, kw_only=True):
         return "\n  ".join([self.resource, *said])
 
 
-async def plan_file(
-    settings: OperatorSettings, file: Path, *, namespace: str, make_kinds: MakeKinds = serve_kinds
-) -> list[PlannedResource]:
+async def plan_file(settings: OperatorSettings, file: Path, *, namespace: str) -> list[PlannedResource]:
     """Plan the resources of a file, against the cluster and what they refer to.
 
     Raises:
@@ -49,7 +47,7 @@ async def plan_file(
     documents = read_documents(file)
     world = await _world(settings)
     try:
-        kinds = Kinds(make_kinds(world))
+        kinds = Kinds(serve_kinds(world))
         bodies = resources_among(documents, kinds, namespace)
         for body in bodies:
             key = key_of(body["kind"], body)

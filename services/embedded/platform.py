@@ -17,11 +17,11 @@ from services.gateway.keys import ensure_keys
 from services.ledger import wiring as ledger_wiring
 from services.ledger.proof.key_folder import ensure_signing_keys
 from services.orders import wiring as orders_wiring
-from services.runtime.clock import Clock, SystemClock
+from services.runtime.clock import SystemClock
 
 
 @asynccontextmanager
-async def platform(options: PlatformOptions, *, clock: Clock | None = None) -> AsyncIterator[Platform]:
+async def platform(options: PlatformOptions) -> AsyncIterator[Platform]:
     """Run TradeFlow on a data folder until the end of the body.
 
     All that is committed stays in the folder, however the process ends; the next platform on it goes on from there.
@@ -31,7 +31,7 @@ async def platform(options: PlatformOptions, *, clock: Clock | None = None) -> A
         BadDataFolderError: The folder can't be used.
         OSError: A port is taken.
     """
-    clock = clock or SystemClock()
+    clock = SystemClock()
     folder = DataFolder(options.data)
     folder.prepare()
     with folder.locked():

@@ -109,11 +109,6 @@ class WalletFeed:
         self.continuity = 0
         """Rises when events may have passed unseen: what was known for sure before it no longer is."""
 
-    @property
-    def connection_count(self) -> int:
-        """Tell how many connections there are."""
-        return self._count
-
     @contextmanager
     def subscribed(self, wallet_id: str) -> Iterator[Subscription]:
         """Receive the wallet's live events from now on.

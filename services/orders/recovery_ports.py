@@ -97,10 +97,8 @@ class HistoryLine:
 class RecoveryReads(Protocol):
     """What tells how orders came to where they are, and whether they agree with the ledger. Without locks."""
 
-    async def history(
-        self, order_id: UUID, *, after_version: int = 0, lines_max: int = HISTORY_A_PAGE_MAX
-    ) -> list[HistoryLine]:
-        """Read an order's moves after a version, the first one first."""
+    async def history(self, order_id: UUID, *, after_version: int = 0) -> list[HistoryLine]:
+        """Read up to `HISTORY_A_PAGE_MAX` moves of an order after a version, the first one first."""
         ...
 
     async def discrepancies(

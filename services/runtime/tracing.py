@@ -156,16 +156,13 @@ def begin_step(header: str | None, name: str, kind: StepKind = StepKind.SERVER) 
 
 
 def continued_trace(
-    header: str | None,
-    name: str = "",
-    kind: StepKind = StepKind.SERVER,
-    recorder: SpanRecorder | None = None,
+    header: str | None, name: str = "", *, recorder: SpanRecorder | None = None
 ) -> AbstractContextManager[TraceContext]:
     """Run the body as a step of the caller's trace, or of a new one when the header is absent or malformed."""
     parent = TraceContext.parse(header)
     if recorder is None:
         return _Inside(_Step(TraceContext.new() if parent is None else parent.child()))
-    span = recorder.begin(name, kind, parent)
+    span = recorder.begin(name, StepKind.SERVER, parent)
     return _Inside(_Step(span.trace, span, recorder))
 
 
@@ -178,12 +175,12 @@ def within_step(traceparent: str) -> AbstractContextManager[TraceContext | None]
     return nullcontext() if step is None else _Inside(_Step(step))
 
 
-def traced_call(name: str, kind: StepKind = StepKind.CLIENT) -> AbstractContextManager[TraceContext | None]:
+def traced_call(name: str) -> AbstractContextManager[TraceContext | None]:
     """Run the body, which asks somebody else for something, as a step of its own where steps are recorded."""
     caller = _current.get()
     if caller is None or caller.recorder is None:
         return nullcontext()
-    span = caller.recorder.begin(name, kind, caller.trace)
+    span = caller.recorder.begin(name, StepKind.CLIENT, caller.trace)
     return _Inside(_Step(span.trace, span, caller.recorder))
 
 

@@ -37,15 +37,15 @@ class WalletWatch:
         """Return what was seen of a wallet."""
         return tuple(self._seen[name])
 
-    async def wait_for(self, name: str, kind: str, *, count: int = 1) -> WalletEvent:
-        """Wait until so many events of a kind were seen, and return the newest.
+    async def wait_for(self, name: str, kind: str) -> WalletEvent:
+        """Wait until an event of a kind was seen, and return the newest.
 
         Raises:
-            EventMissingError: They did not come in time, or the connection failed for good.
+            EventMissingError: It did not come in time, or the connection failed for good.
         """
         try:
             async with asyncio.timeout(EVENT_SECONDS_MAX), self._news:
-                await self._news.wait_for(lambda: len(self._of_kind(name, kind)) >= count)
+                await self._news.wait_for(lambda: bool(self._of_kind(name, kind)))
         except TimeoutError as error:
             kinds = [event.kind for event in self._seen[name]]
             raise EventMissingError(f"{name} got no {kind} within {EVENT_SECONDS_MAX:.0f} s, only {kinds}") from error

@@ -106,10 +106,10 @@ class ConsoleFile:
 class Console:
     """The page and its files, as they were when the gateway started."""
 
-    def __init__(self, settings: ConsoleSettings, folder: Path = FOLDER) -> None:
+    def __init__(self, settings: ConsoleSettings) -> None:
         """Read everything."""
         contents = {
-            str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()
+            str(file.relative_to(FOLDER)): file.read_bytes() for file in sorted(FOLDER.rglob("*")) if file.is_file()
         }
         page = contents.pop(PAGE).decode()
         named = "".join(f"{name}\n{_digest(content)}\n" for name, content in contents.items())

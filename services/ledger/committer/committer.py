@@ -110,7 +110,6 @@ async def committing(
     queue_commands_max: int = QUEUE_COMMANDS_MAX,
     on_commit: Callable[[], None] = lambda: None,
     registry: CollectorRegistry | None = None,
-    random_bytes: Callable[[int], bytes] = os.urandom,
     lease: BookLease | None = None,
     pace: Pace | None = None,
     cache: BookCache | None = None,
@@ -128,7 +127,6 @@ async def committing(
             in when nothing waits.
         on_commit: Called after each commit that wrote: it wakes the outbox's relay. It must not block.
         registry: Where metrics go.
-        random_bytes: Where salts and record ids come from.
         lease: Who leads; one of the default length, on the machine's clock, if it isn't given.
         pace: When batches are planned ahead; the default suits production.
         cache: What is kept of the book; of the default size if it isn't given.
@@ -146,7 +144,7 @@ async def committing(
             database=database,
             book_id=book_id,
             clock=clock or SystemClock(),
-            planner=Planner(database=database, cache=cache or BookCache(book_id), random_bytes=random_bytes),
+            planner=Planner(database=database, cache=cache or BookCache(book_id), random_bytes=os.urandom),
         ),
         batch_commands_max=batch_commands_max,
         is_leader=lambda: lease.held,

@@ -29,11 +29,9 @@ Result = TypeVar("Result")
 class Argon2Passwords:
     """Fits `Passwords`."""
 
-    def __init__(
-        self, *, memory_kibibytes: int = MEMORY_KIBIBYTES, passes: int = PASSES, lanes: int = LANES, threads: int = 2
-    ) -> None:
+    def __init__(self, *, memory_kibibytes: int = MEMORY_KIBIBYTES, passes: int = PASSES, threads: int = 2) -> None:
         """Prepare a bounded pool; the parameters can only be raised by settings, tests lower them."""
-        self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kibibytes, parallelism=lanes)
+        self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kibibytes, parallelism=LANES)
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="argon2")
         self._callers = 0
         self._callers_max = threads + WAITING_MAX

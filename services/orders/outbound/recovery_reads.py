@@ -51,10 +51,8 @@ class SqlRecoveryReads:
         """Read from a database."""
         self._database = database
 
-    async def history(
-        self, order_id: UUID, *, after_version: int = 0, lines_max: int = HISTORY_A_PAGE_MAX
-    ) -> list[HistoryLine]:
-        """Read an order's moves after a version, the first one first."""
+    async def history(self, order_id: UUID, *, after_version: int = 0) -> list[HistoryLine]:
+        """Read up to `HISTORY_A_PAGE_MAX` moves of an order after a version, the first one first."""
         return [
             HistoryLine(
                 version=version,
@@ -66,7 +64,7 @@ class SqlRecoveryReads:
                 journal_sequence=journal_sequence,
             )
             for version, from_state, state, changed_at, moved_by, note, journal_sequence in await self._fetch(
-                _HISTORY, order_id, after_version, lines_max
+                _HISTORY, order_id, after_version, HISTORY_A_PAGE_MAX
             )
         ]
 
