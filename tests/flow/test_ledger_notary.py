@@ -7,10 +7,11 @@ import pytest
 from services.ledger.domain.merkle import leaf_hash, merkle_root
 from services.ledger.proof.heads import SignatureError, TrustedKeys
 from services.ledger.proof.key_folder import SigningKeysError, add_signing_key, read_signing_keys
-from services.ledger.proof.merkle_proofs import check_consistency, root_by_inclusion
+from services.ledger.proof.merkle_proofs import root_by_inclusion
 from services.ledger.proof.notary import JournalChangedError, Notary
 from services.ledger.proof.tree import TreeReader
 from tests.support import ledger_commands as a
+from tests.support.consistency_check import check_consistency
 from tests.support.ledger_proof import NotarisedBook, some_trade
 
 

@@ -12,9 +12,9 @@ import pytest
 from services.ledger.proof.head_file import decode_key_file
 from services.ledger.proof.heads import SignedHead, TrustedKeys
 from services.ledger.proof.key_folder import FILE_NAME, ensure_signing_keys
-from services.ledger.proof.merkle_proofs import check_consistency
 from services.ledger.proof.notary import Notary
 from services.ledger.proof.statement_check import check_statement
+from tests.support.consistency_check import check_consistency
 from tests.support.ledger import LedgerWorld, ledger_world
 from tests.support.waiting import eventually
 from tradeflow.ledger.v1 import proof_service_pb2 as messages

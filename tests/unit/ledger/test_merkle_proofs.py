@@ -10,7 +10,6 @@ from services.ledger.domain.merkle import EMPTY_ROOT, leaf_hash, merkle_root
 from services.ledger.proof.merkle_proofs import (
     GrowingTree,
     ProofError,
-    check_consistency,
     consistency_parts,
     full_trees,
     inclusion_parts,
@@ -18,6 +17,7 @@ from services.ledger.proof.merkle_proofs import (
     root_by_inclusion,
     root_over,
 )
+from tests.support.consistency_check import check_consistency
 
 CONTENTS = (b"", b"\0", b"\x10", b" !", b"01", b"@ABC", b"PQRSTUVW", b"`abcdefghijklmno")
 """The leaves of Certificate Transparency's reference tests."""
