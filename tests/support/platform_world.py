@@ -235,6 +235,15 @@ class PlatformWorld:
         assert await self.visit() == ("True", "Deployed")
 
 
+async def at_rest() -> PlatformWorld:
+    """Make a platform that was rolled out long ago."""
+    world = PlatformWorld()
+    await world.installed()
+    world.let_time_pass()
+    world.upgrades.clear()
+    return world
+
+
 def image_of(container: str) -> dict[str, Any]:
     """Write the field of a container's image as the API server does where it says who owns what."""
     containers: dict[str, Any] = {f'k:{{"name":"{container}"}}': {"f:image": {}}}
