@@ -34,6 +34,9 @@ CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance,
 EXAMPLES_MAX = 25
 """Of each operation: allowed and forbidden ones in turn."""
 
+SHARES = 12
+"""Tests that divide the operations among them, so that each is far from a test's time limit on a busy machine too."""
+
 SECONDS_MAX = 60.0
 """How long a call may take on a busy machine."""
 
@@ -102,9 +105,10 @@ def operations_of(world: World) -> Iterator[Any]:
         yield operation
 
 
-def test_the_api_answers_as_it_is_described(world: World) -> None:
+@pytest.mark.parametrize("share", range(SHARES))
+def test_the_api_answers_as_it_is_described(world: World, share: int) -> None:
     wrong = {}
-    for operation in operations_of(world):
+    for operation in itertools.islice(operations_of(world), share, None, SHARES):
         try:
             _try_out(operation, world)
         except (FailureGroup, AssertionError) as error:

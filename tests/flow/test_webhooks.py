@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,11 @@ async def call(person: Person, method: str, path: str, body: object = None) -> h
     async with httpx.AsyncClient(base_url=person.client.base_url, trust_env=False, timeout=20) as http:
         headers = {"Authorization": f"Bearer {person.client.access_token}"}
         return await http.request(method, f"/api/v1/webhooks{path}", json=body, headers=headers)
+
+
+async def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `tradeflow` beside this test's receiver, which answers meanwhile."""
+    return await asyncio.to_thread(run_command, *arguments)
 
 
 async def listen(merchant: Person, receiver: WebhookReceiver) -> dict[str, Any]:
@@ -113,6 +119,7 @@ async def test_what_was_not_taken_before_a_kill_is_sent_after_it(
     assert ids == {one["message_id"] for one in taken}, "what is sent again has its first id"
 
 
+@pytest.mark.timeout(600)  # three commands, each of which took most of a minute on a machine without time
 async def test_dead_deliveries_are_listed_and_redriven(
     process: PlatformProcess, shop: PublicShop, receiver: WebhookReceiver
 ) -> None:
@@ -124,18 +131,19 @@ async def test_dead_deliveries_are_listed_and_redriven(
     await until_state(buyer, order, "SETTLED")
     await until(lambda: deliveries(merchant, endpoint, "DEAD"), lambda seen: len(seen) == 2, "two", seconds_max=60)
 
-    told = run_command("webhooks", "list", "--data", str(process.data), "--json")
+    told = await run("webhooks", "list", "--data", str(process.data), "--json")
     one = json.loads(told.stdout)["deliveries"][0]
     receiver.answer(204)
     by_rest = await call(merchant, "POST", f"/{endpoint['endpoint_id']}/redrive?message={one['message_id']}")
     again = await call(merchant, "POST", f"/{endpoint['endpoint_id']}/redrive?message={one['message_id']}")
-    by_command = run_command("webhooks", "redrive", "--data", str(process.data), "--json")
+    await until(lambda: deliveries(merchant, endpoint, "DELIVERED"), lambda seen: len(seen) == 1, "one", seconds_max=60)
+    by_command = await run("webhooks", "redrive", "--data", str(process.data), "--json")
     await until(lambda: deliveries(merchant, endpoint, "DELIVERED"), lambda seen: len(seen) == 2, "all", seconds_max=60)
 
     assert (told.returncode, one["error"]) == (1, "status 410")
     assert (by_rest.json(), again.json()["reason"]) == ({"redriven": 1}, "delivery_not_found")
     assert json.loads(by_command.stdout) == {"redriven": 1}
-    nothing = run_command("webhooks", "list", "--data", str(process.data), "--json")
+    nothing = await run("webhooks", "list", "--data", str(process.data), "--json")
     assert (nothing.returncode, json.loads(nothing.stdout)) == (0, {"deliveries": []})
 
 
@@ -174,9 +182,7 @@ async def test_who_had_the_account_before_its_password_was_reset_hears_of_no_sal
     await listen(merchant, receiver)
     kept = await listen(other, receiver)
     database = f"sqlite:///{process.data}/orders.db"
-    printed = await asyncio.to_thread(
-        run_command, "user", "reset-password", merchant.email, "--database-url", database, seconds_max=60
-    )
+    printed = await run("user", "reset-password", merchant.email, "--database-url", database)
     async with httpx.AsyncClient(base_url=process.gateway_url, trust_env=False, timeout=20) as http:
         new = {"token": printed.stdout.strip(), "password": "another horse battery"}
         confirmed = await http.post("/auth/password-reset/confirm", json=new)
