@@ -7,7 +7,7 @@
                                                            → ledger/inbound/grpc_service.py
                                                            → ledger/commands/reserve_funds.py, by ledger/committer/
     4  CONFIRMED and OrderConfirmed in one transaction     orders/use_cases/, runtime/outbox.py
-    5  the relay publishes to order-events                 runtime/outbox.py
+    5  the relay publishes to order-events                 runtime/outbox_relay.py
     6  the ledger captures the hold                        ledger/inbound/order_events.py
                                                            → ledger/commands/capture_hold.py
     7  records, postings, balances, outbox: one commit;    ledger/committer/, runtime/outbox.py

@@ -47,9 +47,9 @@ class LoopSettings:
         poll_seconds: How long one poll waits.
         retry_first_seconds: The longest wait before the first repetition.
         retry_longest_seconds: The longest wait after many.
-        dead_letters_max: Dead letters of so much time, parked ones included, after which the loop stops while so many
-            wait: by then it is the handler.
-        dead_letters_seconds: How much time: a handler that is at fault fills the dead letters no faster than that.
+        dead_letters_max: Dead letters within `dead_letters_seconds`, parked ones included, after which the loop stands
+            still for as long as so many wait: by then the handler is at fault, and not its messages.
+        dead_letters_seconds: For how long each counts; a handler at fault fills the dead letters no faster than that.
         stopped_seconds: How long a loop that stopped waits before it tries again. What was at fault may be mended
             without a restart: a wrong setting of another service, letters that were discarded.
     """
