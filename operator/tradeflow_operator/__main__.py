@@ -15,7 +15,7 @@ from tradeflow_operator.planning import plan_file
 from tradeflow_operator.settings import OperatorSettings, load_settings
 from tradeflow_operator.startup import RunningOperator, running
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 STOP_SECONDS_MAX = 20.0
 """How long stopping may take; Kubernetes kills after 30 s."""
@@ -58,7 +58,7 @@ async def _serve(settings: OperatorSettings) -> None:
     loop = asyncio.get_running_loop()
     _stop_on_signals(loop, stop)
     async with running(settings) as operator:
-        _log.info("operator_started", http_port=operator.http_port)
+        logger.info("operator_started", http_port=operator.http_port)
         taking_back = asyncio.create_task(_take_signals_back(operator, stop))
         stopping = asyncio.create_task(stop.wait())
         ending = asyncio.create_task(operator.loops.wait_for_an_end())
@@ -67,7 +67,7 @@ async def _serve(settings: OperatorSettings) -> None:
         for waiting in (stopping, ending, taking_back):
             waiting.cancel()
         loop.call_later(STOP_SECONDS_MAX, os._exit, EXIT_CODE_OF_FAILURE)
-    _log.info("operator_stopped")
+    logger.info("operator_stopped")
     if ended_by_itself:
         raise SystemExit(EXIT_CODE_OF_FAILURE)
 

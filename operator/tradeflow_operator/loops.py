@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class Loops:
@@ -47,4 +47,4 @@ class Loops:
     @staticmethod
     def _note_end(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            _log.critical("loop_ended", loop=task.get_name(), exc_info=task.exception())
+            logger.critical("loop_ended", loop=task.get_name(), exc_info=task.exception())

@@ -9,7 +9,7 @@ from services.runtime.broker.port import Consumer, Place
 from services.runtime.clock import Clock
 from services.runtime.errors import TradeFlowError
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 LAG_EVERY_SECONDS = 5.0
 """How often the broker is asked: more often than metrics are read, and nothing beside what consumers ask anyway."""
@@ -40,9 +40,9 @@ class LagWatch:
             self._show(await self._consumer.lag())
         except TradeFlowError as error:
             # The last known values stand; that the broker is away is said by others, and louder.
-            _log.info("consumer_lag_unknown", consumer=self._name, reason=error.reason, error=error.message)
-        except Exception:  # noqa: BLE001 - the edge of a loop: a consumer goes on without its metric
-            _log.error("consumer_lag_failed", consumer=self._name, exc_info=True)
+            logger.info("consumer_lag_unknown", consumer=self._name, reason=error.reason, error=error.message)
+        except Exception:  # the edge of a loop: a consumer goes on without its metric
+            logger.exception("consumer_lag_failed", consumer=self._name)
 
     def _show(self, lag: Mapping[Place, int]) -> None:
         for topic, partition in self._shown - lag.keys():

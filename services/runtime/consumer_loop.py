@@ -30,7 +30,7 @@ from services.runtime.messages_in_hand import MessagesInHand
 from services.runtime.parking import Parking
 from services.runtime.tracing import SpanRecorder, StepKind
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -172,14 +172,15 @@ class ConsumerLoop:
             await self._handle_next()
         except _TooManyDeadLettersError:
             if self._healthy:
-                _log.error("consumer_stopped", consumer=self._name, dead_letters=self._settings.dead_letters_max)
+                letters_max = self._settings.dead_letters_max
+                logger.error("consumer_stopped", consumer=self._name, dead_letters=letters_max)  # noqa: TRY400 - each letter had its own
             self._note_healthy(healthy=False)
             if done := self._in_hand.take_done_in_front():
                 await self._commit(done)
             await self._clock.sleep(self._settings.stopped_seconds)
         else:
             if not self._healthy:
-                _log.info("consumer_goes_on", consumer=self._name)
+                logger.info("consumer_goes_on", consumer=self._name)
                 self._note_healthy(healthy=True)
 
     def _note_healthy(self, *, healthy: bool) -> None:
@@ -264,12 +265,12 @@ class ConsumerLoop:
         letters = self._parking.letters_before(message)
         if not letters or letters[0].origin != origin:
             waits = any(letter.origin == origin for letter in letters)
-            _log.warning("redriven_message_passed_over", consumer=self._name, letter=str(origin), waits=waits)
+            logger.warning("redriven_message_passed_over", consumer=self._name, letter=str(origin), waits=waits)
             return
         try:
             await self._persist(lambda: self._handle_recorded([message]))
-        except Exception as error:  # noqa: BLE001 - the edge of the loop: the letter waits on
-            _log.error("redriven_message_rejected", consumer=self._name, letter=str(origin), exc_info=error)
+        except Exception:  # the edge of the loop: the letter waits on
+            logger.exception("redriven_message_rejected", consumer=self._name, letter=str(origin))
             return
         await self._persist(lambda: self._parking.settle(letters[0]))
         self._metrics.handled.labels(self._name).inc()
@@ -277,7 +278,7 @@ class ConsumerLoop:
 
     async def _reject(self, message: ReceivedMessage, error: Exception) -> None:
         reason = error.reason if isinstance(error, TradeFlowError) else type(error).__name__
-        _log.error(
+        logger.error(
             "message_rejected",
             consumer=self._name,
             topic=message.topic,
@@ -307,7 +308,7 @@ class ConsumerLoop:
         except UnavailableError:
             # The next of the group gets these again, and its inbox drops them.
             self._next_offsets.clear()
-            _log.warning("consumer_lease_lost", consumer=self._name)
+            logger.warning("consumer_lease_lost", consumer=self._name)
 
     async def _persist(self, job: Callable[[], Awaitable[T]], *, given_up_reason: str | None = None) -> T:
         """Try until it is done; anything but `UnavailableError` ends it, and that one for one reason too."""
@@ -318,7 +319,7 @@ class ConsumerLoop:
             except UnavailableError as error:
                 if error.reason == given_up_reason:
                     raise
-                _log.warning("consumer_retries", consumer=self._name, reason=error.reason, error=error.message)
+                logger.warning("consumer_retries", consumer=self._name, reason=error.reason, error=error.message)
             self._metrics.retries.labels(self._name).inc()
             await self._clock.sleep(
                 jittered_seconds(

@@ -19,7 +19,7 @@ from prometheus_client import Gauge, Histogram
 from services.runtime.metrics import GrpcMetrics
 from services.runtime.tracing import HEADER, SpanRecorder, blame_step, continued_trace, describe_step
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 _levels = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -166,7 +166,7 @@ class Surroundings:
         duration.observe(seconds)
         # The standard library keeps the answer: it costs nothing where nobody wants the line.
         if _levels.isEnabledFor(logging.DEBUG):
-            _log.debug("grpc_call", method=measured.method, code=measured.code, duration_seconds=round(seconds, 6))
+            logger.debug("grpc_call", method=measured.method, code=measured.code, duration_seconds=round(seconds, 6))
 
 
 class _InProgress:

@@ -13,7 +13,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from services.runtime.metrics import HttpMetrics
 from services.runtime.tracing import HEADER, Attributes, SpanRecorder, continued_trace, describe_step
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 UNMATCHED_ROUTE = "unmatched"
 """The route label of requests that no route matched: their paths are the callers' choice."""
@@ -69,7 +69,7 @@ class HttpEdge:
             label = str(status) if status else "aborted"
             duration_seconds = time.perf_counter() - began_at_seconds
             self._metrics.duration_seconds.labels(method, route, label).observe(duration_seconds)
-            _log.debug(
+            logger.debug(
                 "http_request", method=method, route=route, status=label, duration_seconds=round(duration_seconds, 6)
             )
             described: Attributes = {"http.request.method": method, "http.route": route}

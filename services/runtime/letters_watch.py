@@ -7,7 +7,7 @@ from services.runtime.clock import Clock
 from services.runtime.errors import TradeFlowError
 from services.runtime.parking import Parking
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 LETTERS_EVERY_SECONDS = 5.0
 """How often the dead-letter topics are asked for news: who discarded some sees it with the next look at the metrics."""
@@ -41,10 +41,10 @@ class LettersWatch:
             await self._parking.catch_up()
         except TradeFlowError as error:
             # The last known value stands; that the broker is away is said by others, and louder.
-            _log.info(
+            logger.info(
                 "dead_letters_unknown", consumer=self._parking.consumer_name, reason=error.reason, error=error.message
             )
-        except Exception:  # noqa: BLE001 - the edge of a loop: a consumer goes on without its metric
-            _log.error("dead_letters_watch_failed", consumer=self._parking.consumer_name, exc_info=True)
+        except Exception:  # the edge of a loop: a consumer goes on without its metric
+            logger.exception("dead_letters_watch_failed", consumer=self._parking.consumer_name)
         else:
             self.show()

@@ -7,7 +7,7 @@ import structlog
 from services.runtime.clock import Clock
 from services.runtime.errors import UnavailableError
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 async def keep_measuring(
@@ -25,5 +25,5 @@ async def keep_measuring(
         try:
             await measure()
         except UnavailableError as error:
-            _log.warning("not_measured", measure=name, reason=error.reason)
+            logger.warning("not_measured", measure=name, reason=error.reason)
         await clock.sleep(every_seconds)

@@ -30,7 +30,7 @@ from services.runtime.step_size import StepSize
 from services.runtime.tracing import SpanRecorder, StepKind
 from services.runtime.turns import in_turns
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 PACKS_OF_TURN = 4
 """How many packs become messages before the event loop turns: a millisecond or two."""
@@ -166,7 +166,7 @@ class OutboxRelay:
 
     async def _after_failure(self, error: UnavailableError, failures: int) -> None:
         self._metrics.failures.labels(self._stream).inc()
-        _log.warning("outbox_publish_failed", stream=self._stream, reason=error.reason, error=error.message)
+        logger.warning("outbox_publish_failed", stream=self._stream, reason=error.reason, error=error.message)
         await self._clock.sleep(
             jittered_seconds(
                 failures,
@@ -217,7 +217,7 @@ class OutboxRelay:
 
     async def _write_cursor(self, written: Awaitable[bool]) -> None:
         if not await written:
-            _log.warning("outbox_lease_lost", stream=self._stream)
+            logger.warning("outbox_lease_lost", stream=self._stream)
 
     async def _wait(self) -> bool:
         """Wait for a wake or for the next look, whichever is first; tell whether it was a wake."""
@@ -238,7 +238,7 @@ class OutboxRelay:
         try:
             await self._lease.release()
         except UnavailableError:
-            _log.info("outbox_lease_kept", stream=self._stream)
+            logger.info("outbox_lease_kept", stream=self._stream)
 
     async def _prune_when_due(self) -> bool:
         """Delete one step's worth, so that publishing goes on in between; tell whether nothing is left to delete."""

@@ -13,7 +13,7 @@ import structlog
 from services.runtime.broker.port import Consumer, Message, Producer, ReceivedMessage
 from services.runtime.dead_letters import HANDLED, DeadLetter, OutstandingLetters, letter_for, published, settled
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 READ_MESSAGES_MAX = 500
 """Messages of one poll; dead letters are few."""
@@ -59,7 +59,7 @@ class Parking:
         while any((await self._reader.lag()).values()):
             messages = await self._reader.poll(messages_max=READ_MESSAGES_MAX, timeout_seconds=READ_SECONDS)
             if not messages:
-                _log.warning("dead_letters_not_read", consumer=self.consumer_name)
+                logger.warning("dead_letters_not_read", consumer=self.consumer_name)
             for message in messages:
                 self._letters.add(message)
 

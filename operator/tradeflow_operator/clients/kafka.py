@@ -21,7 +21,7 @@ from tradeflow_operator.errors import RefusedError, UnavailableError
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.reconcile.event_topic import TopicSight
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -186,7 +186,7 @@ class KafkaAdmin:
         """Write by librdkafka's client, within the fence; the harmless error counts as done."""
         seconds = self._fence.write_seconds(WRITE_SECONDS_MAX)
         self._metrics.writes.labels("kafka", verb).inc()
-        _log.info("write", target="kafka", verb=verb, what=what, seconds_max=round(seconds, 3))
+        logger.info("write", target="kafka", verb=verb, what=what, seconds_max=round(seconds, 3))
         return await self._await(question, seconds, what, harmless)
 
     async def _await(self, question: Question[T], seconds: float, what: str, harmless: int | None) -> T | None:

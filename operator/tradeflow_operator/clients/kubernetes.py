@@ -16,7 +16,7 @@ from tradeflow_operator.clients.fence import Fence
 from tradeflow_operator.errors import RefusedError, UnavailableError
 from tradeflow_operator.metrics import OperatorMetrics
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 READ_SECONDS_MAX = 10.0
 """How long one read may take."""
@@ -130,7 +130,7 @@ class KubernetesClient:
     async def _write(self, method: str, path: str, **more: Any) -> dict[str, Any] | None:
         seconds = self._fence.write_seconds(WRITE_SECONDS_MAX)
         self._metrics.writes.labels("kubernetes", method.lower()).inc()
-        _log.debug("write", target="kubernetes", verb=method, path=path, seconds_max=seconds)
+        logger.debug("write", target="kubernetes", verb=method, path=path, seconds_max=seconds)
         return await self._ask(method, path, seconds=seconds, **more)
 
     async def _ask(

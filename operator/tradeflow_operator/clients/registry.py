@@ -17,7 +17,7 @@ from tradeflow_operator.log import without_secrets
 from tradeflow_operator.metrics import OperatorMetrics
 from tradeflow_operator.reconcile.event_schema import SchemaReference, SchemaText
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 READ_SECONDS_MAX = 5.0
 """How long one answer may take; registries answer from memory."""
@@ -181,7 +181,7 @@ class RegistryClient:
     async def _write(self, verb: str, method: str, path: str, body: bytes | None) -> bytes | None:
         seconds = self._fence.write_seconds(WRITE_SECONDS_MAX)
         self._metrics.writes.labels("registry", verb).inc()
-        _log.info("write", target="registry", verb=verb, path=path, seconds_max=round(seconds, 3))
+        logger.info("write", target="registry", verb=verb, path=path, seconds_max=round(seconds, 3))
         return await self._ask(method, path, seconds=seconds, body=body)
 
     async def _ask(self, method: str, path: str, *, seconds: float, body: bytes | None = None) -> bytes | None:

@@ -35,7 +35,7 @@ from tradeflow_operator.reconcile.ownership import WriteConfigMap, owned_metadat
 from tradeflow_operator.reconcile.plan import Plan, Step
 from tradeflow_operator.resources import ObjectKey, Resource
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 REQUEST_ANNOTATION = f"{GROUP}/rotated-for"
 """On the Secret: the last force annotation whose rotation it has begun, written together with the new key."""

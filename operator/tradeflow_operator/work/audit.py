@@ -25,7 +25,7 @@ from tradeflow_operator.work.backoff import backoff_seconds
 from tradeflow_operator.work.intake import Intake
 from tradeflow_operator.work.known import KnownResources
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 CHUNK = 500
 """Resources in one answer."""
@@ -105,7 +105,7 @@ class WatchAudit:
                 there = await self._versions(kind)
             except OperatorError as error:
                 failures += 1
-                _log.warning("not_listed_yet", kind=kind.name, reason=error.reason, problem=error.message)
+                logger.warning("not_listed_yet", kind=kind.name, reason=error.reason, problem=error.message)
                 await asyncio.sleep(backoff_seconds(failures, longest_seconds=RETRY_LONGEST_SECONDS))
                 continue
             if await self._heard_of(there):
@@ -129,7 +129,7 @@ class WatchAudit:
                 try:
                     await self.audit(kind)
                 except OperatorError as error:
-                    _log.warning("audit_failed", kind=kind.name, problem=error.message)
+                    logger.warning("audit_failed", kind=kind.name, problem=error.message)
 
     async def audit(self, kind: Kind[Any, Any]) -> int:
         """Compare one kind; return how many changes its watch had missed."""
@@ -145,7 +145,7 @@ class WatchAudit:
         self._missed_in_a_row[kind.name] = self._missed_in_a_row.get(kind.name, 0) + 1 if suspects else 0
         self._audited_at[kind.name] = time.monotonic()
         if suspects:
-            _log.warning("watch_missed", kind=kind.name, changes=len(suspects))
+            logger.warning("watch_missed", kind=kind.name, changes=len(suspects))
         return len(suspects)
 
     async def _differences(self, kind: Kind[Any, Any]) -> dict[ObjectKey, str | None]:

@@ -16,7 +16,7 @@ from tradeflow_operator.clients.fence import Fence
 from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path
 from tradeflow_operator.errors import OperatorError
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _API = "apis/coordination.k8s.io/v1"
 
@@ -86,7 +86,7 @@ class Leadership:
             held_until = await self._take_or_renew()
         except OperatorError as error:
             # What was held is held until its deadline: the fence closes by itself.
-            _log.warning("lease_not_written", reason=error.reason, problem=error.message)
+            logger.warning("lease_not_written", reason=error.reason, problem=error.message)
             return
         if held_until is not None:
             self._open(held_until)
@@ -105,13 +105,13 @@ class Leadership:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
                 await self._kubernetes.replace(self._path, lease)
         except OperatorError as error:
-            _log.warning("lease_not_given_up", reason=error.reason, problem=error.message)
+            logger.warning("lease_not_given_up", reason=error.reason, problem=error.message)
 
     def _open(self, held_until: float) -> None:
         newly = not self._fence.is_open
         self._fence.open_until(held_until)
         if newly:
-            _log.info("lease_taken", identity=self._identity)
+            logger.info("lease_taken", identity=self._identity)
             self._on_taken()
         self._gained.set()
 

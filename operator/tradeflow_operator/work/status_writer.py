@@ -21,7 +21,7 @@ from tradeflow_operator.log import without_secrets, without_secrets_within
 from tradeflow_operator.reconcile.status import patch_of
 from tradeflow_operator.resources import FINALIZER, Resource, text_of
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _BAD = frozenset({("Ready", "False"), ("Stalled", "True"), ("Drifted", "True")})
 """What becomes a warning."""
@@ -118,7 +118,7 @@ class StatusWriter:
         if not await self._kubernetes.is_terminating(resource.namespace):
             await self.post_event(kind, resource, warning=True, reason=reason, message=message)
             return
-        _log.warning("let_go", resource=str(resource.key), event_reason=reason, problem=message)
+        logger.warning("let_go", resource=str(resource.key), event_reason=reason, problem=message)
         about = {"apiVersion": "v1", "kind": "Namespace", "name": resource.namespace}
         message = f"{resource.key}: {message}"
         await self._post(resource, _event(about, _NO_NAMESPACE, warning=True, reason=reason, message=message))
@@ -127,7 +127,7 @@ class StatusWriter:
         try:
             await self._kubernetes.create(object_path("api/v1", "events", event["metadata"]["namespace"]), event)
         except OperatorError as error:
-            _log.warning(
+            logger.warning(
                 "event_not_posted", resource=str(resource.key), event_reason=event["reason"], problem=error.message
             )
 

@@ -18,7 +18,7 @@ from tradeflow_operator.resources import ObjectKey, Resource, parse_resource
 from tradeflow_operator.work.known import KnownResources
 from tradeflow_operator.work.status_writer import StatusWriter
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 FAILURES_UNTOLD = 2
 """So many failures in a row of what was ready aren't written down: a broker that restarts is no news of its topics."""
@@ -158,7 +158,7 @@ class Visitor:
     async def _take(
         self, kind: Kind[Any, Any], resource: Resource[Any], body: Mapping[str, Any], step: Step
     ) -> tuple[Resource[Any], Mapping[str, Any]]:
-        _log.info("step", resource=str(resource.key), step=step.sentence())
+        logger.info("step", resource=str(resource.key), step=step.sentence())
         if isinstance(step, NoteInStatus):
             return await self._note(kind, resource, step)
         try:
@@ -307,13 +307,13 @@ def _verdict_on(error: Exception, resource: Resource[Any]) -> Verdict:
     name, kept = str(resource.key), _own(resource)
     match error:
         case RefusedError():
-            _log.info("refused", resource=name, reason=error.reason, problem=error.message)
+            logger.info("refused", resource=name, reason=error.reason, problem=error.message)
             return refused(error.reason, error.message, status=kept)
         case UnavailableError():
-            _log.info("unavailable", resource=name, reason=error.reason, problem=error.message)
+            logger.info("unavailable", resource=name, reason=error.reason, problem=error.message)
             return unknown(error.reason, error.message, status=kept, check_again_seconds=error.retry_after_seconds)
         case _:
-            _log.error("reconcile_failed", resource=name, exc_info=error)
+            logger.error("reconcile_failed", resource=name, exc_info=error)
             message = f"The operator failed on it ({type(error).__name__}); its log says more."
             return unknown("InternalError", message, status=kept)
 

@@ -19,7 +19,7 @@ from tradeflow_operator.work.lease import Leadership
 from tradeflow_operator.work.queue import Priority, WorkQueue
 from tradeflow_operator.work.visit import CONFLICT, GONE, Outcome, Visitor
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 VISIT_SECONDS_MAX = 120.0
 """How long a visit may take before it is cut off: a hanging call must not take a worker for good."""
@@ -99,13 +99,13 @@ class Workers:
             self._queue.add_later(key, 1.0, Priority.CHANGED)
             outcome = Outcome(word="not_leader")
         except OperatorError as error:
-            _log.warning("visit_failed", resource=str(key), reason=error.reason, problem=error.message)
+            logger.warning("visit_failed", resource=str(key), reason=error.reason, problem=error.message)
             outcome = Outcome(word="unavailable", failed=True)
         except TimeoutError:
-            _log.warning("visit_cut_off", resource=str(key), seconds_max=VISIT_SECONDS_MAX)
+            logger.warning("visit_cut_off", resource=str(key), seconds_max=VISIT_SECONDS_MAX)
             outcome = Outcome(word="failed", failed=True)
-        except Exception:  # noqa: BLE001 - the edge of the loop: one resource must not stop the others
-            _log.exception("visit_crashed", resource=str(key))
+        except Exception:  # the edge of the loop: one resource must not stop the others
+            logger.exception("visit_crashed", resource=str(key))
             outcome = Outcome(word="failed", failed=True)
         finally:
             self._started.pop(key, None)

@@ -19,7 +19,7 @@ from services.runtime.broker.kafka_url import Config, KafkaCluster
 from services.runtime.broker.port import LEASE_LOST_REASON, Place, ReceivedMessage
 from services.runtime.errors import TradeFlowError, UnavailableError
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 UNPOLLED_SECONDS_MAX = 300.0
 """How long a process that hangs keeps its partitions from the others of its group. librdkafka's own default."""
@@ -102,7 +102,7 @@ class KafkaGroupConsumer(KafkaConsumer):
                     received = await self._ask(self._poll_paused)
                 except TradeFlowError as error:
                     # The next real poll meets it too, and whoever asked for that is told.
-                    _log.warning("membership_not_kept", reason=error.reason, error=error.message)
+                    logger.warning("membership_not_kept", reason=error.reason, error=error.message)
                 else:
                     self._ready += received
 

@@ -12,7 +12,7 @@ from services.runtime.database_opening import sqlite_path
 from services.runtime.errors import InvalidArgumentError, UnavailableError
 from services.runtime.url_parts import url_parts
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 def open_broker(url: str) -> Broker:
@@ -38,7 +38,7 @@ async def require_topics(broker: Broker, topics: Sequence[str]) -> None:
     try:
         await broker.ensure_topics(topics)
     except UnavailableError as error:
-        _log.warning("begun_without_broker", reason=error.reason, error=error.message)
+        logger.warning("begun_without_broker", reason=error.reason, error=error.message)
 
 
 def check_broker_url(url: str) -> None:

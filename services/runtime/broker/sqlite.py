@@ -21,7 +21,7 @@ from services.runtime.broker.sqlite_wakes import Wakes, wakes_of
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import UnavailableError
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 _WATCH_SECONDS = 0.05
 """How often to look for what other processes published; one look takes some microseconds."""
@@ -151,7 +151,7 @@ class SqliteBroker:
             try:
                 renewed = await self._groups.renew(leases)
             except UnavailableError as error:
-                _log.warning("broker_leases_not_renewed", reason=error.reason)
+                logger.warning("broker_leases_not_renewed", reason=error.reason)
                 continue
             for consumer in consumers:
                 consumer.renewed(leases, renewed)
@@ -161,7 +161,7 @@ class SqliteBroker:
             try:
                 await self.prune(older_than=self._retention)
             except UnavailableError as error:
-                _log.info("broker_prune_failed", reason=error.reason)
+                logger.info("broker_prune_failed", reason=error.reason)
             await self._clock.sleep(_PRUNE_EVERY.total_seconds())
 
     async def prune(self, *, older_than: timedelta) -> int:
@@ -183,7 +183,7 @@ class SqliteBroker:
 def _log_unexpected_end(task: asyncio.Task[None]) -> None:
     """Say so when a task dies of a bug: consumers go on without it, and only notice later what happens."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("broker_task_died", task=task.get_name(), exc_info=error)
+        logger.error("broker_task_died", task=task.get_name(), exc_info=error)
 
 
 class SqliteProducer:

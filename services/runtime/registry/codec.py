@@ -12,7 +12,7 @@ from services.runtime.registry.lookup import find_registered
 from services.runtime.registry.port import MessageCodec, PlainCodec
 from services.runtime.registry.wire_format import frame_of
 
-_log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 SCHEMA_MISSING_REASON = "schema_missing"
 """The reason of what can't be published before somebody registers its schema."""
@@ -79,7 +79,7 @@ class RegistryCodec:
                 reason=SCHEMA_MISSING_REASON,
                 details={"subject": subject},
             )
-        _log.info("schema_found", subject=subject, schema_id=registered.id, version=registered.version)
+        logger.info("schema_found", subject=subject, schema_id=registered.id, version=registered.version)
         return frame_of(registered.id, contract.message_path)
 
     async def close(self) -> None:
