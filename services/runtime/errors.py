@@ -48,6 +48,9 @@ class RejectedError(TradeFlowError):
 
     default_reason = "rejected"
 
+    replayed = False
+    """Whether this was the answer to an earlier call with the same idempotency key, whatever holds by now."""
+
 
 class InvalidArgumentError(RejectedError):
     """It can never be right."""

@@ -35,6 +35,7 @@ from services.runtime.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from services.runtime.idempotency import REPLAYED_HEADER
 from services.runtime.tracing import current_trace
 
 logger = structlog.get_logger(__name__)
@@ -130,6 +131,8 @@ def problem_of_error(error: TradeFlowError) -> ProblemDetailsException:
         headers["WWW-Authenticate"] = _challenge(error)
     if isinstance(error, RateLimitedError | UnavailableError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    if isinstance(error, RejectedError) and error.replayed:
+        headers[REPLAYED_HEADER] = "true"
     return _problem(status, error.reason, error.message, details=error.details, headers=headers)
 
 

@@ -124,6 +124,18 @@ async def test_a_replay_stays_a_replay_when_the_connection_is_lost(engine_url: s
         assert [getattr(each, "replayed", None) for each in (replayed, fresh, twice)] == [True, False, True]
 
 
+async def test_a_refusal_is_a_first_answer_when_the_connection_is_lost_under_it(engine_url: str) -> None:
+    async with a_committer(engine_url) as world:
+        too_much = withdraw(amount=1_000_000)
+        await world.committer.submit(deposit())
+        world.database.faults = [Fault(AFTER_COMMIT)]
+
+        first, again = await world.committer.submit_many([too_much, too_much])
+
+        assert [getattr(each, "reason", None) for each in (first, again)] == ["insufficient_funds"] * 2
+        assert [getattr(each, "replayed", None) for each in (first, again)] == [False, True]
+
+
 async def test_a_database_that_stays_away_is_given_up_and_nothing_happened(engine_url: str) -> None:
     async with a_committer(engine_url) as world:
         world.database.unavailable = True

@@ -1,9 +1,11 @@
 """The public API from outside: HTTP and WebSocket, against the embedded platform and services on real servers."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -166,6 +168,31 @@ async def test_a_repeated_post_is_answered_again_and_moves_nothing(shop: PublicS
     assert again.headers["idempotency-replayed"] == "true"
     assert (await buyer.balance()).posted == eur(3_000)
     assert (await shop.operator.get_product(sku)).stock == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/orders", {"lines": [{"sku": "{sku}", "quantity": 1}]}),
+        ("/api/v1/wallet/withdrawals", {"amount": {"amount_minor": 1_000, "currency": "EUR"}}),
+    ],
+)
+async def test_a_refusal_that_is_told_again_says_so(shop: PublicShop, path: str, body: dict[str, Any]) -> None:
+    buyer, seller = await shop.person(funds_minor=999), await shop.person("merchant")
+    sku = await shop.product(seller, price_minor=1_000)
+    sent = json.dumps(body).replace("{sku}", sku)
+    headers = {"Authorization": f"Bearer {buyer.client.access_token}", "Content-Type": "application/json"}
+
+    async with httpx.AsyncClient(base_url=shop.root.base_url, headers=headers) as http:
+        first = await http.post(path, headers={"Idempotency-Key": "once"}, content=sent)
+        await shop.treasury.deposit(buyer.email, eur(1))
+        again = await http.post(path, headers={"Idempotency-Key": "once"}, content=sent)
+        anew = await http.post(path, headers={"Idempotency-Key": "another"}, content=sent)
+
+    assert [answer.status_code for answer in (first, again, anew)] == [422, 422, 201]
+    assert again.json() == first.json()
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
 
 
 async def test_the_same_key_with_other_content_is_refused(shop: PublicShop) -> None:

@@ -18,7 +18,7 @@ from services.ledger.committer.plan import Plan
 from services.ledger.committer.waiting_room import Reply
 from services.ledger.domain.receipt import Receipt
 from services.runtime.backoff import jittered_seconds
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import RejectedError, UnavailableError
 
 logger = structlog.get_logger(__name__)
 
@@ -93,15 +93,23 @@ class Settlement:
 
     def _own(self, command: Command, answer: Reply) -> Reply:
         """Tell a replay of somebody's earlier call from our own effect that a lost answer hid."""
-        if not (self._drafted and isinstance(command, KeyedCommand) and isinstance(answer, Receipt)):
+        if not (self._drafted and isinstance(command, KeyedCommand) and isinstance(answer, Receipt | RejectedError)):
             return answer
-        drafted = self._drafted.get((command.service, command.idempotency_key))
-        if not answer.replayed or drafted != (answer.journal_sequence, answer.recorded_at):
+        key = (command.service, command.idempotency_key)
+        if not answer.replayed or not self._was_drafted(key, answer):
             return answer
         self.wrote = True
         # Once: a second command of this key in the batch is a replay indeed.
-        del self._drafted[command.service, command.idempotency_key]
-        return replace(answer, replayed=False)
+        del self._drafted[key]
+        if isinstance(answer, Receipt):
+            return replace(answer, replayed=False)
+        answer.replayed = False
+        return answer
+
+    def _was_drafted(self, key: KeyScope, answer: Receipt | RejectedError) -> bool:
+        if isinstance(answer, RejectedError):
+            return key in self._drafted  # a key that had an answer before isn't drafted again
+        return self._drafted.get(key) == (answer.journal_sequence, answer.recorded_at)
 
 
 def _copy(error: UnavailableError) -> UnavailableError:

@@ -220,4 +220,6 @@ _REMEMBERED: dict[str, type[RejectedError]] = {
 
 def rebuild_refusal(reason: str, message: str, details: Mapping[str, str]) -> RejectedError:
     """Make the error that was remembered: the same class, reason, message and details."""
-    return _REMEMBERED.get(reason, RefusedError)(message, reason=reason, details=details)
+    refusal = _REMEMBERED.get(reason, RefusedError)(message, reason=reason, details=details)
+    refusal.replayed = True
+    return refusal

@@ -87,7 +87,9 @@ class KeyRecord:
             RefusedError: With the reason, message and details of the first time.
         """
         if self.state is KeyState.REFUSED:
-            raise RefusedError(self.message, reason=self.reason, details=self.details)
+            refusal = RefusedError(self.message, reason=self.reason, details=self.details)
+            refusal.replayed = True
+            raise refusal
 
 
 def fingerprint_of(content: Any) -> bytes:
