@@ -6,6 +6,7 @@ from uuid import UUID
 
 from litestar.params import QueryParameter
 
+from services.money import exponent_of
 from services.orders.domain.actor import Actor, OrderNotFoundError
 from services.orders.domain.order_state import OrderState
 from services.orders.domain.product import check_sku
@@ -123,6 +124,16 @@ def seller_id_of(text: str) -> UUID:
         return UUID(text)
     except ValueError as error:
         raise NotFoundError("There is no such seller.", reason="seller_not_found") from error
+
+
+def currency_of(code: str) -> str:
+    """Read the currency that sums are asked for in; without one, sums of several would be added up as if of one.
+
+    Raises:
+        InvalidArgumentError: `unknown_asset`.
+    """
+    exponent_of(code)
+    return code
 
 
 def instant_of(text: str) -> datetime | None:

@@ -18,6 +18,7 @@ from services.orders.inbound.requests import (
     Cursor,
     Limit,
     actor_of,
+    currency_of,
     instant_of,
     order_cursor_of,
     seller_id_of,
@@ -107,7 +108,7 @@ def _sale_routes(commerce: Commerce) -> list[BaseRouteHandler]:
         sales = await show_sales(
             seller_id=actor_of(principal).user_id,
             state=state_of(wanted_state),
-            currency=currency,
+            currency=currency_of(currency) if currency else "",
             placed_from=instant_of(placed_from),
             placed_until=instant_of(placed_until),
             before=order_cursor_of(cursor),
@@ -124,7 +125,7 @@ def _sale_routes(commerce: Commerce) -> list[BaseRouteHandler]:
         """Sum what you sold in one currency: what was paid, and what is due."""
         sums = await sum_sales(
             seller_id=actor_of(principal).user_id,
-            currency=currency,
+            currency=currency_of(currency),
             placed_from=instant_of(placed_from),
             placed_until=instant_of(placed_until),
             reads=commerce.selling,
