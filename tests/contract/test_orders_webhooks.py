@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from services.money import Money
 from services.orders.domain.actor import Actor
 from services.orders.domain.order import CaptureMode
 from services.orders.domain.webhook import Delivery, DeliveryState, EndpointNotFoundError, WebhookEndpoint
@@ -27,6 +30,8 @@ from tests.support import webhooks
 from tests.support.crashes import ProcessDied
 from tests.support.fake_endpoints import FakeEndpoints
 from tests.support.orders_world import OrdersWorld, an_actor, orders_world
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs/webhooks.md"
 
 LATER_SECONDS = 7 * 3_600
 """Past any pause between two attempts."""
@@ -129,6 +134,48 @@ async def test_the_whole_life_of_an_order_is_told(world: OrdersWorld) -> None:
         (cancelled, "order.reserved"),
         (cancelled, "order.cancelled"),
     ]
+
+
+async def test_a_refund_tells_each_seller_how_much_of_their_part_went_back(world: OrdersWorld) -> None:
+    own, other = await listen(world), await listen(world, world.other_seller)
+    endpoints = FakeEndpoints()
+    order_id = (await world.place()).order.order_id
+    await world.settle()
+    await world.refund(order_id, line_amounts=((1, Money(700, "EUR")),))
+    await world.refund(order_id, lines=((1, 1),), key="a piece")
+
+    await deliver(world, endpoints)
+
+    assert refunds_told(endpoints, own) == [(0, 700), (1, 1_700)]
+    assert refunds_told(endpoints, other) == [(0, 0), (0, 0)]
+
+
+def refunds_told(endpoints: FakeEndpoints, endpoint: WebhookEndpoint) -> list[tuple[int, int]]:
+    """List what an endpoint was told of refunds, in their order: pieces that came back, and money."""
+    data = [json.loads(one.body)["data"] for one in endpoints.sent if one.endpoint.endpoint_id == endpoint.endpoint_id]
+    refunds = [one for one in data if one["state"] == "PARTIALLY_REFUNDED"]
+    refunds.sort(key=lambda one: one["version"])
+    return [(one["lines"][0]["refunded_quantity"], one["refunded"]["amount_minor"]) for one in refunds]
+
+
+async def test_a_message_has_the_fields_that_merchants_are_told_of(world: OrdersWorld) -> None:
+    await listen(world)
+    endpoints = FakeEndpoints()
+    await world.place()
+    documented = re.search(r'^\{"type".*?^```', DOCUMENTATION.read_text(), re.DOTALL | re.MULTILINE)
+    assert documented is not None
+
+    await deliver(world, endpoints)
+
+    told = json.loads(endpoints.sent[0].body)
+    assert fields_of(told) == fields_of(json.loads(documented[0].removesuffix("```")))
+
+
+def fields_of(value: object) -> object:
+    """Keep names, and no values."""
+    if isinstance(value, dict):
+        return {name: fields_of(one) for name, one in value.items()}
+    return [fields_of(value[0])] if isinstance(value, list) else None
 
 
 async def test_a_move_that_was_rolled_back_is_not_told(world: OrdersWorld) -> None:

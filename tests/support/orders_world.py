@@ -150,11 +150,18 @@ class OrdersWorld:
         order_id: UUID,
         *,
         lines: tuple[tuple[int, int], ...] | None = None,
+        line_amounts: tuple[tuple[int, Money], ...] = (),
         key: str = "refund",
         actor: Actor | None = None,
     ) -> Answer:
         """Refund as the operator."""
-        wanted = RefundOrder(actor=actor or self.operator, order_id=order_id, idempotency_key=key, lines=lines)
+        wanted = RefundOrder(
+            actor=actor or self.operator,
+            order_id=order_id,
+            idempotency_key=key,
+            lines=lines,
+            line_amounts=line_amounts,
+        )
         return await refund_order(wanted, store=self.store, ledger=self.ledger, clock=self.clock, terms=TERMS)
 
     async def forgotten_refund(self, order_id: UUID, quantities: dict[int, int]) -> Hold:

@@ -14,6 +14,7 @@ import msgspec
 from services.money_json import MoneyBody
 from services.orders.domain.order import Order, StateChange
 from services.orders.domain.order_state import OrderState
+from services.orders.domain.shares import sums_of
 from services.orders.domain.webhook import Notice, told_changes
 from services.runtime.clock import to_micros
 from services.runtime.database.port import Connection
@@ -85,13 +86,14 @@ def _body(order: Order, change: StateChange, event_type: str, seller_id: UUID) -
     """
     is_told_why = change.from_state is not OrderState.REFUNDING or order.sellers == {seller_id}
     lines = [line for line in order.lines if line.seller_id == seller_id]
-    gross_minor = sum(line.total.amount_minor for line in lines)
+    sums = sums_of(order, lines)
     data: dict[str, Any] = {
         "order_id": order.order_id,
         "state": change.state.value,
         "version": change.version,
         "reason": change.note if is_told_why else "",
-        "gross": MoneyBody(gross_minor, order.total.currency),
+        "gross": MoneyBody.of(sums.total),
+        "refunded": MoneyBody.of(sums.refunded),
         "lines": [
             {
                 "line_number": line.line_number,
