@@ -62,7 +62,7 @@ TRANSITIONS: Final[Mapping[OrderState, frozenset[OrderState]]] = MappingProxyTyp
         OrderState.PARTIALLY_REFUNDED: frozenset({OrderState.REFUNDING}),
         OrderState.REFUNDED: frozenset(),
         OrderState.CANCELLING: frozenset({OrderState.CANCELLED, OrderState.REFUNDING}),
-        OrderState.EXPIRING: frozenset({OrderState.EXPIRED, OrderState.REFUNDING}),
+        OrderState.EXPIRING: frozenset({OrderState.EXPIRED, OrderState.SETTLED}),
         OrderState.REFUNDING: frozenset({OrderState.PARTIALLY_REFUNDED, OrderState.REFUNDED, OrderState.SETTLED}),
         OrderState.REJECTED: frozenset(),
         OrderState.CANCELLED: frozenset(),
@@ -70,7 +70,8 @@ TRANSITIONS: Final[Mapping[OrderState, frozenset[OrderState]]] = MappingProxyTyp
         OrderState.SETTLEMENT_FAILED: frozenset(),
     }
 )
-"""Every allowed move. REFUNDING leads back to SETTLED or PARTIALLY_REFUNDED when the ledger refuses the refund."""
+"""Every allowed move. REFUNDING leads back to SETTLED or PARTIALLY_REFUNDED when the ledger refuses the refund, and
+EXPIRING to SETTLED when the sellers are paid already, by a confirmation that a restored database doesn't know."""
 
 
 class IllegalTransitionError(RefusedError):

@@ -16,7 +16,8 @@ WAITING = frozenset({OrderState.PENDING, OrderState.RESERVED})
 async def expire_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: Clock) -> Order:
     """Expire a PENDING or RESERVED order; one that moved on meanwhile is left alone.
 
-    The void leaves a tombstone where the ledger has no hold, so that a reserve that is still on its way is refused.
+    The void leaves a tombstone where the ledger has no hold, so that a reserve that is still on its way is refused. An
+    order whose sellers are paid already becomes SETTLED.
 
     Raises:
         UnavailableError: The ledger is away. The order stays EXPIRING, and the reconciler goes on.

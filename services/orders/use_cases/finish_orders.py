@@ -9,16 +9,15 @@ from uuid import UUID
 
 import structlog
 
-from services.orders.domain.hold import HoldState
 from services.orders.domain.mover import RECONCILER
-from services.orders.domain.order import CaptureMode, Order
+from services.orders.domain.order import CaptureMode, Order, Rejection
 from services.orders.domain.order_state import OrderState
 from services.orders.domain.terms import Terms
 from services.orders.ports import Ledger, Store
 from services.orders.use_cases.confirm_order import confirm_in
 from services.orders.use_cases.expire_order import expire_order
 from services.orders.use_cases.placing import accept_hold
-from services.orders.use_cases.settle_order import settle_order
+from services.orders.use_cases.settle_order import fail_settlement, settle_order
 from services.orders.use_cases.undo_order import release_hold, undo_order
 from services.runtime.clock import Clock
 from services.runtime.errors import RefusedError, TradeFlowError
@@ -126,12 +125,19 @@ async def _finish_reserved(order: Order, *, store: Store, ledger: Ledger, clock:
 
 
 async def _settle_by_hold(order: Order, *, store: Store, ledger: Ledger, clock: Clock) -> None:
-    """The ledger's event is late: see whether the capture is in the journal."""
+    """The ledger's event is late, or was lost: see whether the hold was captured, or can't be any more.
+
+    An order moves before its hold is voided, so that one that is CONFIRMED by then was restored to an earlier moment.
+    """
     hold = await ledger.find_hold(order.order_id)
-    if hold is None or hold.state is not HoldState.CAPTURED:
+    if hold is None or hold.holds_money:
         return
     async with store.transaction() as rows:
-        await settle_order(hold, rows=rows, now=clock.now(), by=RECONCILER)
+        if hold.captured_minor:
+            await settle_order(hold, rows=rows, now=clock.now(), by=RECONCILER)
+        else:
+            rejection = Rejection(reason="hold_closed", message=f"The hold is {hold.state.value}.")
+            await fail_settlement(hold.hold_id, rejection, rows=rows, now=clock.now(), by=RECONCILER)
 
 
 async def _free_money(order: Order, *, store: Store, ledger: Ledger) -> None:

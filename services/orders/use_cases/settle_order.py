@@ -52,9 +52,9 @@ async def follow_refunds(hold: Hold, *, rows: Rows, now: datetime, by: str = LED
     return True
 
 
-async def fail_settlement(order_id: UUID, rejection: Rejection, *, rows: Rows, now: datetime) -> None:
+async def fail_settlement(order_id: UUID, rejection: Rejection, *, rows: Rows, now: datetime, by: str = LEDGER) -> None:
     """End the CONFIRMED order whose capture was refused for good; the reconciler frees the money."""
     order = await rows.orders.find(order_id)
     if order is not None and order.state is OrderState.CONFIRMED:
         await rows.products.move_stock(order.stock_set_aside())
-        await rows.orders.save(order.fail_settlement(rejection, now), by=LEDGER)
+        await rows.orders.save(order.fail_settlement(rejection, now), by=by)

@@ -1,8 +1,9 @@
 """Finish an undoing that is written down: the ledger's answer says what it comes to.
 
 Voided (or never held): CANCELLED or EXPIRED, and the stock is back. Captured before the void came: everything that was
-captured is refunded. Partly: both. The ledger is asked with keys that follow from the order, so asking again is safe,
-and whoever comes second finds the work done.
+captured of a cancelled order is refunded. Partly: both. An order that was to expire and is captured was confirmed, and
+that was forgotten here: nobody wants out, and it is SETTLED. The ledger is asked with keys that follow from the order,
+so asking again is safe, and whoever comes second finds the work done.
 """
 
 from uuid import UUID
@@ -98,14 +99,16 @@ async def _end_release(order: Order, hold: Hold, *, store: Store, clock: Clock, 
         current = await rows.orders.find(order.order_id) or order
         if current.state not in RELEASING:
             return current
-        now = clock.now()
-        if hold.captured_minor:
-            captured = Money(hold.captured_minor, current.total.currency)
-            current = current.begin_refunding(now, captured=captured)
-            await begin_full_refund(rows, current, requested_by=current.buyer_id)
-        else:
+        now, captured = clock.now(), Money(hold.captured_minor, current.total.currency)
+        if not hold.captured_minor:
             await rows.products.move_stock(current.stock_set_aside())
             current = current.release(now)
+        elif current.state is OrderState.EXPIRING:
+            # A capture follows a confirmation only: this database was restored to a moment before it.
+            current = current.settle(captured, now)
+        else:
+            current = current.begin_refunding(now, captured=captured)
+            await begin_full_refund(rows, current, requested_by=current.buyer_id)
         await rows.orders.save(current, by=by, journal_sequence=hold.journal_sequence)
         return current
 
