@@ -4,14 +4,13 @@ Strict JSON bodies, bearer tokens, problems, `/healthz`, `/readyz`, `/metrics` (
 description at `/schema`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
-from litestar.types import ControllerRouterHandler, Middleware
+from litestar.types import ControllerRouterHandler
 from prometheus_client import CollectorRegistry
 
 from services.runtime.health import Health
@@ -39,18 +38,10 @@ def create_http_app(
     health: Health,
     registry: CollectorRegistry | None = None,
     recorder: SpanRecorder | None = None,
-    version: str = "1.0.0",
     description: str | None = None,
     body_bytes_max: int = BODY_BYTES_MAX,
     trusts_budgets: bool = True,
     probes_apart: bool = False,
-    dependencies: Mapping[str, Provide] | None = None,
-    middleware: Sequence[Middleware] = (),
-    on_startup: Sequence[Callable[..., Any]] = (),
-    on_shutdown: Sequence[Callable[..., Any]] = (),
-    lifespan: Sequence[
-        AbstractAsyncContextManager[None] | Callable[[Litestar], AbstractAsyncContextManager[None]]
-    ] = (),
     **litestar_options: Any,
 ) -> Litestar:
     """Make the application.
@@ -66,17 +57,11 @@ def create_http_app(
         health: What `/readyz` asks.
         registry: What `/metrics` shows, and where requests are counted; one for each service.
         recorder: Where requests are recorded as spans.
-        version: The API's version.
         description: What the API is for.
         body_bytes_max: The largest request body.
         trusts_budgets: Whether callers say how long they wait, as those of services behind the gateway do.
         probes_apart: Whether another port has `/metrics`, and tells what `/readyz` here leaves out.
-        dependencies: More of what handlers can ask for.
-        middleware: Runs after authentication, in its order.
-        on_startup: Runs before the first request.
-        on_shutdown: Runs after the last one.
-        lifespan: Entered before the first request and left after the last one.
-        litestar_options: Anything else that Litestar takes.
+        litestar_options: Anything else that Litestar takes, such as `lifespan`.
     """
     registry = registry or new_registry(title)
     authentication = [] if verifier is None else [DefineMiddleware(BearerAuthentication, verifier=verifier)]
@@ -86,13 +71,10 @@ def create_http_app(
             *health_routes(health, tells_all=not probes_apart),
             *([] if probes_apart else [metrics_route(registry)]),
         ],
-        dependencies={**_own_dependencies(), **(dependencies or {})},
-        lifespan=list(lifespan),
+        dependencies=_own_dependencies(),
         logging_config=None,
-        middleware=[*authentication, *middleware],
-        on_shutdown=list(on_shutdown),
-        on_startup=list(on_startup),
-        openapi_config=openapi_config(title=title, version=version, description=description),
+        middleware=authentication,
+        openapi_config=openapi_config(title=title, description=description),
         plugins=[problem_details_plugin(), DescribedRoutesPlugin(authenticated=verifier is not None)],
         request_class=StrictRequest,
         request_max_body_size=body_bytes_max,

@@ -21,17 +21,20 @@ BEARER = "bearer"
 SCHEMA_PATH = "/schema"
 """Where the description is served, as JSON: pages that draw it load scripts from elsewhere, next to people's tokens."""
 
+API_VERSION = "1.0.0"
+"""Of all descriptions: the paths say v1, and what is added is optional."""
+
 _ANY_ROUTE = {400: "The request can't be right", 500: "A failure on our side", 503: "Try again after Retry-After"}
 _PROTECTED_ROUTE = {401: "No token, or not a good one", 403: "The token may not do this"}
 _ROUTE_WITH_BODY = {413: "The body is too large", 415: "The body has another form than this route reads"}
 
 
-def openapi_config(*, title: str, version: str, description: str | None) -> OpenAPIConfig:
+def openapi_config(*, title: str, description: str | None) -> OpenAPIConfig:
     """Describe the API at `/schema`, `/schema/openapi.json` and `/schema/openapi.yaml`."""
     bearer = SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")
     return OpenAPIConfig(
         title=title,
-        version=version,
+        version=API_VERSION,
         description=description,
         use_handler_docstrings=True,
         components=Components(security_schemes={BEARER: bearer}),

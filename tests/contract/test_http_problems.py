@@ -102,11 +102,6 @@ async def number_(number: FromPath[int]) -> int:
     return number
 
 
-@post("/keyed")
-async def keyed(idempotency_key: IdempotencyKey) -> str:
-    return idempotency_key
-
-
 def somebody() -> Principal:
     """Stand for a caller whose token was verified: a key is a caller's."""
     return Principal(
@@ -117,6 +112,11 @@ def somebody() -> Principal:
         expires_at=datetime.now(UTC),
         token="",
     )
+
+
+@post("/keyed", dependencies={"principal": Provide(somebody, sync_to_thread=False)})
+async def keyed(idempotency_key: IdempotencyKey) -> str:
+    return idempotency_key
 
 
 @get("/redirects")
@@ -134,7 +134,6 @@ async def url() -> AsyncIterator[str]:
         health=Health(),
         registry=REGISTRY,
         body_bytes_max=BODY_BYTES_MAX,
-        dependencies={"principal": Provide(somebody, sync_to_thread=False)},
     )
     async with serving_http(app, "127.0.0.1", 0) as served:
         yield served
