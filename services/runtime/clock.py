@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""Where stored instants count from."""
+"""Where stored instants count from: there is none before it."""
+
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Clock(Protocol):
@@ -38,9 +40,19 @@ class SystemClock:
 
 def to_micros(instant: datetime) -> int:
     """Turn an aware instant into microseconds since 1970."""
-    return (instant - EPOCH) // timedelta(microseconds=1)
+    return (instant - EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
     """Turn microseconds since 1970 into an instant in UTC."""
     return EPOCH + timedelta(microseconds=micros)
+
+
+def to_micros_or_none(instant: datetime | None) -> int | None:
+    """Turn an instant into microseconds, where there is one."""
+    return None if instant is None else to_micros(instant)
+
+
+def from_micros_or_none(micros: int | None) -> datetime | None:
+    """Turn microseconds into an instant, where there are some."""
+    return None if micros is None else from_micros(micros)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from services.runtime.clock import from_micros
+from services.runtime.clock import from_micros, from_micros_or_none
 from services.runtime.database.port import Connection, Database
 from services.runtime.outbox_packs import OutboxEvent, read_packs
 
@@ -97,7 +97,7 @@ async def _status_of(connection: Connection, stream: bytes) -> StreamStatus:
         lag_events=last_sequence - first_waiting + 1 if waiting else 0,
         waiting_since=from_micros(waiting[0][1]) if waiting else None,
         rows=rows,
-        oldest_at=from_micros(oldest_micros) if oldest_micros is not None else None,
+        oldest_at=from_micros_or_none(oldest_micros),
         lease_holder=UUID(bytes=bytes(holder)) if any(holder) else None,
         lease_expires_at=from_micros(expires_micros) if expires_micros else None,
         fencing_token=fencing_token,

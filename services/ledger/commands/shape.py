@@ -11,11 +11,12 @@ from uuid import UUID
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from services.ledger.domain.canonical import EPOCH, Field
+from services.ledger.domain.canonical import Field
 from services.ledger.domain.keys import KEY_BYTES_MAX, SERVICE_BYTES_MAX, fingerprint_of, key_hash_of
 from services.ledger.domain.metadata import NOTE_BYTES_MAX, encode_metadata
 from services.ledger.domain.refusals import InvalidAmountError
 from services.money import AMOUNT_MINOR_MAX
+from services.runtime.clock import EPOCH
 from services.runtime.errors import InvalidArgumentError
 
 SELLERS_MAX = 100

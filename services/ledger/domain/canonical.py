@@ -6,31 +6,19 @@ layout is ours and never changes: no Protobuf, no JSON, whose writers may order 
 
 import struct
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+from services.runtime.clock import from_micros, to_micros
+
 Field = int | bytes | str | UUID | datetime | None
 """What has a canonical form. None is told from an empty string by its length word, which no other field has."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""Where the ledger's time begins: no instant before it can be stored."""
-
-_MICROSECOND = timedelta(microseconds=1)
 _INTEGER = struct.Struct(">Iq").pack
 _LENGTH = struct.Struct(">I").pack
 _ABSENT = b"\xff\xff\xff\xff"
-
-
-def micros_of(instant: datetime) -> int:
-    """Turn an aware instant into microseconds since 1970."""
-    return (instant - EPOCH) // _MICROSECOND
-
-
-def instant_of(micros: int) -> datetime:
-    """Turn microseconds since 1970 into an instant in UTC."""
-    return EPOCH + timedelta(microseconds=micros)
 
 
 def bytes_field(value: bytes | None) -> bytes:
@@ -48,7 +36,7 @@ def _uuid_field(value: UUID) -> bytes:
 
 
 def _instant_field(value: datetime) -> bytes:
-    return _INTEGER(8, micros_of(value))
+    return _INTEGER(8, to_micros(value))
 
 
 _ENCODERS: dict[type, Callable[[Any], bytes]] = {
@@ -131,4 +119,4 @@ class FieldReader:
     def optional_instant(self) -> datetime | None:
         """Read an instant that may be absent."""
         value = self.optional_bytes()
-        return None if value is None else instant_of(int.from_bytes(value, "big", signed=True))
+        return None if value is None else from_micros(int.from_bytes(value, "big", signed=True))

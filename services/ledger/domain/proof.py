@@ -11,11 +11,12 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from services.ledger.domain.canonical import bytes_field, encode_field, micros_of
+from services.ledger.domain.canonical import bytes_field, encode_field
 from services.ledger.domain.journal import GENESIS_HASH, Posting, Record
 from services.ledger.domain.keys import FINGERPRINT_VERSION
 from services.ledger.domain.merkle import LEAF_PREFIX, merkle_root
 from services.ledger.domain.state_after import encode_state_after
+from services.runtime.clock import to_micros
 
 PROOF_VERSION = 1
 """The layout that records are sealed with now."""
@@ -160,9 +161,9 @@ class Sealer:
         return sealed
 
     def _seal_record(self, record: Record, postings: list[SealedPosting], random: bytes) -> SealedRecord:
-        recorded_at = effective_at = micros_of(record.recorded_at)
+        recorded_at = effective_at = to_micros(record.recorded_at)
         if record.effective_at is not record.recorded_at:
-            effective_at = micros_of(record.effective_at)
+            effective_at = to_micros(record.effective_at)
         record_id, key = uuid7_bytes(recorded_at, random), record.key
         kind, state_after = record.kind.value.encode(), encode_state_after(record)
         root = merkle_root([posting.hash for posting in postings])

@@ -1,8 +1,8 @@
 """What became of commands, as the contract spells it."""
 
-from services.ledger.domain.canonical import micros_of
 from services.ledger.domain.receipt import Receipt
 from services.ledger.outbound.wallet_messages import hold_message
+from services.runtime.clock import to_micros
 from services.runtime.errors import TradeFlowError, UnavailableError
 from services.runtime.grpc_errors import code_of
 from tradeflow.common.v1 import problem_pb2
@@ -22,7 +22,7 @@ def receipt_message(receipt: Receipt) -> commands_pb2.Receipt:
 def write_receipt(message: commands_pb2.Receipt, receipt: Receipt) -> None:
     """Show a receipt, in place: messages that are made apart and put together cost twice as much."""
     message.journal_sequence = receipt.journal_sequence
-    message.recorded_at.seconds, micros = divmod(micros_of(receipt.recorded_at), 1_000_000)
+    message.recorded_at.seconds, micros = divmod(to_micros(receipt.recorded_at), 1_000_000)
     message.recorded_at.nanos = micros * 1000
     if receipt.hold is not None:
         message.hold.CopyFrom(hold_message(receipt.hold))

@@ -5,9 +5,9 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.ledger.domain.account import Account
-from services.ledger.domain.canonical import micros_of
 from services.ledger.domain.hold import Hold, HoldState
 from services.money import Money
+from services.runtime.clock import to_micros
 from tradeflow.common.v1 import money_pb2, wallet_pb2
 
 HOLD_STATES = {
@@ -44,7 +44,7 @@ def hold_message(hold: Hold) -> wallet_pb2.Hold:
 
 def fill_timestamp(message: Timestamp, instant: datetime) -> None:
     """Write an instant into a message: a part that is filled in its place isn't made first and copied then."""
-    message.seconds, micros = divmod(micros_of(instant), 1_000_000)
+    message.seconds, micros = divmod(to_micros(instant), 1_000_000)
     message.nanos = micros * 1000
 
 

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 
-from services.ledger.domain.canonical import micros_of
 from services.ledger.domain.journal import GENESIS_HASH, Posting
 from services.ledger.domain.merkle import leaf_hash, merkle_root
 from services.ledger.domain.proof import posting_hash, record_hash
@@ -20,6 +19,7 @@ from services.ledger.proof.statement_document import (
     assertion_message,
     encode_statement,
 )
+from services.runtime.clock import to_micros
 
 PROBLEMS_MAX = 20
 """Sentences about one file: one wrong row breaks the rows behind it too."""
@@ -164,8 +164,8 @@ def _is_in_tree(document: StatementDocument, line: StatementLine, leaves: list[b
         sequence=line.sequence,
         kind=line.kind.encode(),
         hold_id=None if line.order_id is None else line.order_id.bytes,
-        recorded_at_micros=micros_of(line.recorded_at),
-        effective_at_micros=micros_of(line.effective_at),
+        recorded_at_micros=to_micros(line.recorded_at),
+        effective_at_micros=to_micros(line.effective_at),
         details_hash=line.details_hash,
         postings_root=merkle_root(leaves),
         previous_hash=line.previous_hash,

@@ -11,7 +11,7 @@ from services.orders.domain.order import Order
 from services.orders.domain.terms import next_look_at
 from services.orders.outbound.buffered_writes import BufferedWrites
 from services.orders.outbound.order_mapping import REASON_CHARACTERS_MAX, Record, order_of, rejection_columns
-from services.runtime.clock import from_micros, to_micros
+from services.runtime.clock import from_micros, to_micros, to_micros_or_none
 from services.runtime.database.port import Connection, Query
 from services.runtime.errors import ConflictError
 
@@ -177,7 +177,7 @@ class SqlOrderRows:
             to_micros(order.created_at),
             to_micros(order.updated_at),
             to_micros(order.expires_at),
-            _micros_or_none(order.due_at(self._patience)),
+            to_micros_or_none(order.due_at(self._patience)),
         )
         self._writes.add(_ADD_ORDER, row)
         self._add_lines(order)
@@ -198,7 +198,7 @@ class SqlOrderRows:
             reason,
             message,
             to_micros(order.updated_at),
-            _micros_or_none(order.due_at(self._patience)),
+            to_micros_or_none(order.due_at(self._patience)),
             0,
             order.order_id,
             order.stored_version,
@@ -273,7 +273,3 @@ class SqlOrderRows:
                 journal_sequence or None,
             )
             self._writes.add(_ADD_HISTORY, row)
-
-
-def _micros_or_none(instant: datetime | None) -> int | None:
-    return None if instant is None else to_micros(instant)

@@ -8,7 +8,7 @@ from services.orders.domain.hold import HoldState
 from services.orders.domain.order_state import OrderState
 from services.orders.outbound.comparison_rows import READ_SUMS, sums_of
 from services.orders.recovery_ports import HISTORY_A_PAGE_MAX, ComparisonProgress, HistoryLine, RoundProgress
-from services.runtime.clock import from_micros
+from services.runtime.clock import from_micros, from_micros_or_none
 from services.runtime.database.port import Database, Query, Row
 
 _HISTORY: Final = """
@@ -94,7 +94,7 @@ class SqlRecoveryReads:
                 )
                 for scope, began_at, compared_at in rounds
             ),
-            last_healed_at=from_micros(healed_at) if healed_at is not None else None,
+            last_healed_at=from_micros_or_none(healed_at),
         )
 
     async def sums(self, *, after: UUID, orders_max: int) -> list[OrderSums]:
@@ -122,7 +122,7 @@ def _noted(row: Row) -> NotedDiscrepancy:
         first_seen_at=from_micros(first_seen_at),
         last_seen_at=from_micros(last_seen_at),
         seen=seen,
-        healed_at=from_micros(healed_at) if healed_at is not None else None,
+        healed_at=from_micros_or_none(healed_at),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from services.orders.domain.session import RefreshToken, Session
 from services.orders.identity_ports import RevokedToken
 from services.orders.outbound.tables import Tables
-from services.runtime.clock import from_micros, to_micros
+from services.runtime.clock import from_micros, from_micros_or_none, to_micros, to_micros_or_none
 from services.runtime.database.port import Connection
 
 # Locks the session, whichever of its tokens came: two uses of one token take turns.
@@ -59,7 +59,7 @@ class SqlSessionRows:
                 user_id=session.user_id,
                 created_at=to_micros(session.created_at),
                 expires_at=to_micros(session.expires_at),
-                ended_at=_micros_or_none(session.ended_at),
+                ended_at=to_micros_or_none(session.ended_at),
                 ended_by_reuse=session.ended_by_reuse,
                 generation=session.generation,
             )
@@ -71,7 +71,7 @@ class SqlSessionRows:
         await sessions.update(
             {
                 sessions.expires_at: to_micros(session.expires_at),
-                sessions.ended_at: _micros_or_none(session.ended_at),
+                sessions.ended_at: to_micros_or_none(session.ended_at),
                 sessions.ended_by_reuse: session.ended_by_reuse,
             }
         ).where(sessions.session_id == session.session_id)
@@ -88,7 +88,7 @@ class SqlSessionRows:
             user_id=user_id,
             created_at=from_micros(created_at),
             expires_at=from_micros(expires_at),
-            ended_at=_instant_or_none(ended_at),
+            ended_at=from_micros_or_none(ended_at),
             ended_by_reuse=bool(by_reuse),
             generation=generation,
         )
@@ -96,7 +96,7 @@ class SqlSessionRows:
             token_hash=bytes(found_hash),
             session_id=session_id,
             issued_at=from_micros(issued_at),
-            used_at=_instant_or_none(used_at),
+            used_at=from_micros_or_none(used_at),
         )
         return session, token
 
@@ -107,7 +107,7 @@ class SqlSessionRows:
             token.token_hash,
             token.session_id,
             to_micros(token.issued_at),
-            _micros_or_none(token.used_at),
+            to_micros_or_none(token.used_at),
         )
 
     async def forget_expired(self, now: datetime, *, rows_max: int) -> int:
@@ -145,11 +145,3 @@ class SqlRevocationRows:
     async def forget_expired(self, now: datetime) -> int:
         """Delete those that have expired; return how many."""
         return await self._connection.execute(_FORGET_REVOKED, to_micros(now))
-
-
-def _micros_or_none(instant: datetime | None) -> int | None:
-    return None if instant is None else to_micros(instant)
-
-
-def _instant_or_none(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)

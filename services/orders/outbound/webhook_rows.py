@@ -12,7 +12,7 @@ from uuid import UUID
 
 from services.orders.domain.webhook import Delivery, DeliveryState, WebhookEndpoint
 from services.orders.webhook_ports import Attempt, TakenDelivery
-from services.runtime.clock import from_micros, to_micros
+from services.runtime.clock import from_micros, from_micros_or_none, to_micros, to_micros_or_none
 from services.runtime.database.port import Connection, Query, Row
 
 ERROR_CHARACTERS_MAX: Final = 200
@@ -188,13 +188,13 @@ class SqlWebhookRows:
             endpoint.url,
             endpoint.secret,
             endpoint.old_secret,
-            _micros_or_none(endpoint.old_secret_ends_at),
+            to_micros_or_none(endpoint.old_secret_ends_at),
             to_micros(endpoint.created_at),
         )
 
     async def save_secrets(self, endpoint: WebhookEndpoint) -> None:
         """Write an endpoint's secrets."""
-        ends_at = _micros_or_none(endpoint.old_secret_ends_at)
+        ends_at = to_micros_or_none(endpoint.old_secret_ends_at)
         await self._connection.execute(
             _SAVE_SECRETS, endpoint.secret, endpoint.old_secret, ends_at, endpoint.endpoint_id
         )
@@ -254,7 +254,7 @@ class SqlWebhookRows:
             state.value,
             attempt.status,
             attempt.error[:ERROR_CHARACTERS_MAX],
-            _micros_or_none(due_at),
+            to_micros_or_none(due_at),
             to_micros(now),
             taken.endpoint.endpoint_id,
             taken.message_id,
@@ -316,7 +316,7 @@ def _endpoint_of(row: tuple[Any, ...]) -> WebhookEndpoint:
         url=url,
         secret=secret,
         old_secret=old_secret,
-        old_secret_ends_at=None if old_secret_ends_at is None else from_micros(old_secret_ends_at),
+        old_secret_ends_at=from_micros_or_none(old_secret_ends_at),
         failures=failures,
         created_at=from_micros(created_at),
     )
@@ -333,11 +333,7 @@ def _delivery_of(row: tuple[Any, ...]) -> Delivery:
         attempts=attempts,
         status=status,
         error=error,
-        due_at=None if due_at is None else from_micros(due_at),
+        due_at=from_micros_or_none(due_at),
         created_at=from_micros(created_at),
         updated_at=from_micros(updated_at),
     )
-
-
-def _micros_or_none(instant: datetime | None) -> int | None:
-    return None if instant is None else to_micros(instant)

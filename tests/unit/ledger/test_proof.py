@@ -11,12 +11,13 @@ from msgspec.structs import replace
 
 from services.ledger.commands.shape import KeyedCommand
 from services.ledger.commands.transfer import ReceivableRef
-from services.ledger.domain.canonical import FieldReader, encode_fields, micros_of
+from services.ledger.domain.canonical import FieldReader, encode_fields
 from services.ledger.domain.journal import GENESIS_HASH, Posting
 from services.ledger.domain.keys import fingerprint_of, key_hash_of
 from services.ledger.domain.merkle import EMPTY_ROOT, leaf_hash, merkle_root
 from services.ledger.domain.proof import Sealer, details_hash, posting_hash, record_hash, uuid7_bytes
 from services.ledger.domain.state_after import decode_state_after, encode_state_after
+from services.runtime.clock import to_micros
 from tests.support.ledger_book import MemoryBook
 from tests.support.ledger_commands import (
     BUYER,
@@ -128,8 +129,8 @@ def test_a_records_hash_covers_every_field_in_its_order() -> None:
         "sequence": 2,
         "kind": b"capture",
         "hold_id": ID.bytes,
-        "recorded_at_micros": micros_of(AT),
-        "effective_at_micros": micros_of(NOW),
+        "recorded_at_micros": to_micros(AT),
+        "effective_at_micros": to_micros(NOW),
         "details_hash": b"\x01" * 32,
         "postings_root": b"\x02" * 32,
         "previous_hash": b"\x03" * 32,
@@ -256,7 +257,7 @@ def test_any_change_of_an_early_record_changes_the_head() -> None:
 
 
 def test_a_record_id_is_a_uuid_of_version_7_and_its_time() -> None:
-    identifier = UUID(bytes=uuid7_bytes(micros_of(NOW), b"\xff" * 10))
+    identifier = UUID(bytes=uuid7_bytes(to_micros(NOW), b"\xff" * 10))
 
     assert (identifier.version, identifier.variant) == (7, UUID(int=0x8000 << 48).variant)
     assert identifier.int >> 80 == int(NOW.timestamp() * 1000)
