@@ -29,6 +29,7 @@ from services.runtime.outbox_pruning import OutboxPruner, PruningMetrics
 from services.runtime.step_size import StepSize
 from services.runtime.tracing import SpanRecorder, StepKind
 from services.runtime.turns import in_turns
+from services.runtime.waiting import until_one_ends
 
 logger = structlog.get_logger(__name__)
 
@@ -223,15 +224,7 @@ class OutboxRelay:
         """Wait for a wake or for the next look, whichever is first; tell whether it was a wake."""
         others_write = self._clock.now() < self._others_write_until
         poll_seconds = self._settings.others_poll_seconds if others_write else self._settings.poll_seconds
-        waits = {
-            asyncio.ensure_future(self._woken.wait()),
-            asyncio.ensure_future(self._clock.sleep(poll_seconds)),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await until_one_ends(self._woken.wait(), self._clock.sleep(poll_seconds))
         return self._woken.is_set()
 
     async def _release(self) -> None:

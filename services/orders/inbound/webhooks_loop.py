@@ -11,6 +11,7 @@ from services.orders.ports import Store
 from services.orders.use_cases.deliver_webhooks import Deliveries, IsThere
 from services.orders.webhook_ports import WebhookSender
 from services.runtime.clock import Clock
+from services.runtime.waiting import until_one_ends
 
 logger = structlog.get_logger(__name__)
 
@@ -50,13 +51,4 @@ class DeliveringLoop:
                 if delivered.died:
                     logger.warning("webhooks_died", count=delivered.died)
                 if not delivered.taken:
-                    await self._until_woken()
-
-    async def _until_woken(self) -> None:
-        """Wait for a commit, or for the next look."""
-        waits = [asyncio.ensure_future(self.wakes.wait()), asyncio.ensure_future(self.clock.sleep(self.pause_seconds))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+                    await until_one_ends(self.wakes.wait(), self.clock.sleep(self.pause_seconds))

@@ -30,6 +30,7 @@ from services.orders.ports import Store
 from services.orders.webhook_ports import Attempt, TakenDelivery, WebhookSender
 from services.runtime.backoff import jittered_seconds
 from services.runtime.clock import Clock
+from services.runtime.waiting import until_one_ends
 
 DELIVERIES_A_PASS_MAX = 64
 """Taken at once, and endpoints that are called at once: what is taken is sent again after a crash, so it is little."""
@@ -140,15 +141,8 @@ class Deliveries:
 
     async def _wait(self, tasks: Iterable[asyncio.Task[Delivered]], *, all_of_them: bool) -> None:
         until = asyncio.ALL_COMPLETED if all_of_them else asyncio.FIRST_COMPLETED
-        waits = [
-            asyncio.ensure_future(asyncio.wait(list(tasks), return_when=until)),
-            asyncio.ensure_future(self._clock.sleep(self._pass_seconds_max)),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        ends = asyncio.wait(list(tasks), return_when=until)
+        await until_one_ends(ends, self._clock.sleep(self._pass_seconds_max))
 
     def _ended(self) -> list[Delivered]:
         ended = [endpoint_id for endpoint_id, task in self._under_way.items() if task.done()]
