@@ -11,16 +11,17 @@ from services.ledger.auditing.audited_invariant import AuditedInvariant
 from services.ledger.auditing.running_sums import RunningSums
 from services.ledger.queries.book import Book, read_head
 from services.ledger.queries.verification.accounts import (
-    ACCOUNTS_PAGE,
     LAST_POSTINGS,
+    AccountRow,
     AccountsWalk,
     check_account,
     check_last_postings,
+    read_accounts,
 )
 from services.ledger.queries.verification.findings import Findings
 from services.ledger.queries.verification.holds import HOLDS_PAGE, LAST_HOLD_ID, HoldsWalk, check_hold, legs_of
 from services.ledger.queries.verification.journal import RECORD_BEFORE, JournalWalk, begin_journal, check_records
-from services.runtime.database.port import Connection, Row
+from services.runtime.database.port import Connection
 from services.runtime.turns import Rest, in_turns, one_turn
 
 FOLLOWED_RECORDS_MAX = 5_000
@@ -126,11 +127,11 @@ class BookWalk:
 
     async def _step_accounts(self, connection: Connection, rows_max: int, rest: Rest) -> None:
         before = self.sums.account_id
-        page = await connection.fetch(ACCOUNTS_PAGE, self._book.book_id, before, rows_max)
+        page = await read_accounts(connection, self._book.book_id, after=before, rows_max=rows_max)
         async for row in in_turns(page, rest=rest):
             self._add_account(row)
         if page:
-            span = (self._book.book_id, before, page[-1][0])
+            span = (self._book.book_id, before, page[-1].account_id)
             lasts = await connection.fetch(LAST_POSTINGS, *span)
             check_last_postings(self.findings[AuditedInvariant.BALANCES_MATCH_POSTINGS], page, lasts)
         self.rows += len(page)
@@ -139,10 +140,10 @@ class BookWalk:
             self.sums.check_zero(self.findings[AuditedInvariant.ZERO_SUM])
             self.part = Part.DONE
 
-    def _add_account(self, row: Row) -> None:
+    def _add_account(self, row: AccountRow) -> None:
         matching = self.findings[AuditedInvariant.BALANCES_MATCH_POSTINGS]
         account = check_account(matching, self.findings[AuditedInvariant.LIMITS_KEPT], self._accounts, row)
-        self.sums.account_id = row[0]
+        self.sums.account_id = row.account_id
         if account is not None:
             self.sums.add_account(account)
 

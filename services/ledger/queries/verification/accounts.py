@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from services.ledger.domain.account import Account, AccountType
 from services.ledger.domain.journal import GENESIS_HASH, Posting
@@ -33,6 +34,44 @@ ORDER BY a.account_id
 LIMIT $3
 """  # noqa: S608 - a constant
 """Accounts in order of their numbers, with their balances and the records that opened them and set their limits."""
+
+
+class AccountRow(NamedTuple):
+    """A row of `ACCOUNTS_PAGE`; where balances or a record are missing, their columns are None."""
+
+    account_id: int
+    code: bytes
+    account_type: bytes
+    wallet_id: bytes | None
+    currency: bytes
+    opened_sequence: int
+    debits_posted: int
+    credits_posted: int
+    debits_pending: int
+    credits_pending: int
+    overdraft_limit: int
+    limit_sequence: int
+    account_sequence: int
+    event_sequence: int
+    event_position: int
+    last_posting_hash: bytes | None
+    state_opened: bytes | None
+    state_limited: bytes | None
+
+    @property
+    def name(self) -> str:
+        """Say in a finding which it is."""
+        return f"account {self.account_id}"
+
+    @property
+    def has_balances(self) -> bool:
+        """Tell whether its row of `balances` is there; that it isn't is told once."""
+        return self.last_posting_hash is not None
+
+    def to_account(self) -> Account:
+        """Make the account; a value that no writer wrote is a ValueError."""
+        return account_of_row(self[:-3])
+
 
 BALANCES_WITHOUT_ACCOUNT = """
 SELECT b.account_id FROM balances b LEFT JOIN accounts a ON a.book_id = b.book_id AND a.account_id = b.account_id
@@ -167,21 +206,20 @@ async def walk_accounts(
     following = await anext(postings, None)
     async for account in _accounts(connection, findings, book_id):
         chain = Chain()
-        row = f"account {account[0]}"
-        is_touched = following is not None and following[0] == account[0]
+        is_touched = following is not None and following[0] == account.account_id
         if is_touched and following is not None and from_sequence > 1:
             chain = await _chain_before(connection, book_id, following)
-        while following is not None and following[0] <= account[0]:
-            if following[0] == account[0]:
+        while following is not None and following[0] <= account.account_id:
+            if following[0] == account.account_id:
                 _check_posting(findings, book_id, chain, following)
             walk.postings += 1
             if walk.postings % PAGE_ROWS == 0:
                 told(walk.postings)
             following = await anext(postings, None)
         check_account(findings, findings, walk, account)
-        _check_pending(findings, row, account, remaining_minor.get(account[0], 0))
+        _check_pending(findings, account, remaining_minor.get(account.account_id, 0))
         if is_touched or from_sequence == 1:
-            check_tail(findings, row, account, chain, is_whole=from_sequence == 1)
+            check_tail(findings, account, chain, is_whole=from_sequence == 1)
     while following is not None:  # of accounts that don't exist; the journal's walk named them
         walk.postings += 1
         following = await anext(postings, None)
@@ -193,12 +231,17 @@ async def walk_accounts(
     return walk
 
 
-async def _accounts(connection: Connection, findings: Findings, book_id: int) -> AsyncIterator[Row]:
+async def read_accounts(connection: Connection, book_id: int, *, after: int, rows_max: int) -> list[AccountRow]:
+    """Read the accounts behind a number, in order of their numbers."""
+    return [AccountRow(*row) for row in await connection.fetch(ACCOUNTS_PAGE, book_id, after, rows_max)]
+
+
+async def _accounts(connection: Connection, findings: Findings, book_id: int) -> AsyncIterator[AccountRow]:
     """Give all accounts in the order of their numbers, and tell of balances in between that belong to none."""
     after = NUMBER_MIN
     while after < NUMBER_MAX:
-        rows = await connection.fetch(ACCOUNTS_PAGE, book_id, after, PAGE_ROWS)
-        upto = rows[-1][0] if len(rows) == PAGE_ROWS else NUMBER_MAX
+        rows = await read_accounts(connection, book_id, after=after, rows_max=PAGE_ROWS)
+        upto = rows[-1].account_id if len(rows) == PAGE_ROWS else NUMBER_MAX
         for row in rows:
             yield row
         for (account_id,) in await connection.fetch(BALANCES_WITHOUT_ACCOUNT, book_id, after, upto):
@@ -257,46 +300,43 @@ def _check_posting(findings: Findings, book_id: int, chain: Chain, posting: Row)
     chain.debits_minor += max(-amount, 0)
 
 
-def _check_pending(findings: Findings, row: str, columns: Row, remaining_minor: int) -> None:
+def _check_pending(findings: Findings, row: AccountRow, remaining_minor: int) -> None:
     """Check that an account has set aside what is left of its open holds. Only wallets have any, and pay by debits."""
-    debits_pending, credits_pending = columns[8], columns[9]
-    if columns[15] is None:
-        return  # it has no balances: that is told
+    if not row.has_balances:
+        return
     findings.compare(
         "balances",
-        row,
+        row.name,
         {"debits_pending": remaining_minor, "credits_pending": 0},
-        {"debits_pending": debits_pending, "credits_pending": credits_pending},
+        {"debits_pending": row.debits_pending, "credits_pending": row.credits_pending},
     )
 
 
-def check_account(findings: Findings, limits: Findings, walk: AccountsWalk, columns: Row) -> Account | None:
+def check_account(findings: Findings, limits: Findings, walk: AccountsWalk, row: AccountRow) -> Account | None:
     """Check what an account is by the record that opened it, add its balances to the sums, and return it if readable.
 
     Args:
         findings: Is told what isn't as the journal says.
         limits: Is told of what lies below its limit.
         walk: Counts.
-        columns: A row of `ACCOUNTS_PAGE`.
+        row: The account.
     """
-    row = f"account {columns[0]}"
-    *account_columns, last_posting_hash, state_opened, state_limited = columns
     walk.accounts += 1
-    walk.last_account_id = columns[0]
-    walk.accounts_opened += columns[5] >= walk.from_sequence
-    if last_posting_hash is None:
-        findings.add("balances", row, "account_id", "is missing.")
+    walk.last_account_id = row.account_id
+    walk.accounts_opened += row.opened_sequence >= walk.from_sequence
+    if not row.has_balances:
+        findings.add("balances", row.name, "account_id", "is missing.")
         return None
     account: Account | None = None
-    with findings.unreadable("accounts", row, "account_type"):
-        account = account_of_row(tuple(account_columns))
+    with findings.unreadable("accounts", row.name, "account_type"):
+        account = row.to_account()
         _add_to_sums(walk.sums[account.currency], account)
         if account.available_minor < 0:
-            limits.add("balances", row, "debits_posted", f"leaves {account.available_minor} available.")
-        with findings.unreadable("accounts", row, "opened_sequence"):
-            _compare_with_record(findings, "accounts", row, OPENED_COLUMNS, account, state_opened)
-        with findings.unreadable("balances", row, "limit_sequence"):
-            _compare_with_record(findings, "balances", row, LIMIT_COLUMNS, account, state_limited)
+            limits.add("balances", row.name, "debits_posted", f"leaves {account.available_minor} available.")
+        with findings.unreadable("accounts", row.name, "opened_sequence"):
+            _compare_with_record(findings, "accounts", row.name, OPENED_COLUMNS, account, row.state_opened)
+        with findings.unreadable("balances", row.name, "limit_sequence"):
+            _compare_with_record(findings, "balances", row.name, LIMIT_COLUMNS, account, row.state_limited)
     return account
 
 
@@ -318,12 +358,12 @@ def _add_to_sums(sums: _Sums, account: Account) -> None:
         sums.held_minor += account.pending_outgoing_minor
 
 
-def check_last_postings(findings: Findings, page: Sequence[Row], lasts: Sequence[Row]) -> None:
+def check_last_postings(findings: Findings, page: Sequence[AccountRow], lasts: Sequence[Row]) -> None:
     """Check that the balances of a page of accounts are what their last postings say, which nothing follows.
 
     Args:
         findings: Is told what is wrong.
-        page: Rows of `ACCOUNTS_PAGE`.
+        page: The accounts.
         lasts: The rows of `LAST_POSTINGS` of the same accounts.
     """
     chains: dict[int, Chain] = {}
@@ -333,25 +373,23 @@ def check_last_postings(findings: Findings, page: Sequence[Row], lasts: Sequence
         if next_sequence is not None:
             told = f"is behind: the posting of sequence {next_sequence} follows."
             findings.add("balances", f"account {account_id}", "account_sequence", told)
-    for columns in page:
-        check_tail(findings, f"account {columns[0]}", columns, chains.get(columns[0], Chain()), is_whole=False)
+    for row in page:
+        check_tail(findings, row, chains.get(row.account_id, Chain()), is_whole=False)
 
 
-def check_tail(findings: Findings, row: str, columns: Row, chain: Chain, *, is_whole: bool) -> None:
+def check_tail(findings: Findings, row: AccountRow, chain: Chain, *, is_whole: bool) -> None:
     """Compare an account's balances with its last posting; turnovers only where all postings were walked."""
-    debits_posted, credits_posted = columns[6], columns[7]
-    account_sequence, last_posting_hash = columns[12], columns[15]
-    if last_posting_hash is None:
+    if not row.has_balances:
         return
     found = {
-        "debits_posted": debits_posted,
-        "credits_posted": credits_posted,
-        "account_sequence": account_sequence,
-        "last_posting_hash": last_posting_hash,
+        "debits_posted": row.debits_posted,
+        "credits_posted": row.credits_posted,
+        "account_sequence": row.account_sequence,
+        "last_posting_hash": row.last_posting_hash,
     }
     expected: dict[str, object] = {"account_sequence": chain.account_sequence, "last_posting_hash": chain.hash}
     if is_whole:
         expected = {"debits_posted": chain.debits_minor, "credits_posted": chain.credits_minor, **expected}
-    elif credits_posted - debits_posted != chain.balance_minor:
-        findings.add("balances", row, "credits_posted", f"less debits is not {chain.balance_minor}.")
-    findings.compare("balances", row, expected, found)
+    elif row.credits_posted - row.debits_posted != chain.balance_minor:
+        findings.add("balances", row.name, "credits_posted", f"less debits is not {chain.balance_minor}.")
+    findings.compare("balances", row.name, expected, found)
