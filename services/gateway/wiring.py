@@ -66,6 +66,13 @@ from services.runtime.metrics_event_loop import EventLoopWatch
 from services.runtime.span_export import recording_spans
 from services.runtime.tracing import SpanRecorder
 
+DESCRIPTION = (
+    "Orders paid from wallets on a double-entry ledger. What OpenAPI has no words for is in two pages of the "
+    "repository: docs/webhooks.md, of what merchants are sent, and docs/wallet-events.md, of a wallet's live events by "
+    "WebSocket (/ws/notifications) or as a stream."
+)
+"""Of the public API."""
+
 PROBES_STOP_SECONDS_MAX = 1
 """How long the port of metrics may take to end, after all else has."""
 
@@ -305,7 +312,7 @@ def _app(parts: _Parts) -> Litestar:
     count_before_authentication = partial(_count_before_authentication, parts, limits)
     app = create_http_app(
         title="TradeFlow",
-        description="Orders paid from wallets on a double-entry ledger, with live events for each wallet.",
+        description=DESCRIPTION,
         route_handlers=[
             *auth_routes(
                 identities=parts.identities,

@@ -24,9 +24,21 @@ SCHEMA_PATH = "/schema"
 API_VERSION = "1.0.0"
 """Of all descriptions: the paths say v1, and what is added is optional."""
 
-_ANY_ROUTE = {400: "The request can't be right", 500: "A failure on our side", 503: "Try again after Retry-After"}
-_PROTECTED_ROUTE = {401: "No token, or not a good one", 403: "The token may not do this"}
-_ROUTE_WITH_BODY = {413: "The body is too large", 415: "The body has another form than this route reads"}
+TOKEN_REFUSALS = (
+    "token_missing",
+    "token_malformed",
+    "token_forged",
+    "token_wrong_issuer",
+    "token_wrong_audience",
+    "token_not_yet_valid",
+    "token_expired",
+    "token_revoked",
+)
+"""The reasons for which a token isn't good."""
+
+_ANY_ROUTE = {400: "validation_failed", 500: "internal_error", 503: "Try again after Retry-After"}
+_PROTECTED_ROUTE = {401: ", ".join(TOKEN_REFUSALS), 403: "role_required, user_required"}
+_ROUTE_WITH_BODY = {400: "validation_failed, malformed_json", 413: "body_too_large", 415: "unsupported_media_type"}
 
 
 def openapi_config(*, title: str, description: str | None) -> OpenAPIConfig:

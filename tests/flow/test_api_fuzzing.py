@@ -6,6 +6,7 @@ further than "not found".
 
 import asyncio
 import itertools
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +30,22 @@ from tests.support.platform import PlatformProcess, platform_process
 from tests.support.public_shop import public_shop, until, until_state
 from tests.support.tokens import TokenForge
 
-CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
+
+def reason_is_described(_context: Any, response: Any, case: Any) -> None:
+    """Hold a refusal's reason to the words that its operation has for the status: programs branch on it."""
+    if 400 <= response.status_code < 500:
+        described = case.operation.definition.raw["responses"][str(response.status_code)]["description"]
+        reason = response.json()["reason"]
+        assert reason in re.findall(r"\w+", described), f"{response.status_code} {reason} isn't described: {described}"
+
+
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    reason_is_described,
+)
 
 EXAMPLES_MAX = 25
 """Of each operation: allowed and forbidden ones in turn."""

@@ -100,3 +100,54 @@ async def test_the_public_document_says_of_a_query_and_a_path_what_the_service_b
     assert {route: address_of(public[route]) for route in proxied} == {
         route: address_of(behind[route]) for route in proxied
     }
+
+
+async def test_the_document_says_of_instants_and_ids_what_form_they_have(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world, httpx.AsyncClient(trust_env=False) as http:
+        document = (await http.get(f"{world.gateway.http_url}/schema/openapi.json")).json()
+
+    schemas = document["components"]["schemas"].values()
+    fields = [(name, field) for schema in schemas for name, field in schema["properties"].items()]
+    places = [
+        (parameter["name"], parameter["schema"])
+        for item in document["paths"].values()
+        for operation in item.values()
+        for parameter in operation.get("parameters", [])
+    ]
+    instants = [field for name, field in fields if name.endswith("_at")]
+    instants += [place for name, place in places if name in INSTANTS_IN_QUERIES]
+    assert len(instants) > 30
+    assert {form_of(instant) for instant in instants} == {"date-time"}
+    assert {form_of(place) for name, place in places if name.endswith("_id")} == {"uuid"}
+
+
+INSTANTS_IN_QUERIES = {"at", "effective_at", "placed_from", "placed_until", "recorded_from", "recorded_until"}
+
+
+def form_of(schema: Any) -> str | None:
+    """Tell the format of a text, or of one that may be absent."""
+    [told] = [choice for choice in schema.get("anyOf", [schema]) if choice != {"type": "null"}]
+    form: str | None = told.get("format")
+    return form
+
+
+async def test_the_document_names_the_headers_that_answers_have_for_those_who_come_again(tmp_path: Path) -> None:
+    async with gateway_world(tmp_path) as world:
+        described = await described_at(world.gateway.http_url)
+
+    for operation in described.values():
+        for status in {"429", "503"} & operation["responses"].keys():
+            assert "Retry-After" in operation["responses"][status]["headers"]
+    keyed = [
+        one for one in described.values() if "Idempotency-Key" in {part["name"] for part in one.get("parameters", [])}
+    ]
+    assert len(keyed) == 6
+    for operation in keyed:
+        told_again = {
+            status for status, answer in operation["responses"].items() if REPLAYED in answer.get("headers", {})
+        }
+        assert told_again - {"422"} in ({"200"}, {"201"})
+        assert "422" in told_again
+
+
+REPLAYED = "Idempotency-Replayed"

@@ -110,7 +110,15 @@ def _sign_in_routes(identities: Identities, sign_ins: SignIns, issuer: TokenIssu
         operation_id="register",
         tags=TAGS,
         opt=SIGN_IN,
-        responses=problem_responses({**RATE_LIMITED, 403: "role_not_registrable", 409: "email_taken"}),
+        response_description="The new user",
+        responses=problem_responses(
+            {
+                **RATE_LIMITED,
+                400: "validation_failed, malformed_json, invalid_email, invalid_password",
+                403: "role_not_registrable",
+                409: "email_taken",
+            }
+        ),
     )
     async def register(data: JSONBody[Registration]) -> UserBody:
         """Make a user who buys or sells. 409 email_taken when the address has one."""
@@ -184,6 +192,7 @@ def _signed_in_routes(
         operation_id="issueTicket",
         tags=TAGS,
         opt={ROUTE_CLASS_OPTION: "socket"},
+        response_description="The ticket",
         responses=problem_responses(RATE_LIMITED),
     )
     async def issue_ticket(principal: Caller) -> Response[TicketBody]:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Litestar
 from litestar.openapi.spec import (
+    OpenAPIHeader,
     OpenAPIMediaType,
     OpenAPIResponse,
     Operation,
@@ -17,6 +18,7 @@ from litestar.openapi.spec import (
 
 from services.gateway.inbound import public_bodies as bodies
 from services.gateway.inbound import public_parameters as parameters
+from services.gateway.inbound import public_refusals as refusals
 from services.gateway.inbound.deposits_api import DepositBody
 from services.gateway.inbound.public_history_routes import HISTORY_BODIES, HISTORY_ROUTES
 from services.gateway.inbound.public_ledger_routes import LEDGER_BODIES, LEDGER_ROUTES
@@ -32,19 +34,8 @@ REFERENCE = "#/components/schemas/{name}"
 """Where the description keeps its types."""
 
 
-UNNAMED_REFUSALS = {"400": "The request can't be right.", "403": "The token may not do this."}
-"""Statuses that each route has for many reasons of form."""
-
-_LEDGER_AWAY = ("503 ledger_unavailable", "503 ledger_busy", "503 deadline_exceeded")
-"""What calls that need the ledger are answered while it is gone or slow, with Retry-After."""
-
-_ORDER_REFUSALS = (
-    "404 order_not_found",
-    "422 illegal_transition",
-    "409 request_in_flight",
-    "422 idempotency_key_reused",
-    *_LEDGER_AWAY,
-)
+RETRIED_STATUSES = {"429", "503"}
+"""Answered with Retry-After."""
 
 ROUTES = (
     PublicRoute(
@@ -56,7 +47,7 @@ ROUTES = (
         query=(parameters.CURRENCY, *parameters.SETTLED_AT),
         answer=bodies.Balance,
         other_answer=bodies.PostedBalance,
-        problems=("400 instant_malformed",),
+        problems=("400 instant_malformed", "400 unknown_asset"),
     ),
     PublicRoute(
         method="get",
@@ -73,7 +64,7 @@ ROUTES = (
             parameters.ORDER,
         ),
         answer=bodies.StatementPage,
-        problems=("400 cursor_malformed", "400 instant_malformed"),
+        problems=("400 cursor_malformed", "400 instant_malformed", "400 unknown_asset"),
     ),
     PublicRoute(
         method="post",
@@ -88,10 +79,9 @@ ROUTES = (
         idempotent_by_key=True,
         problems=(
             "400 invalid_amount",
-            "400 unknown_asset",
+            *refusals.COMMAND_REFUSALS,
             "422 account_not_open",
             "422 insufficient_funds",
-            "422 idempotency_key_reused",
         ),
     ),
     PublicRoute(
@@ -102,7 +92,13 @@ ROUTES = (
         summary="The caller's postings in one currency as a file that anybody can check offline, up to 1,000 rows.",
         query=(parameters.CURRENCY, *parameters.ACCOUNT_ROWS),
         answer=bodies.StatementFile,
-        problems=("400 statement_range_malformed", "400 statement_range_too_large", "404 account_not_open"),
+        problems=(
+            "400 statement_range_malformed",
+            "400 statement_range_too_large",
+            "400 unknown_asset",
+            "404 account_not_open",
+            "503 head_not_signed",
+        ),
     ),
     PublicRoute(
         method="get",
@@ -139,9 +135,12 @@ ROUTES = (
         idempotent_by_key=True,
         problems=(
             "400 invalid_recipient",
+            "400 invalid_email",
+            *refusals.COMMAND_REFUSALS,
+            "400 effective_in_the_future",
+            "400 instant_malformed",
             "403 role_required",
             "404 user_not_found",
-            "422 idempotency_key_reused",
         ),
     ),
     PublicRoute(
@@ -172,7 +171,7 @@ ROUTES = (
         body=bodies.NewProduct,
         answer=bodies.Product,
         status=201,
-        problems=("403 role_required", "409 sku_taken"),
+        problems=(*refusals.PRODUCT_REFUSALS, "409 sku_taken"),
     ),
     PublicRoute(
         method="patch",
@@ -182,7 +181,7 @@ ROUTES = (
         summary="Change a product; its merchant only.",
         body=bodies.ProductChange,
         answer=bodies.Product,
-        problems=("403 role_required", "404 product_not_found", "422 stock_changed"),
+        problems=(*refusals.PRODUCT_REFUSALS, "403 forbidden", "404 product_not_found", "422 stock_changed"),
     ),
     PublicRoute(
         method="post",
@@ -195,16 +194,22 @@ ROUTES = (
         status=201,
         idempotent_by_key=True,
         problems=(
+            "400 invalid_lines",
+            "400 invalid_sku",
+            "400 invalid_quantity",
             "400 duplicate_sku",
+            "400 too_many_sellers",
             "400 currency_mismatch",
+            "400 invalid_amount",
             "400 unknown_asset",
+            "403 role_required",
+            "409 request_in_flight",
             "422 unknown_sku",
             "422 out_of_stock",
             "422 total_changed",
             "422 insufficient_funds",
-            "409 request_in_flight",
-            "422 idempotency_key_reused",
-            *_LEDGER_AWAY,
+            "422 balance_overflow",
+            *refusals.LEDGER_AWAY,
         ),
     ),
     PublicRoute(
@@ -213,9 +218,9 @@ ROUTES = (
         operation_id="listOrders",
         tag="orders",
         summary="The caller's orders, newest first.",
-        query=(*parameters.PAGE, parameters.STATE, parameters.ROLE),
+        query=(*parameters.PAGE, parameters.ORDER_STATE, parameters.ROLE),
         answer=bodies.OrderPage,
-        problems=("400 cursor_malformed",),
+        problems=("400 cursor_malformed", "400 unknown_state"),
     ),
     PublicRoute(
         method="get",
@@ -234,17 +239,17 @@ ROUTES = (
         summary="Capture an order with manual capture; its buyer or a seller of it.",
         answer=bodies.Order,
         idempotent_by_key=True,
-        problems=_ORDER_REFUSALS,
+        problems=(*refusals.ORDER_REFUSALS, "422 hold_expired", "422 hold_closed"),
     ),
     PublicRoute(
         method="post",
         path="/api/v1/orders/{order_id}/cancel",
         operation_id="cancelOrder",
         tag="orders",
-        summary="Cancel an order; after its capture this is a full refund.",
+        summary="Cancel an order; after its capture this is a full refund. Its buyer only.",
         answer=bodies.Order,
         idempotent_by_key=True,
-        problems=_ORDER_REFUSALS,
+        problems=(*refusals.ORDER_REFUSALS, *refusals.REFUND_REFUSALS),
     ),
     PublicRoute(
         method="post",
@@ -256,7 +261,18 @@ ROUTES = (
         answer=bodies.Order,
         status=201,
         idempotent_by_key=True,
-        problems=(*_ORDER_REFUSALS, "422 exceeds_captured"),
+        problems=(
+            "400 invalid_lines",
+            "400 unknown_line",
+            "400 duplicate_line",
+            "400 invalid_quantity",
+            "400 invalid_amount",
+            "400 unknown_asset",
+            "400 currency_mismatch",
+            *refusals.ORDER_REFUSALS,
+            "422 exceeds_captured",
+            *refusals.REFUND_REFUSALS,
+        ),
     ),
     *LEDGER_ROUTES,
     *HISTORY_ROUTES,
@@ -285,11 +301,26 @@ def describe_public_api(app: Litestar) -> None:
         path_item = paths.setdefault(route.path, PathItem())
         setattr(path_item, route.method, _operation(route))
     document.paths = paths
+    for item in paths.values():
+        _describe_retries(item)
     _, components = msgspec.json.schema_components(
         (*bodies.BODIES, *LEDGER_BODIES, *HISTORY_BODIES, *MERCHANT_BODIES), ref_template=REFERENCE
     )
     schemas = dict(document.components.schemas or {})
     document.components.schemas = {**schemas, **{name: _JsonSchema(content) for name, content in components.items()}}
+
+
+def _describe_retries(item: PathItem) -> None:
+    """Say of each answer that asks to come back that it says when."""
+    header = OpenAPIHeader(
+        name="", param_in="header", schema=_JsonSchema({"type": "integer", "minimum": 1}), description="In seconds."
+    )
+    for operation in (item.get, item.post, item.put, item.patch, item.delete):
+        responses = (operation.responses if operation is not None else None) or {}
+        for status in RETRIED_STATUSES & responses.keys():
+            response = responses[status]
+            if isinstance(response, OpenAPIResponse):
+                response.headers = {**(response.headers or {}), "Retry-After": header}
 
 
 def _operation(route: PublicRoute) -> Operation:
@@ -307,7 +338,7 @@ def _operation(route: PublicRoute) -> Operation:
 
 def _parameters(route: PublicRoute) -> list[Parameter | Reference]:
     names_in_path = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
-    schemas = {name: _JsonSchema(msgspec.json.schema(route.path_types.get(name, str))) for name in names_in_path}
+    schemas = {name: _JsonSchema(msgspec.json.schema(_path_type(route, name))) for name in names_in_path}
     in_path = [Parameter(name=name, param_in="path", required=True, schema=each) for name, each in schemas.items()]
     in_query = [_query_parameter(parameter) for parameter in route.query]
     key = Parameter(
@@ -315,9 +346,14 @@ def _parameters(route: PublicRoute) -> list[Parameter | Reference]:
         param_in="header",
         required=True,
         schema=_JsonSchema({"type": "string", "minLength": 1, "maxLength": 128}),
-        description=f"Repeating a call with its key has its effect once; the answer then has {REPLAYED_HEADER}: true.",
+        description=f"Repeating a call with its key has its effect once; the answer then has {REPLAYED_HEADER}: true. "
+        "So has a refusal with 422, which is the first one again: take another key to try anew.",
     )
     return [*in_path, *in_query, *([key] if route.idempotent_by_key else [])]
+
+
+def _path_type(route: PublicRoute, name: str) -> Any:
+    return route.path_types.get(name, parameters.Id if name.endswith("_id") else str)
 
 
 def _query_parameter(parameter: QueryParameter) -> Parameter:
@@ -331,28 +367,28 @@ def _query_parameter(parameter: QueryParameter) -> Parameter:
 
 
 def _responses(route: PublicRoute) -> dict[str, OpenAPIResponse | Reference]:
-    reasons: dict[str, list[str]] = {"400": [], "500": ["internal_error"], "503": ["upstream_unavailable"]}
-    reasons |= {"429": ["rate_limited"], "504": ["upstream_timeout", "deadline_exceeded"]}
-    if route.needs_token:
-        reasons |= {"401": ["token_missing", "token_expired", "token_revoked"], "403": []}
-    if route.body is not None:
-        reasons |= {"413": ["body_too_large"], "415": ["unsupported_media_type"]}
-    for problem in route.problems:
-        status, _, reason = problem.partition(" ")
-        reasons.setdefault(status, []).append(reason)
     problem_schema = Reference(ref=REFERENCE.format(name="Problem"))
-    refusals: dict[str, OpenAPIResponse | Reference] = {
+    refused: dict[str, OpenAPIResponse | Reference] = {
         status: OpenAPIResponse(
-            description=", ".join(words) or UNNAMED_REFUSALS[status],
+            description=", ".join(words),
             content={PROBLEM_MEDIA_TYPE: OpenAPIMediaType(schema=problem_schema)},
+            headers=_replayed_headers(route) if status == "422" else None,
         )
-        for status, words in sorted(reasons.items())
+        for status, words in sorted(refusals.reasons_of(route).items())
     }
     answers = [answer for answer in (route.answer, route.other_answer) if answer is not None]
     content = _content(*answers) if answers else None
-    answer = OpenAPIResponse(description=route.summary, content=content)
+    answer = OpenAPIResponse(description=route.summary, content=content, headers=_replayed_headers(route))
     rehearsed = OpenAPIResponse(description="A dry run: what would happen.", content=content)
-    return {**({"200": rehearsed} if route.has_dry_run else {}), str(route.status): answer, **refusals}
+    return {**({"200": rehearsed} if route.has_dry_run else {}), str(route.status): answer, **refused}
+
+
+def _replayed_headers(route: PublicRoute) -> dict[str, OpenAPIHeader | Reference] | None:
+    if not route.idempotent_by_key:
+        return None
+    schema = _JsonSchema({"enum": ["true"]})
+    description = "This was answered to an earlier call with the same key; absent on a first answer."
+    return {REPLAYED_HEADER: OpenAPIHeader(name="", param_in="header", schema=schema, description=description)}
 
 
 def _content(*types: type) -> dict[str, OpenAPIMediaType]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.gateway.inbound.deposits_api import DepositBody
 from services.money_json import PositiveMoneyBody
@@ -15,14 +15,16 @@ from services.money_json import PositiveMoneyBody
 Sku = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@:+-]{1,64}$")]
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 LineNumber = Annotated[int, Meta(ge=1)]
-Stock = Annotated[int, Meta(ge=0)]
+Stock = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Title = Annotated[str, Meta(min_length=1, max_length=200)]
+Instant = Annotated[datetime, Meta(tz=True)]
+"""Without an offset, msgspec names no format."""
 
 
 class Money(Struct):
-    """An amount in minor units of a currency: 1050 EUR is 10.50 euros."""
+    """An amount in minor units of a currency, at most 2^53 - 1 in size: 1050 EUR is 10.50 euros, 1050 JPY 1,050 yen."""
 
     amount_minor: int
-    """At most 2^53 - 1 in size."""
     currency: str
     """An ISO 4217 code."""
 
@@ -62,7 +64,7 @@ class SignedHead(Struct):
     root: bytes
     """Of the RFC 9162 tree over the records' hashes."""
     last_hash: bytes
-    signed_at: datetime
+    signed_at: Instant
     key_id: str
     signature: bytes
 
@@ -73,7 +75,7 @@ class SigningKey(Struct):
     kid: str
     """The RFC 7638 thumbprint."""
     x: str
-    introduced_at: datetime
+    introduced_at: Instant
     endorsed_by: str | None = None
     endorsement: bytes | None = None
     kty: str = "OKP"
@@ -109,8 +111,8 @@ class StatementLine(Struct):
 
     journal_sequence: int
     account_sequence: int
-    recorded_at: datetime
-    effective_at: datetime
+    recorded_at: Instant
+    effective_at: Instant
     """When it counts."""
     kind: str
     """For example deposit, capture, refund."""
@@ -129,16 +131,17 @@ class StatementPage(Struct):
 
 
 class Deposited(Struct):
-    """The proof of a deposit."""
+    """The proof of a deposit or a withdrawal: `replayed` when an earlier call with this key did it.
+
+    `dry_run` when nothing was done, because that was asked for; its `journal_sequence` is 0.
+    """
 
     wallet_id: UUID
     amount: Money
     journal_sequence: int
-    recorded_at: datetime
+    recorded_at: Instant
     replayed: bool
-    """True when an earlier call with this key did it."""
     dry_run: bool
-    """True when nothing was done, because that was asked for."""
 
 
 class DepositedTo(Deposited):
@@ -146,14 +149,14 @@ class DepositedTo(Deposited):
 
     user_id: UUID
     email: str
-    user_created_at: datetime
+    user_created_at: Instant
     """Since when the user is there."""
 
 
-class Withdrawal(Struct, omit_defaults=True):
+class Withdrawal(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """Money to take out."""
 
-    amount: Money
+    amount: PositiveMoneyBody
     note: Annotated[str, Meta(max_length=1024)] = ""
     metadata: dict[str, str] = {}
     """At most 4,096 bytes as JSON."""
@@ -170,8 +173,8 @@ class Product(Struct):
     seller_id: UUID
     stock: int | None
     """None when it isn't counted."""
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
 
 
 class ProductPage(Struct):
@@ -181,41 +184,44 @@ class ProductPage(Struct):
     next_cursor: str | None
 
 
-class NewProduct(Struct):
-    """A product to sell."""
+class NewProduct(Struct, forbid_unknown_fields=True):
+    """A product to sell; `stock` null where nobody counts."""
 
     sku: Sku
-    title: str
-    price: Money
+    title: Title
+    price: PositiveMoneyBody
     stock: Stock | None
-    """None when it isn't counted."""
 
 
-class ProductChange(Struct, omit_defaults=True):
-    """What to change; the rest stays."""
+class ProductChange(Struct, forbid_unknown_fields=True):
+    """What to change; what is left out stays. `stock`: so many from now on; null: nobody counts any more.
 
-    title: str | None = None
-    price: Money | None = None
-    stock: Stock | None = None
-    """How many pieces there are from now on; null where nobody counts."""
-    expected_stock: Stock | None = None
-    """Change it only while there are so many; null: while nobody counts. Left out: whatever there is."""
+    `expected_stock`: only while there are so many; null: while nobody counts. Left out: whatever there is.
+    """
+
+    title: Title | UnsetType = UNSET
+    price: PositiveMoneyBody | UnsetType = UNSET
+    stock: Stock | UnsetType | None = UNSET
+    expected_stock: Stock | UnsetType | None = UNSET
 
 
-class WantedLine(Struct):
+class WantedLine(Struct, forbid_unknown_fields=True):
     """How many of what."""
 
     sku: Sku
     quantity: Quantity
 
 
-class PlaceOrder(Struct, omit_defaults=True):
-    """An order, all of one currency."""
+class PlaceOrder(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """An order, all of one currency. With `manual` capture it waits for somebody to confirm it.
+
+    `expected_total` is what the buyer was shown: when it costs anything else by now, nothing is ordered. Left out:
+    whatever it costs.
+    """
 
     lines: Annotated[list[WantedLine], Meta(min_length=1, max_length=1000)]
     capture: Literal["automatic", "manual"] = "automatic"
     expected_total: PositiveMoneyBody | None = None
-    """What the buyer was shown: when it costs anything else by now, nothing is ordered. Left out: whatever it costs."""
 
 
 class OrderLine(Struct):
@@ -269,8 +275,8 @@ class Order(Struct):
     refunded: Money
     lines: list[OrderLine]
     rejection: Rejection | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
 
 
 class OrderPage(Struct):
@@ -280,19 +286,19 @@ class OrderPage(Struct):
     next_cursor: str | None
 
 
-class RefundedLine(Struct, omit_defaults=True):
+class RefundedLine(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """How many of a line to give back, or an amount for it without any piece: one of the two."""
 
     line_number: LineNumber
     quantity: Quantity | None = None
-    amount: Money | None = None
+    amount: PositiveMoneyBody | None = None
 
 
-class RefundOrder(Struct, omit_defaults=True):
+class RefundOrder(Struct, omit_defaults=True, forbid_unknown_fields=True):
     """What to give back: lines, or an amount that is spread over them; without either, all that is left."""
 
-    lines: list[RefundedLine] | None = None
-    amount: Money | None = None
+    lines: Annotated[list[RefundedLine], Meta(min_length=1)] | None = None
+    amount: PositiveMoneyBody | None = None
 
 
 BODIES = (

@@ -1,12 +1,11 @@
 """The public routes that tell what became of orders, as orders answers them."""
 
-from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
-from services.gateway.inbound.public_bodies import LineNumber, Money, OrderState, Rejection
+from services.gateway.inbound.public_bodies import Instant, LineNumber, Money, OrderState, Rejection
 from services.gateway.inbound.public_parameters import CURSOR, DISCREPANCY_KIND, HEALED, PAGE
 from services.gateway.inbound.public_route import PublicRoute
 
@@ -17,7 +16,7 @@ class OrderMove(Struct):
     version: int
     from_state: OrderState | None
     state: OrderState
-    at: datetime
+    at: Instant
     actor: str
     reason: str
     journal_sequence: int | None
@@ -56,8 +55,8 @@ class Refund(Struct):
     lines: list[RefundLine]
     requested_by: UUID
     rejection: Rejection | None
-    created_at: datetime
-    updated_at: datetime
+    created_at: Instant
+    updated_at: Instant
 
 
 class RefundPage(Struct):
@@ -96,10 +95,10 @@ class Discrepancy(Struct):
     """null where older code found it."""
     ledger: LedgerSide | None
     """null also where the ledger has no hold, or wasn't asked."""
-    first_seen_at: datetime
-    last_seen_at: datetime
+    first_seen_at: Instant
+    last_seen_at: Instant
     seen: int
-    healed_at: datetime | None
+    healed_at: Instant | None
 
 
 class ComparisonRound(Struct):
@@ -107,8 +106,8 @@ class ComparisonRound(Struct):
 
     scope: Literal["recent", "all"]
     """Orders of the last minutes, or all there ever were."""
-    began_at: datetime
-    compared_at: datetime | None
+    began_at: Instant
+    compared_at: Instant | None
     """When the last whole round began."""
 
 
@@ -118,7 +117,7 @@ class DiscrepancyPage(Struct):
     items: list[Discrepancy]
     next_cursor: str | None
     rounds: list[ComparisonRound]
-    last_healed_at: datetime | None
+    last_healed_at: Instant | None
     """When the last discrepancy was over; null where none is remembered."""
 
 

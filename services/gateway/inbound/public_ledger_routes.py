@@ -1,12 +1,11 @@
 """The public routes that tell what the ledger has behind a wallet's balance, and that its book only grows."""
 
-from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
-from services.gateway.inbound.public_bodies import Money
+from services.gateway.inbound.public_bodies import Instant, Money
 from services.gateway.inbound.public_parameters import PAGE, TREE_SIZES
 from services.gateway.inbound.public_route import PublicRoute
 
@@ -58,7 +57,7 @@ class Hold(Struct):
     voided_minor: int
     remaining_minor: int
     refunded_minor: int
-    expires_at: datetime | None
+    expires_at: Instant | None
 
 
 class Posting(Struct):
@@ -80,8 +79,8 @@ class Record(Struct):
     journal_sequence: int
     record_id: UUID
     kind: str
-    recorded_at: datetime
-    effective_at: datetime
+    recorded_at: Instant
+    effective_at: Instant
     order_id: UUID | None
     metadata: dict[str, str]
     note: str
@@ -129,7 +128,7 @@ LEDGER_ROUTES = (
         summary="What a record of the journal did to the caller's wallet.",
         path_types={"journal_sequence": int},
         answer=Record,
-        problems=("404 record_not_found",),
+        problems=("404 record_not_found", "404 route_not_found"),
     ),
     PublicRoute(
         method="get",

@@ -1,20 +1,27 @@
 """The public routes that are for merchants alone, as orders answers them."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from services.gateway.inbound.public_bodies import Money, OrderState
-from services.gateway.inbound.public_parameters import CURRENCY, MESSAGE, PAGE, PLACED, SALES_CURRENCY, STATE
+from services.gateway.inbound.public_bodies import Instant, Money, OrderState
+from services.gateway.inbound.public_parameters import (
+    CURRENCY,
+    DELIVERY_STATE,
+    MESSAGE,
+    ORDER_STATE,
+    PAGE,
+    PLACED,
+    SALES_CURRENCY,
+)
 from services.gateway.inbound.public_route import PublicRoute
 
 
-class NewWebhook(Struct):
+class NewWebhook(Struct, forbid_unknown_fields=True):
     """Where to listen: an https address."""
 
-    url: str
+    url: Annotated[str, Meta(min_length=1, max_length=2_048)]
 
 
 class Webhook(Struct):
@@ -23,9 +30,9 @@ class Webhook(Struct):
     endpoint_id: UUID
     url: str
     failures: int
-    old_secret_ends_at: datetime | None
+    old_secret_ends_at: Instant | None
     """Until when messages are signed with the secret before this one too."""
-    created_at: datetime
+    created_at: Instant
 
 
 class WebhookWithSecret(Webhook):
@@ -50,9 +57,9 @@ class WebhookDelivery(Struct):
     attempts: int
     status: int | None
     error: str
-    due_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    due_at: Instant | None
+    created_at: Instant
+    updated_at: Instant
 
 
 class WebhookDeliveryPage(Struct):
@@ -79,8 +86,8 @@ class Sale(Struct):
     fee: Money
     net: Money
     fee_basis_points: int
-    placed_at: datetime
-    moved_at: datetime
+    placed_at: Instant
+    moved_at: Instant
 
 
 class SalePage(Struct):
@@ -108,7 +115,7 @@ class SalesSummary(Struct):
     due: Earnings
 
 
-class NewSellerFee(Struct):
+class NewSellerFee(Struct, forbid_unknown_fields=True):
     """A fee in basis points: 250 are 2.5 %."""
 
     fee_basis_points: Annotated[int, Meta(ge=0, le=10_000)]
@@ -119,7 +126,7 @@ class SellerFee(Struct):
 
     seller_id: UUID
     fee_basis_points: int
-    changed_at: datetime | None
+    changed_at: Instant | None
 
 
 _NOT_YOURS = ("403 role_required", "404 endpoint_not_found")
@@ -131,9 +138,15 @@ MERCHANT_ROUTES = (
         operation_id="listSales",
         tag="selling",
         summary="What the caller sold, newest first: what is paid or due; role merchant.",
-        query=(*PAGE, STATE, SALES_CURRENCY, *PLACED),
+        query=(*PAGE, ORDER_STATE, SALES_CURRENCY, *PLACED),
         answer=SalePage,
-        problems=("400 cursor_malformed", "400 instant_malformed", "400 unknown_state", "403 role_required"),
+        problems=(
+            "400 cursor_malformed",
+            "400 instant_malformed",
+            "400 unknown_asset",
+            "400 unknown_state",
+            "403 role_required",
+        ),
     ),
     PublicRoute(
         method="get",
@@ -143,7 +156,7 @@ MERCHANT_ROUTES = (
         summary="What the caller was paid in one currency, and what is due; role merchant.",
         query=(CURRENCY, *PLACED),
         answer=SalesSummary,
-        problems=("400 instant_malformed", "400 too_many_sales", "403 role_required"),
+        problems=("400 instant_malformed", "400 too_many_sales", "400 unknown_asset", "403 role_required"),
     ),
     PublicRoute(
         method="get",
@@ -210,7 +223,7 @@ MERCHANT_ROUTES = (
         operation_id="listDeliveries",
         tag="webhooks",
         summary="What was sent to an endpoint, or waits for it, newest first.",
-        query=(*PAGE, STATE),
+        query=(*PAGE, DELIVERY_STATE),
         answer=WebhookDeliveryPage,
         problems=("400 cursor_malformed", "400 unknown_state", *_NOT_YOURS),
     ),

@@ -4,15 +4,24 @@ The services have the last word; a test holds these against what they say of the
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
+
+from services.gateway.inbound.public_bodies import OrderState
 
 Row = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """A row's number in the account, at most the largest integer that every JSON reader keeps."""
 
 TreeSize = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 """How many records a tree has, with the same limit."""
+
+
+Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""With its offset; a `+` in it is written as %2B."""
+
+Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+"""Of whatever a path names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +41,10 @@ LIMIT = QueryParameter(
 PAGE = (CURSOR, LIMIT)
 """Of each list that comes in pages."""
 
-STATE = QueryParameter(name="state", description="Only those in this state.")
+ORDER_STATE = QueryParameter(
+    name="state", description=f"Only those in this state: one of {', '.join(get_args(OrderState))}."
+)
+DELIVERY_STATE = QueryParameter(name="state", description="Only those in this state: one of PENDING, DELIVERED, DEAD.")
 CURRENCY = QueryParameter(name="currency", description="An ISO 4217 code.", required=True)
 
 ROLE = QueryParameter(
@@ -47,24 +59,29 @@ DISCREPANCY_KIND = QueryParameter(name="kind", description="Only of this kind, s
 
 SALES_CURRENCY = QueryParameter(name="currency", description="Only in this currency, an ISO 4217 code.")
 PLACED = (
-    QueryParameter(name="placed_from", description="Placed at this instant or later (RFC 3339)."),
-    QueryParameter(name="placed_until", description="Placed before this instant (RFC 3339)."),
+    QueryParameter(name="placed_from", description="Placed at this instant or later (RFC 3339).", type=Instant),
+    QueryParameter(name="placed_until", description="Placed before this instant (RFC 3339).", type=Instant),
 )
 MESSAGE = QueryParameter(name="message", description="Only the message of this id.")
 
 SETTLED_AT = (
-    QueryParameter(name="at", description="What was settled by what was recorded up to this instant (RFC 3339)."),
+    QueryParameter(
+        name="at", description="What was settled by what was recorded up to this instant (RFC 3339).", type=Instant
+    ),
     QueryParameter(
         name="effective_at",
         description="What was settled by what counts from this instant or earlier (RFC 3339).",
+        type=Instant,
     ),
 )
 RECORDED = (
-    QueryParameter(name="recorded_from", description="Recorded at this instant or later (RFC 3339)."),
-    QueryParameter(name="recorded_until", description="Recorded before this instant (RFC 3339)."),
+    QueryParameter(name="recorded_from", description="Recorded at this instant or later (RFC 3339).", type=Instant),
+    QueryParameter(name="recorded_until", description="Recorded before this instant (RFC 3339).", type=Instant),
 )
 RECORD_KINDS = QueryParameter(
-    name="kind", description="Only of this kind, such as deposit; may be repeated.", type=list[str]
+    name="kind",
+    description="Only of this kind: deposit, withdraw, transfer, capture, refund or reverse; may be repeated.",
+    type=list[str],
 )
 DIRECTION = QueryParameter(
     name="direction",

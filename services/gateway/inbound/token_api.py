@@ -96,7 +96,9 @@ def token_routes(*, issuer: TokenIssuer, clients: ClientRegistry) -> list[HTTPRo
         status_code=200,
         cache_control=NO_STORE,
         request_max_body_size=FORM_BYTES_MAX,
-        responses=problem_responses({**RATE_LIMITED, 401: "invalid_client"}),
+        responses=problem_responses(
+            {**RATE_LIMITED, 400: "validation_failed, unsupported_grant_type, invalid_target", 401: "invalid_client"}
+        ),
     )
     async def issue_service_token(
         request: Request[Any, Any, Any],

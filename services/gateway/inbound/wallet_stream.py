@@ -21,7 +21,7 @@ from services.gateway.metrics import GatewayMetrics
 from services.gateway.wallet_feed import Subscription
 from services.gateway.wallet_session import Ending, Heartbeat, ServerMessage, SessionParts, WalletSession
 from services.runtime.http_auth import PUBLIC
-from services.runtime.http_openapi import problem_responses
+from services.runtime.http_openapi import TOKEN_REFUSALS, problem_responses
 
 RETRY_MILLISECONDS = 1000
 """How long browsers wait before they come back."""
@@ -97,9 +97,15 @@ def stream_routes(*, parts: SessionParts, door: ConnectionDoor, metrics: Gateway
         tags=["wallet"],
         opt={ROUTE_CLASS_OPTION: "socket", **PUBLIC},
         media_type="text/event-stream",
-        security=[{"bearer": []}],
+        security=[{"bearer": []}, {}],  # or a ticket
         responses=problem_responses(
-            {**RATE_LIMITED, 401: "No token or ticket, or not a good one", 403: "user_required: a service calls"}
+            {
+                **RATE_LIMITED,
+                400: "validation_failed, last_sequence_malformed",
+                401: ", ".join((*TOKEN_REFUSALS, "ticket_invalid")),
+                403: "user_required: a service calls",
+                429: "rate_limited, too_many_connections: come back after Retry-After",
+            }
         ),
     )
     async def stream_wallet_events(
