@@ -57,6 +57,14 @@ FIELD_OF_REASON: Mapping[str, str] = {
 }
 """The field to blame for what commands find wrong with their own shape."""
 
+FIELD_INSTEAD: Mapping[tuple[str, str], str] = {
+    ("currency", "amount"): "amount.currency",
+    ("currency", "legs"): "legs.amount.currency",
+    ("amount", "legs"): "legs",
+    ("amount", "overdraft_limit_minor"): "overdraft_limit_minor",
+}
+"""Where a message hasn't the first field and has the second: the field to blame then."""
+
 
 class Call(Struct, frozen=True, kw_only=True):
     """What a command takes from its call, or from the ledger's settings, rather than from its message."""
@@ -79,10 +87,17 @@ def command_of(message: CommandMessage, call: Call) -> Command:
     try:
         return _READERS[type(message)](message, call)
     except InvalidArgumentError as error:
-        field = FIELD_OF_REASON.get(error.reason)
+        field = _field_to_blame(error.reason, message)
         if field is not None:
             error.details.setdefault("field", field)
         raise
+
+
+def _field_to_blame(reason: str, message: CommandMessage) -> str | None:
+    field, has = FIELD_OF_REASON.get(reason), message.DESCRIPTOR.fields_by_name
+    if field is None or field in has:
+        return field
+    return next((instead for (lacks, other), instead in FIELD_INSTEAD.items() if lacks == field and other in has), None)
 
 
 def batched_message(item: commands_pb2.Command) -> CommandMessage:
