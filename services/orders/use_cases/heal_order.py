@@ -13,12 +13,14 @@ from services.runtime.clock import Clock
 from services.runtime.errors import RefusedError
 
 
-async def heal_order(discrepancy: Discrepancy, *, store: Store, ledger: Ledger, clock: Clock) -> bool:
+async def heal_order(
+    discrepancy: Discrepancy, *, store: Store, ledger: Ledger, clock: Clock, asks_again: bool = False
+) -> bool:
     """Heal what may be healed; return whether the order and its hold agree by now.
 
     A capture that is overdue is asked for once more, by the event that asked first: its key makes it one capture. That
-    heals nothing at once, and the next comparison tells. It is asked for only once: where events are parked, each more
-    is one more dead letter.
+    heals nothing at once, and the next comparison tells. It is asked for only once, unless a person `asks_again`: where
+    events are parked, each more is one more dead letter.
 
     Raises:
         UnavailableError: The ledger is away; nothing is lost.
@@ -27,7 +29,7 @@ async def heal_order(discrepancy: Discrepancy, *, store: Store, ledger: Ledger, 
         case DiscrepancyKind.CAPTURE_MISSED | DiscrepancyKind.REFUND_MISSED:
             return await _follow_hold(discrepancy, store=store, ledger=ledger, clock=clock)
         case DiscrepancyKind.CAPTURE_OVERDUE:
-            return await _ask_for_capture(discrepancy, store=store, clock=clock)
+            return await _ask_for_capture(discrepancy, store=store, clock=clock, asks_again=asks_again)
         case DiscrepancyKind.MONEY_HELD:
             return await _release(discrepancy, store=store, ledger=ledger)
         case _:
@@ -54,10 +56,10 @@ async def _follow_hold(discrepancy: Discrepancy, *, store: Store, ledger: Ledger
         return hold.is_settled
 
 
-async def _ask_for_capture(discrepancy: Discrepancy, *, store: Store, clock: Clock) -> bool:
+async def _ask_for_capture(discrepancy: Discrepancy, *, store: Store, clock: Clock, asks_again: bool) -> bool:
     async with store.transaction() as rows:
         order = await unmoved(rows, discrepancy)
-        if order is not None and not await rows.comparisons.is_open(discrepancy):
+        if order is not None and (asks_again or not await rows.comparisons.is_open(discrepancy)):
             rows.events.order_confirmed(order, clock.now())
     return False
 

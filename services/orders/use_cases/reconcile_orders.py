@@ -77,12 +77,15 @@ async def reconcile(
 ) -> Reconciled:
     """Compare orders, heal what is safe to heal, and remember what was found, what is over and that the step is done.
 
+    What is no `step` of a round was asked for by a person, who has captures asked for again that are still overdue.
+
     Raises:
         UnavailableError: The ledger is away.
     """
     settled = at_rest(orders, clock.now())
     found = await compare_orders(settled, ledger=ledger, now=clock.now())
-    healed = [one for one in found if await _heal(one, store=store, ledger=ledger, clock=clock)]
+    by_hand = step is None
+    healed = [one for one in found if await _heal(one, store=store, ledger=ledger, clock=clock, asks_again=by_hand)]
     disagreeing = {one.order_id for one in found}
     agreeing = [order.order_id for order in settled if order.order_id not in disagreeing]
     async with store.transaction() as rows:
@@ -113,10 +116,10 @@ def at_rest(orders: Sequence[OrderSums], now: datetime) -> list[OrderSums]:
     return [order for order in orders if order.updated_at + COMPARISON_LAG <= now]
 
 
-async def _heal(discrepancy: Discrepancy, *, store: Store, ledger: Ledger, clock: Clock) -> bool:
+async def _heal(discrepancy: Discrepancy, *, store: Store, ledger: Ledger, clock: Clock, asks_again: bool) -> bool:
     """Heal one; one order's trouble doesn't keep the others from being compared."""
     try:
-        return await heal_order(discrepancy, store=store, ledger=ledger, clock=clock)
+        return await heal_order(discrepancy, store=store, ledger=ledger, clock=clock, asks_again=asks_again)
     except TradeFlowError as error:
         logger.warning("order_not_healed", order_id=str(discrepancy.order_id), reason=error.reason)
         return False

@@ -123,6 +123,26 @@ async def test_a_confirmation_that_nobody_captures_is_told_again_only_once(world
     assert await world.recovery.open_discrepancies() == {K.CAPTURE_OVERDUE: 1}
 
 
+async def test_a_person_has_a_capture_asked_for_again_whose_events_were_all_lost(world: OrdersWorld) -> None:
+    order_id = (await world.place()).order.order_id
+    await world.found(after_seconds=301)
+    await world.confirmed_events()
+    comparison = Comparison(store=world.real_store, reads=world.recovery, ledger=world.ledger, clock=world.clock)
+
+    async def compare(*, heals: bool) -> list[DiscrepancyKind]:
+        return [one.kind async for page in comparison.run(heals=heals, told=lambda *_: None) for one in page.found]
+
+    looked = await compare(heals=False)
+    told_by_a_look = await world.confirmed_events()
+    asked = await compare(heals=True)
+    await world.settle()
+
+    assert (looked, asked, told_by_a_look) == ([K.CAPTURE_OVERDUE], [K.CAPTURE_OVERDUE], [])
+    assert (await world.order(order_id)).state is S.SETTLED
+    assert await world.found() == []
+    await world.assert_agreed()
+
+
 async def test_a_reversal_by_the_treasury_reaches_the_order_by_its_event(world: OrdersWorld) -> None:
     order_id = await a_settled_order(world)
 

@@ -86,7 +86,7 @@ export const HOLD_STATES = {
 /** What the comparison of orders with the ledger finds, and what is to be done then. @type {Record<string, {label: string, what: string, next: string}>} */
 export const DISCREPANCIES = {
   capture_missed: { label: "Payment not heard of", what: "The sellers are paid, and the order hasn't heard of it.", next: "Wait a minute: the platform settles the order by itself." },
-  capture_overdue: { label: "Payment overdue", what: "The order is confirmed, and the ledger hasn't paid its sellers.", next: "The ledger was told again. If it stays, look at the outbox of orders and at the ledger's dead letters." },
+  capture_overdue: { label: "Payment overdue", what: "The order is confirmed, and the ledger hasn't paid its sellers.", next: "The ledger was told again. If it stays, look at the outbox of orders and at the ledger's dead letters; where neither has its event, run tradeflow reconcile --heal, which tells it once more." },
   refund_missed: { label: "Refund not heard of", what: "The ledger gave back more than the order knows of.", next: "Wait a minute: the platform takes it over by itself." },
   money_held: { label: "Money still held", what: "The order is over, and money is still held for it.", next: "Wait a minute: the platform lets it go by itself." },
   hold_missing: { label: "No hold", what: "The order was paid for, and the ledger has no hold of it.", next: "Find out whether one of the two was restored from an older backup; the order's history names the journal entries." },
