@@ -258,7 +258,7 @@ class Ledger(Protocol):
         """Make the hold permanent."""
         ...
 
-    async def void_hold(self, order: Order) -> Hold:
+    async def void_hold(self, order_id: UUID, *, buyer_id: UUID) -> Hold:
         """Release what remains; an unknown hold becomes a tombstone. Refused with `hold_captured`."""
         ...
 

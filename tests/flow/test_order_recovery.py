@@ -21,7 +21,7 @@ from services.runtime.grpc_auth import call_metadata
 from services.runtime.grpc_channel import open_channel
 from services.runtime.ids import new_id
 from services.runtime.service_tokens import ServiceTokens
-from tests.support.damaged_orders import change_order, forget_refunds
+from tests.support.damaged_orders import change_order, forget_refunds, lose_order
 from tests.support.own_task import in_own_task
 from tests.support.platform import assert_invariants_hold, platform_here, run_command
 from tests.support.public_shop import Person, PublicShop, eur, public_shop, until_state
@@ -203,6 +203,24 @@ async def test_a_refund_that_orders_lost_is_of_the_seller_who_gave_it_and_the_re
     assert [line["refundable"] for line in own["lines"] + others["lines"]] == [cents(1_000), cents(1)]
     assert rest.state == "REFUNDED"
     await assert_invariants_hold(scene.platform.folder.path)
+
+
+async def test_money_that_is_held_for_an_order_that_a_restore_lost_is_let_go(scene: Scene) -> None:
+    order_id = (await scene.buyer.client.place_order({scene.sku: 1}, capture="manual")).order_id
+    held = await scene.buyer.client.balance("EUR")
+    known = await scene.run("reconcile", "--release", str(order_id))
+    lose_order(scene.platform.folder.orders_database, order_id)
+
+    released = await scene.run("reconcile", "--release", str(order_id))
+    balance = await scene.buyer.client.balance("EUR")
+    never_held = await scene.run("reconcile", "--release", str(new_id()))
+
+    assert (known.returncode, never_held.returncode) == (1, 1)
+    assert "There is such an order" in known.stderr
+    assert "The ledger holds nothing for it" in never_held.stderr
+    assert released.returncode == 0, released.stderr
+    assert released.stdout == f"{order_id}: 10.00 EUR are the buyer's again\n"
+    assert (held.available, balance.available) == (eur(99_000), eur(100_000))
 
 
 def cents(amount_minor: int) -> dict[str, Any]:

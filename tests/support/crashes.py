@@ -68,8 +68,8 @@ class MortalLedger:
     async def commit_hold(self, order: Order) -> Hold:
         return await self._call("commit_hold", self._ledger.commit_hold(order))
 
-    async def void_hold(self, order: Order) -> Hold:
-        return await self._call("void_hold", self._ledger.void_hold(order))
+    async def void_hold(self, order_id: UUID, *, buyer_id: UUID) -> Hold:
+        return await self._call("void_hold", self._ledger.void_hold(order_id, buyer_id=buyer_id))
 
     async def refund_capture(self, order: Order, refund: Refund) -> Hold:
         return await self._call("refund_capture", self._ledger.refund_capture(order, refund))

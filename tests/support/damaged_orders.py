@@ -23,3 +23,10 @@ def forget_refunds(orders_database: Path, order_id: UUID) -> None:
         connection.execute(
             "UPDATE order_lines SET refunded_quantity = 0, refunded_minor = 0 WHERE order_id = ?", (str(order_id),)
         )
+
+
+def lose_order(orders_database: Path, order_id: UUID) -> None:
+    """Let there be no such order, as after a restore from a copy of before."""
+    with closing(sqlite3.connect(orders_database, timeout=20)) as connection, connection:
+        for table in ("orders", "order_lines", "order_history"):
+            connection.execute(f"DELETE FROM {table} WHERE order_id = ?", (str(order_id),))  # noqa: S608 - a test's own

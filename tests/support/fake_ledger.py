@@ -82,12 +82,12 @@ class FakeLedger:
             self.holds[hold.hold_id] = hold
         return hold
 
-    async def void_hold(self, order: Order) -> Hold:
+    async def void_hold(self, order_id: UUID, *, buyer_id: UUID) -> Hold:
         self._check_there()
-        hold = self.holds.get(order.order_id)
+        hold = self.holds.get(order_id)
         if hold is None:
-            self.holds[order.order_id] = Hold(
-                hold_id=order.order_id,
+            self.holds[order_id] = Hold(
+                hold_id=order_id,
                 state=HoldState.TOMBSTONE,
                 held_minor=0,
                 captured_minor=0,
@@ -95,12 +95,14 @@ class FakeLedger:
                 remaining_minor=0,
                 refunded_minor=0,
             )
-            return self.holds[order.order_id]
+            return self.holds[order_id]
+        if hold.wallet_id not in {None, buyer_id}:
+            raise UnavailableError("The hold belongs to another wallet.", reason="ledger_refuses_service")
         if hold.state is HoldState.CAPTURED:
             raise RefusedError("The hold is captured.", reason="hold_captured")
         if hold.holds_money:
             self._release(hold, HoldState.CAPTURED if hold.captured_minor else HoldState.VOIDED)
-        return self.holds[order.order_id]
+        return self.holds[order_id]
 
     async def refund_capture(self, order: Order, refund: Refund) -> Hold:
         self._check_there()

@@ -161,8 +161,10 @@ class FaultyLedger:
     async def commit_hold(self, order: Order) -> Hold:
         return await self._call(self._bank.commit_hold(order), fault=self._faults.draw(LEDGER_FAULTS))
 
-    async def void_hold(self, order: Order) -> Hold:
-        return await self._call(self._bank.void_hold(order), fault=self._faults.draw(LEDGER_FAULTS))
+    async def void_hold(self, order_id: UUID, *, buyer_id: UUID) -> Hold:
+        return await self._call(
+            self._bank.void_hold(order_id, buyer_id=buyer_id), fault=self._faults.draw(LEDGER_FAULTS)
+        )
 
     async def refund_capture(self, order: Order, refund: Refund) -> Hold:
         return await self._call(self._bank.refund_capture(order, refund), fault=self._faults.draw(LEDGER_FAULTS))

@@ -234,9 +234,9 @@ class GatedLedger:
         await self._gates.pass_gate("commit_hold")
         return await self._answer(self._ledger.commit_hold(order), "hold committed")
 
-    async def void_hold(self, order: Order) -> Hold:
+    async def void_hold(self, order_id: UUID, *, buyer_id: UUID) -> Hold:
         await self._gates.pass_gate("void_hold")
-        return await self._answer(self._ledger.void_hold(order), "voided")
+        return await self._answer(self._ledger.void_hold(order_id, buyer_id=buyer_id), "voided")
 
     async def refund_capture(self, order: Order, refund: Refund) -> Hold:
         await self._gates.pass_gate("refund_capture")

@@ -2,8 +2,10 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 import typer
@@ -27,8 +29,10 @@ from services.embedded.data_folder import BadDataFolderError, DataFolder
 from services.embedded.sqlite_url import sqlite_url
 from services.embedded.story.stage import new_console
 from services.embedded.verification.progress import Progress
+from services.money import Money
 from services.orders.comparison import ComparisonSettings, opened_comparison
 from services.orders.use_cases.reconcile_orders import COMPARISON_LAG, Reconciled
+from services.orders.use_cases.release_lost_hold import release_lost_hold
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.settings import variable_name
 
@@ -65,6 +69,14 @@ def reconcile(
     heal: Annotated[
         bool, typer.Option("--heal", help="Set right what is safe to set right; else nothing changes.")
     ] = False,
+    release: Annotated[
+        list[UUID] | None,
+        typer.Option(
+            "--release",
+            help="Compare nothing, and let the money go that is held for this order, which a restore of the orders "
+            "database lost; `tradeflow verify` names such. Can be given more than once.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Compare each order with its hold, as the ledger tells it by gRPC. The ledger runs meanwhile.
@@ -88,6 +100,9 @@ def reconcile(
         if orders_database is None:
             refuse_alone(context, "--orders-database", "--ledger")
         settings = _of_folder(data) if orders_database is None else _of_service(orders_database, ledger)
+        if release:
+            asyncio.run(_release(settings, release))
+            return
         with progress_bar("comparing") as told:
             reconciled = asyncio.run(_run(settings, told, heals=heal))
     healed = {one.order_id for step in reconciled for one in step.healed}
@@ -142,6 +157,13 @@ def _of_service(database_url: str, ledger: str | None) -> ComparisonSettings:
         wrong = {str(one["loc"][0]) if one["loc"] else "settings" for one in error.errors(include_input=False)}
         names = ", ".join(variable_name(ComparisonSettings, name) for name in sorted(wrong))
         raise InvalidArgumentError(f"missing or wrong: {names}", reason="settings_wrong") from error
+
+
+async def _release(settings: ComparisonSettings, order_ids: Sequence[UUID]) -> None:
+    async with opened_comparison(settings) as comparison:
+        for order_id in order_ids:
+            hold = await release_lost_hold(order_id, store=comparison.store, ledger=comparison.ledger)
+            sys.stdout.write(f"{order_id}: {Money(hold.voided_minor, hold.currency)} are the buyer's again\n")
 
 
 async def _run(settings: ComparisonSettings, told: Progress, *, heals: bool) -> list[Reconciled]:

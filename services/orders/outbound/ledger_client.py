@@ -77,12 +77,12 @@ class GrpcLedger:
         receipt = await self._calls.execute(Command(commit_hold=command))
         return _answered(receipt.hold, journal_sequence=receipt.journal_sequence)
 
-    async def void_hold(self, order: Order) -> Hold:
+    async def void_hold(self, order_id: UUID, *, buyer_id: UUID) -> Hold:
         """Release what remains; an unknown hold becomes a tombstone. Refused with `hold_captured`."""
         command = VoidHold(
-            idempotency_key=f"order:{order.order_id}:void",
-            hold_id=str(order.order_id),
-            wallet_id=str(order.buyer_id),
+            idempotency_key=f"order:{order_id}:void",
+            hold_id=str(order_id),
+            wallet_id=str(buyer_id),
         )
         receipt = await self._calls.execute(Command(void_hold=command))
         return _answered(receipt.hold, journal_sequence=receipt.journal_sequence)

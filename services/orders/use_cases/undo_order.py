@@ -50,7 +50,7 @@ async def undo_order(order_id: UUID, *, store: Store, ledger: Ledger, clock: Clo
 async def release_hold(order: Order, *, ledger: Ledger) -> Hold:
     """Void what remains of the order's hold, and tell what the hold came to: the ledger arbitrates."""
     try:
-        return await ledger.void_hold(order)
+        return await ledger.void_hold(order.order_id, buyer_id=order.buyer_id)
     except RefusedError as refusal:
         if refusal.reason != "hold_captured":
             raise

@@ -132,7 +132,8 @@ async def test_an_answer_that_a_newer_ledger_gives_is_no_refusal(world: OrdersWo
     ledger = a_ledger()
     ledger.hold_state = cast("HoldStateMessage.ValueType", 99)
     async with a_client(ledger) as client:
-        for call in (client.commit_hold(order), client.void_hold(order), client.find_hold(order.order_id)):
+        voided = client.void_hold(order.order_id, buyer_id=order.buyer_id)
+        for call in (client.commit_hold(order), voided, client.find_hold(order.order_id)):
             with pytest.raises(UnavailableError) as unavailable:
                 await call
             assert unavailable.value.reason == "malformed_hold"
@@ -168,8 +169,9 @@ async def test_automatic_capture_commits_at_once_without_an_expiry(world: Orders
 
 async def test_background_work_names_no_user(world: OrdersWorld) -> None:
     ledger = a_ledger()
+    order = (await world.place()).order
     async with a_client(ledger) as client:
-        await client.void_hold((await world.place()).order)
+        await client.void_hold(order.order_id, buyer_id=order.buyer_id)
 
     ((request, metadata),) = ledger.calls
     assert request.commands[0].user_token == ""
