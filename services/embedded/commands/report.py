@@ -19,7 +19,7 @@ def print_report(console: Console, checked: Sequence[CheckedInvariant]) -> None:
             console.print(Text(f"     {violation}", style="red"), soft_wrap=True)
         hidden = len(one.violations) - VIOLATIONS_SHOWN_MAX
         if hidden > 0:
-            console.print(Text(f"     and {hidden} more", style="red"))
+            console.print(Text(f"     and {hidden:,} more, which --json lists", style="red"))
 
 
 def report_as_data(checked: Sequence[CheckedInvariant]) -> dict[str, object]:

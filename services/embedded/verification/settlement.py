@@ -20,8 +20,9 @@ LAG_SECONDS_MAX = 10.0
 LOOK_AGAIN_SECONDS = 0.5
 """Between two looks."""
 
-DIFFERENCES_MAX = 1_000
-"""Kept of one look; more of them say nothing new."""
+DIFFERENCES_MAX = 100_000
+"""Kept of one look, some 50 MB; those behind them are counted. A restored database may lack as many orders, and each of
+their buyers waits for money."""
 
 CAPTURED_STATES = frozenset({"SETTLED", "PARTIALLY_REFUNDED", "REFUNDED", "REFUNDING"})
 """The order knows what was captured."""
@@ -47,10 +48,11 @@ class Difference:
 
 @dataclass(slots=True, kw_only=True)
 class Look:
-    """One comparison of everything."""
+    """One comparison of everything; `unlisted` counts the differences that were not kept."""
 
     orders: int = 0
     holds: int = 0
+    unlisted: int = 0
     differences: set[Difference]
 
 
@@ -72,18 +74,29 @@ async def check_settlement(
     wrong = [difference for difference in differences if is_running or not difference.under_way]
     waiting = len(look.differences) - len(wrong)
     looked_at = f"{look.orders:,} orders against {look.holds:,} holds" + (f", {waiting:,} under way" if waiting else "")
-    return looked_at, sorted(str(difference) for difference in wrong)
+    unlisted = [f"{look.unlisted:,} more differ and are not listed"] if look.unlisted else []
+    return looked_at, [*sorted(str(difference) for difference in wrong), *unlisted]
 
 
 async def _look(orders_url: str, ledger_url: str, book_id: int) -> Look:
+    return await compared(order_totals(orders_url), hold_totals(ledger_url, book_id=book_id))
+
+
+async def compared(
+    orders: AsyncIterator[OrderTotals], holds: AsyncIterator[Hold], *, differences_max: int = DIFFERENCES_MAX
+) -> Look:
+    """Compare two streams in the order of their ids."""
     look = Look(differences=set())
-    orders, holds = order_totals(orders_url), hold_totals(ledger_url, book_id=book_id)
     async for order, hold in pairs_of(orders, holds):
         look.orders += order is not None
         look.holds += hold is not None
         difference = difference_of(order, hold)
-        if difference is not None and len(look.differences) < DIFFERENCES_MAX:
+        if difference is None:
+            continue
+        if len(look.differences) < differences_max:
             look.differences.add(difference)
+        else:
+            look.unlisted += 1
     return look
 
 
@@ -105,7 +118,7 @@ def difference_of(order: OrderTotals | None, hold: Hold | None) -> Difference | 
     if hold is not None and hold.state is HoldState.TOMBSTONE:
         hold = None
     if order is None:
-        return Difference(hold.hold_id, "the ledger holds money for an order that isn't there") if hold else None
+        return Difference(hold.hold_id, _without_order(hold)) if hold else None
     if hold is None:
         if order.state in HOLDLESS_STATES:
             return None
@@ -113,6 +126,14 @@ def difference_of(order: OrderTotals | None, hold: Hold | None) -> Difference | 
     if (order.buyer_id, order.currency) != (hold.wallet_id, hold.currency):
         return Difference(order.order_id, "its hold is of another wallet or currency")
     return _difference_of_sums(order, hold)
+
+
+def _without_order(hold: Hold) -> str:
+    """Say all that is needed to give the money back."""
+    return (
+        f"the ledger has its hold, and there is no such order: wallet {hold.wallet_id}, {hold.currency}, "
+        f"{hold.captured_minor} captured, {hold.refunded_minor} refunded, {hold.remaining_minor} held"
+    )
 
 
 def _difference_of_sums(order: OrderTotals, hold: Hold) -> Difference | None:

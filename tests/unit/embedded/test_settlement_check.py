@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from services.embedded.verification.settlement import Difference, difference_of, pairs_of
+from services.embedded.verification.settlement import Difference, compared, difference_of, pairs_of
 from services.ledger.domain.hold import Hold, HoldState
 from services.orders.outbound.order_totals import OrderTotals
 
@@ -118,6 +118,24 @@ def _pairs(
 async def _stream(items: Iterable[Item]) -> AsyncIterator[Item]:
     for item in items:
         yield item
+
+
+async def test_whoever_restored_orders_is_told_of_each_order_that_is_lost() -> None:
+    holds = [a_hold(number, wallet_id=UUID(int=9), refunded_minor=200) for number in range(1, 2_501)]
+
+    look = await compared(_stream([]), _stream(holds))
+
+    assert {one.order_id.int for one in look.differences} == set(range(1, 2_501))
+    assert look.unlisted == 0
+    (message,) = {one.message for one in look.differences}
+    assert message.endswith(f": wallet {UUID(int=9)}, EUR, 500 captured, 200 refunded, 0 held")
+
+
+async def test_differences_that_are_too_many_to_be_kept_are_counted() -> None:
+    look = await compared(_stream([an_order(number) for number in range(1, 6)]), _stream([]), differences_max=3)
+
+    assert {one.order_id.int for one in look.differences} == {1, 2, 3}
+    assert look.unlisted == 2
 
 
 def test_a_difference_names_its_order() -> None:
