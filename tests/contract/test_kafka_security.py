@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.embedded.verification.kafka_event_log import KafkaEventLog
 from services.runtime.broker.kafka import KafkaBroker
 from services.runtime.broker.port import Message, ReceivedMessage
 from services.runtime.errors import NotFoundError, TradeFlowError, UnavailableError
@@ -145,6 +146,17 @@ async def test_a_missing_right_on_a_group_names_the_group(url: str) -> None:
 
     assert error.reason == "broker_forbidden"
     assert "strangers" in error.message
+
+
+async def test_a_verification_needs_no_right_on_a_group(url: str) -> None:
+    async with opened(url) as broker:
+        await broker.producer().publish([a_message("a"), a_message("b")])
+    log = KafkaEventLog(url)
+
+    read = [message.value async for message in log.messages(TOPIC)]
+
+    await log.close()
+    assert sorted(read) == [b"a", b"b"]
 
 
 async def test_a_right_that_comes_later_is_enough(url: str, admin_url: str) -> None:
