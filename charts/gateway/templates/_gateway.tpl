@@ -35,6 +35,6 @@ calls:
 - name: TRADEFLOW_GATEWAY_CLIENTS
   valueFrom:
     secretKeyRef:
-      name: {{ tpl $clients . }}
-      key: {{ .Values.clients.existingSecretKey }}
+      name: {{ tpl $clients . | quote }}
+      key: {{ .Values.clients.existingSecretKey | quote }}
 {{- end }}

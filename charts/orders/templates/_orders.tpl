@@ -20,13 +20,13 @@ calls:
 - name: TRADEFLOW_ORDERS_CLIENT_SECRET
   valueFrom:
     secretKeyRef:
-      name: {{ tpl $client . }}
-      key: {{ .Values.client.existingSecretKey }}
+      name: {{ tpl $client . | quote }}
+      key: {{ .Values.client.existingSecretKey | quote }}
 {{- with .Values.bootstrapUsers.existingSecret }}
 - name: TRADEFLOW_ORDERS_BOOTSTRAP_USERS
   valueFrom:
     secretKeyRef:
-      name: {{ tpl . $ }}
-      key: {{ $.Values.bootstrapUsers.existingSecretKey }}
+      name: {{ tpl . $ | quote }}
+      key: {{ $.Values.bootstrapUsers.existingSecretKey | quote }}
 {{- end }}
 {{- end }}

@@ -40,14 +40,14 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
-      serviceAccountName: {{ include "tradeflow-lib.serviceAccountName" . }}
+      serviceAccountName: {{ include "tradeflow-lib.serviceAccountName" . | quote }}
       automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
       enableServiceLinks: false
       {{- with include "tradeflow-lib.pullSecrets" . | trim }}
       {{- . | nindent 6 }}
       {{- end }}
       {{- with .Values.priorityClassName }}
-      priorityClassName: {{ . }}
+      priorityClassName: {{ . | quote }}
       {{- end }}
       terminationGracePeriodSeconds: {{ include "tradeflow-lib.gracePeriodSeconds" . }}
       securityContext:
@@ -56,7 +56,7 @@ spec:
       initContainers:
         # The old version goes on serving until its tables have what this one needs.
         - name: wait-for-migrations
-          image: {{ include "tradeflow-lib.image" . }}
+          image: {{ include "tradeflow-lib.image" . | quote }}
           imagePullPolicy: {{ include "tradeflow-lib.pullPolicy" . }}
           command: [sh, -c, "until tradeflow migrate status --service {{ .Chart.Name }} --phase pre; do sleep 3; done"]
           env:
@@ -69,7 +69,7 @@ spec:
       {{- end }}
       containers:
         - name: {{ .Chart.Name }}
-          image: {{ include "tradeflow-lib.image" . }}
+          image: {{ include "tradeflow-lib.image" . | quote }}
           imagePullPolicy: {{ include "tradeflow-lib.pullPolicy" . }}
           {{- if .Values.liveReload }}
           # Code that was synced in lasts as long as the container, so the process is started again inside of it.
@@ -139,20 +139,20 @@ volumeMounts:
   emptyDir: {medium: Memory, sizeLimit: 64Mi}
 {{- with (.Values.grpcTls).existingSecret }}
 - name: grpc-tls
-  secret: {secretName: {{ tpl . $ }}, defaultMode: 0440}
+  secret: {secretName: {{ tpl . $ | quote }}, defaultMode: 0440}
 {{- end }}
 {{- with include "tradeflow-lib.brokerSecret" . }}
 {{- /* An EventAccess writes it where Kafka's certificates are of a private authority; the URL beside it names the file. */}}
 - name: broker-authority
-  secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}], optional: true, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, items: [{key: ca.crt, path: ca.crt}], optional: true, defaultMode: 0440}
 {{- end }}
 {{- with (.Values.keys).existingSecret }}
 - name: keys
-  secret: {secretName: {{ tpl . $ }}, defaultMode: 0440}
+  secret: {secretName: {{ tpl . $ | quote }}, defaultMode: 0440}
 {{- end }}
 {{- with (.Values.rateLimits).existingConfigMap }}
 - name: rate-limits
-  configMap: {name: {{ tpl . $ }}, optional: true}
+  configMap: {name: {{ tpl . $ | quote }}, optional: true}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
@@ -175,7 +175,7 @@ affinity:
 {{- if .Values.topologySpread.enabled }}
 topologySpreadConstraints:
   {{- range $key := .Values.topologySpread.topologyKeys }}
-  - topologyKey: {{ $key }}
+  - topologyKey: {{ $key | quote }}
     maxSkew: 1
     whenUnsatisfiable: {{ $.Values.topologySpread.whenUnsatisfiable }}
     labelSelector:

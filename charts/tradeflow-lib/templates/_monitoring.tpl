@@ -23,8 +23,8 @@ spec:
   endpoints:
     - port: {{ ternary "metrics" "http" (hasKey $facts "metricsPort") }}
       path: /metrics
-      interval: {{ .Values.serviceMonitor.interval }}
-      scrapeTimeout: {{ .Values.serviceMonitor.scrapeTimeout }}
+      interval: {{ .Values.serviceMonitor.interval | quote }}
+      scrapeTimeout: {{ .Values.serviceMonitor.scrapeTimeout | quote }}
 {{- end }}
 {{- end }}
 
@@ -72,7 +72,7 @@ spec:
     {{- toYaml .Values.podSecurityContext | nindent 4 }}
   containers:
     - name: ask
-      image: {{ include "tradeflow-lib.image" . }}
+      image: {{ include "tradeflow-lib.image" . | quote }}
       imagePullPolicy: {{ include "tradeflow-lib.pullPolicy" . }}
       command:
         - python

@@ -59,7 +59,7 @@ spec:
           podSelector:
             matchLabels: {k8s-app: kube-dns}
         {{- range .Values.networkPolicy.dnsCidrs }}
-        - ipBlock: {cidr: {{ . }}}
+        - ipBlock: {cidr: {{ . | quote }}}
         {{- end }}
       ports:
         - {protocol: UDP, port: 53}

@@ -65,7 +65,7 @@ kind: PodDisruptionBudget
 metadata:
   {{- include "tradeflow-lib.metadata" . | nindent 2 }}
 spec:
-  maxUnavailable: {{ .Values.podDisruptionBudget.maxUnavailable }}
+  maxUnavailable: {{ .Values.podDisruptionBudget.maxUnavailable | toJson }}
   # One that is broken anyway may be taken away.
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:

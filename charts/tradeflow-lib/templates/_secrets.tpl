@@ -29,8 +29,8 @@ url: {{ tpl $chosen.url $root | quote }}
 - name: {{ $facts.envPrefix }}{{ $variable }}
   valueFrom:
     secretKeyRef:
-      name: {{ $source.name }}
-      key: {{ $source.key }}
+      name: {{ $source.name | quote }}
+      key: {{ $source.key | quote }}
 {{- end }}
 
 {{- /* The name of a Secret with Kafka's URL that the chart didn't make; empty where there is none. */ -}}

@@ -9,7 +9,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  type: {{ .Values.service.type }}
+  type: {{ .Values.service.type | quote }}
   ports:
     {{- range $name, $number := $facts.ports }}
     - name: {{ $name }}
@@ -87,7 +87,7 @@ appProtocol: kubernetes.io/h2c
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: {{ include "tradeflow-lib.serviceAccountName" . }}
+  name: {{ include "tradeflow-lib.serviceAccountName" . | quote }}
   namespace: {{ .Release.Namespace }}
   labels:
     {{- include "tradeflow-lib.labels" . | nindent 4 }}
@@ -156,7 +156,7 @@ spec:
   rules:
     - matches:
         {{- range .services }}
-        - method: {service: {{ . }}}
+        - method: {service: {{ . | quote }}}
         {{- end }}
       backendRefs:
         - name: {{ include "tradeflow-lib.fullname" $ }}

@@ -80,6 +80,6 @@ ports: {http: 8084}
 {{- define "tradeflow-operator.subject" -}}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "tradeflow-lib.serviceAccountName" . }}
+    name: {{ include "tradeflow-lib.serviceAccountName" . | quote }}
     namespace: {{ .Release.Namespace }}
 {{- end }}

@@ -74,5 +74,9 @@ labels:
 {{- /* What the names of topics and of their subjects begin with: said, or the topic_prefix of the broker's URL. */ -}}
 {{- define "tradeflow.topicPrefix" -}}
 {{- $option := regexFind "[?&]topic_prefix=[^&]+" .Values.global.tradeflow.broker.url }}
-{{- .Values.topics.prefix | default (trimPrefix "topic_prefix=" (trimAll "?&" $option)) }}
+{{- $prefix := .Values.topics.prefix | default (trimPrefix "topic_prefix=" (trimAll "?&" $option)) }}
+{{- if not (regexMatch "^[A-Za-z0-9._-]*$" $prefix) }}
+{{- fail "tradeflow: the topic_prefix of Kafka's URL has characters that no topic's name may have" }}
+{{- end }}
+{{- $prefix }}
 {{- end }}

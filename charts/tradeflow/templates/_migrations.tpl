@@ -22,7 +22,7 @@ affinity:
   nodeAffinity: {{- toYaml . | nindent 4 }}
 {{- end }}
 {{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- if $files.volumeMounts }}
 {{- with ($values.podSecurityContext).fsGroup }}
