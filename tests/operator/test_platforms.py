@@ -221,6 +221,32 @@ def test_values_that_the_chart_refuses_are_told_in_helms_words(
     assert image_of(shop.namespace) is None
 
 
+def test_whoever_may_write_values_learns_nothing_that_the_operator_alone_may_read(
+    operator_namespace: OperatorNamespace, start: Start
+) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    namespace.kubectl("create", "secret", "generic", "others", "--from-literal=word=hush")
+    asks = f'{{{{ (lookup "v1" "Secret" "{namespace.name}" "others").data.word | b64dec }}}}'
+    start()
+
+    shop.apply(PLATFORM, "shop", version="1", values={**VALUES, "ledger": {**VALUES["ledger"], "tracesUrl": asks}})
+
+    shop.wait_for(PLATFORM, "shop", "False", "TemplateRefused")
+    assert "ledger.tracesUrl" in str(shop.status(PLATFORM, "shop")["conditions"])
+    assert "hush" not in str(namespace.all_of("deployments"))
+
+
+def test_names_of_the_release_may_stand_in_values(operator_namespace: OperatorNamespace, start: Start) -> None:
+    shop, namespace = operator_namespace, operator_namespace.namespace
+    start()
+
+    ledger = {**VALUES["ledger"], "database": {"existingSecret": "{{ .Release.Name }}-database"}}
+    shop.apply(PLATFORM, "shop", version="1", values={**VALUES, "ledger": ledger})
+
+    wait_until_it_runs(shop, "shop", version="1")
+    assert "shop-database" in str(deployment_of(namespace))
+
+
 def test_a_platform_stays_where_its_resource_says_so(operator_namespace: OperatorNamespace, start: Start) -> None:
     shop, namespace = operator_namespace, operator_namespace.namespace
     start()

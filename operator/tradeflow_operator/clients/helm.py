@@ -14,6 +14,7 @@ import msgspec
 from tradeflow_operator.clients.fence import Fence
 from tradeflow_operator.clients.kubernetes import KubernetesClient, object_path
 from tradeflow_operator.errors import OperatorError, RefusedError, UnavailableError
+from tradeflow_operator.reconcile.helm_templates import evaluating_values
 
 HELM_SECONDS_MAX = 60.0
 """helm renders and writes; it doesn't wait for Pods. Less when the lease isn't renewed."""
@@ -99,9 +100,11 @@ class Helm:
         """Install or upgrade a release, without waiting for its Pods.
 
         Raises:
-            RefusedError: helm refuses the chart, the values or what is there; the message is helm's.
+            RefusedError: helm refuses the chart, the values or what is there; the message is helm's. Before that,
+                `TemplateRefused`: the values would have it do something.
             UnavailableError: It took longer than this process may write, or the API server didn't do its part.
         """
+        _check_values(values)
         if not (self._chart / "Chart.yaml").is_file():
             message = f"There is no chart in {self._chart}; TRADEFLOW_OPERATOR_PLATFORM_CHART says where it is."
             raise RefusedError(message, reason="NoChart")
@@ -170,6 +173,21 @@ class Helm:
                 raise UnavailableError("helm took longer than this process may write.", reason="HelmTooSlow")
             await asyncio.wait([talk], timeout=seconds)
         return talk.result()
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
+    """Let only references pass, whoever wrote them: the resource, or helm's record of the services that stay behind.
+
+    Raises:
+        RefusedError: `TemplateRefused`.
+    """
+    found = next(evaluating_values(values), None)
+    if found is not None:
+        message = (
+            f"spec.values.{found} has a template that helm would evaluate with the operator's rights. Write what it "
+            "comes to; of templates, references such as {{ .Release.Name }} are taken."
+        )
+        raise RefusedError(message, reason="TemplateRefused")
 
 
 def _meaning_of(refusal: str) -> OperatorError:

@@ -1,6 +1,7 @@
 """The helm program, stood in for by a script: how long it may run, and what is read of its records."""
 
 import asyncio
+import json
 import os
 import time
 from pathlib import Path
@@ -62,6 +63,42 @@ async def test_what_helm_says_is_the_refusal(tmp_path: Path) -> None:
 
     with pytest.raises(RefusedError, match="no such value"):
         await helm.uninstall(NAMESPACE, "shop")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{{ lookup "v1" "Secret" "" "" | toJson }}',
+        "{{- lookup `v1` `Secret` `` `` }}",
+        "{{ .Release.Name }}{{ getHostByName `secret.example` }}",
+        "{{ .Release.Name | printf `%s{` }}",
+        "{{{{ .Release.Name }} lookup }}",
+        "{{/* */}}{{ tpl .Values.other . }}",
+        "{{\nlookup `v1` `Secret` `` ``}}",
+    ],
+)
+@pytest.mark.parametrize("where", ["ledger.tracesUrl", "ledger.keda[0]", "ledger.labels"])
+async def test_helm_is_given_no_template_that_does_something(tmp_path: Path, text: str, where: str) -> None:
+    helm = a_helm(tmp_path, f"touch {tmp_path}/ran")
+    values = {"ledger.tracesUrl": {"tracesUrl": text}, "ledger.keda[0]": {"keda": [text]}, "ledger.labels": {text: ""}}
+
+    with pytest.raises(RefusedError, match="operator's rights") as refused:
+        await helm.upgrade(NAMESPACE, "shop", {"ledger": values[where]}, {})
+
+    assert refused.value.reason == "TemplateRefused"
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{{ .Release.Name }}-clients", "{{.Values.global.tradeflow.issuer}}", "{{- $.Release.Namespace -}}", "a {b}"],
+)
+async def test_helm_is_given_references(tmp_path: Path, text: str) -> None:
+    helm = a_helm(tmp_path, f"cat > {tmp_path}/values")
+
+    await helm.upgrade(NAMESPACE, "shop", {"ledger": {"tracesUrl": text}}, {})
+
+    assert json.loads((tmp_path / "values").read_text()) == {"ledger": {"tracesUrl": text}}
 
 
 @pytest.mark.parametrize(
