@@ -1,8 +1,8 @@
 """The helm program, and the records that it keeps as Secrets."""
 
 import asyncio
-import gzip
 import os
+import zlib
 from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -48,6 +48,14 @@ Source: the messages of k8s.io/apimachinery's api/errors, of Go's net and net/ht
 
 RECORDS_MAX = 500
 """Far more than helm keeps of a release."""
+
+
+RECORD_BYTES_MAX = 32 * 1024 * 1024
+"""Of one record, unpacked: with the chart and all manifests ours has about one megabyte. Whoever may write a Secret may
+write one that unpacks to a gigabyte."""
+
+GZIP = 16 + zlib.MAX_WBITS
+"""How zlib calls it."""
 
 
 class HelmRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,8 +234,9 @@ def _values_of(secret: Mapping[str, Any]) -> Mapping[str, Any]:
     if not stored:
         return {}
     try:
-        return msgspec.json.decode(gzip.decompress(b64decode(b64decode(stored))), type=_Stored).config or {}
-    except (ValueError, OSError, EOFError, msgspec.MsgspecError) as error:
+        unpacked = zlib.decompressobj(GZIP).decompress(b64decode(b64decode(stored)), RECORD_BYTES_MAX)
+        return msgspec.json.decode(unpacked, type=_Stored).config or {}
+    except (ValueError, zlib.error, msgspec.MsgspecError) as error:
         raise RefusedError(
             f"helm's record {secret['metadata']['name']} can't be read.", reason="UnreadableRecord"
         ) from error

@@ -25,6 +25,10 @@ READ_SECONDS_MAX = 5.0
 WRITE_SECONDS_MAX = 5.0
 """How long a write may take; less when the lease has less left."""
 
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+"""Of one answer: schemas are kept in Kafka's records, of a megabyte as a rule. Whoever may make a KafkaConnection says
+who answers, and all that is served shares this process's memory."""
+
 _NOT_FOUND_CODES = frozenset({40401, 40402, 40403, 40404, 40406, 40408})
 """The registry's own codes: no such subject, version, schema, or level of a subject; one that is hidden is none."""
 
@@ -88,7 +92,11 @@ class RegistryClient:
             auth=httpx.BasicAuth(user, secret.get("registry-password", "")) if user else None,
             verify=verify,
             trust_env=False,
-            headers={"Accept": "application/vnd.schemaregistry.v1+json, application/json"},
+            # Uncompressed: what a megabyte unpacks to has no bound.
+            headers={
+                "Accept": "application/vnd.schemaregistry.v1+json, application/json",
+                "Accept-Encoding": "identity",
+            },
         )
         self._fence = fence
         self._metrics = metrics
@@ -187,13 +195,16 @@ class RegistryClient:
     async def _ask(self, method: str, path: str, *, seconds: float, body: bytes | None = None) -> bytes | None:
         """Return the answer's body, or None when what is asked for isn't there."""
         try:
-            async with asyncio.timeout(seconds):
-                response = await self._http.request(method, path, content=body, headers=_CONTENT_TYPE, timeout=seconds)
+            async with (
+                asyncio.timeout(seconds),
+                self._http.stream(method, path, content=body, headers=_CONTENT_TYPE, timeout=seconds) as response,
+            ):
+                content = await self._content_of(response)
         except (httpx.HTTPError, TimeoutError) as error:
             raise self._unreachable(type(error).__name__) from error
         if response.is_success:
-            return response.content
-        told = _error_of(response)
+            return content
+        told = _error_of(content)
         match response.status_code:
             case HTTPStatus.NOT_FOUND if told.error_code in _NOT_FOUND_CODES:
                 return None
@@ -208,6 +219,14 @@ class RegistryClient:
                 )
                 raise RefusedError(message, reason="RegistryForbidden")
         raise self._unreachable(f"it answers {response.status_code} {told.message}".rstrip())
+
+    async def _content_of(self, response: httpx.Response) -> bytes:
+        content = bytearray()
+        async for piece in response.aiter_raw():
+            content += piece
+            if len(content) > ANSWER_BYTES_MAX:
+                raise self._unreachable(f"it answers more than {ANSWER_BYTES_MAX} bytes")
+        return bytes(content)
 
     def _read(self, answer: bytes, type_: type[Told]) -> Told:
         try:
@@ -230,8 +249,8 @@ def _body(text: SchemaText) -> bytes:
     return msgspec.json.encode({**kind, "schema": text.schema, "references": references})
 
 
-def _error_of(response: httpx.Response) -> _Error:
+def _error_of(content: bytes) -> _Error:
     try:
-        return msgspec.json.decode(response.content, type=_Error)
+        return msgspec.json.decode(content, type=_Error)
     except msgspec.MsgspecError:
         return _Error()

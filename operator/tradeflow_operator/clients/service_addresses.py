@@ -72,14 +72,19 @@ class ServiceAddresses:
         addresses = await self.addresses(namespace, service, port)
         timeout = aiohttp.ClientTimeout(total=ASK_SECONDS_MAX)
         # Pods are asked directly: a proxy of the environment doesn't know them.
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
+        # Uncompressed: the bound is for what comes.
+        plain = {"Accept-Encoding": "identity"}
+        async with aiohttp.ClientSession(
+            timeout=timeout, trust_env=False, headers=plain, auto_decompress=False
+        ) as session:
             answers = await asyncio.gather(*(self._ask_one(session, address, path) for address in addresses))
         return [answer for answer in answers if answer.came or answer.address.ready]
 
     async def _ask_one(self, session: aiohttp.ClientSession, address: Address, path: str) -> Answer:
         async with self._slots:
             try:
-                async with session.get(f"http://{address}{path}") as response:
+                # Where a process sends us on is no address of the Service: it may be one that only we can reach.
+                async with session.get(f"http://{address}{path}", allow_redirects=False) as response:
                     content = await response.content.read(ANSWER_BYTES_MAX)
                     while not response.content.at_eof() and len(content) < ANSWER_BYTES_MAX:
                         content += await response.content.read(ANSWER_BYTES_MAX)
