@@ -105,11 +105,11 @@ INSTEAD_OF_A_FOLDER = [
     ("dlq show orders:wallet-events/0/17", "--broker", "TRADEFLOW_ORDERS_BROKER_URL"),
     ("dlq redrive", "--broker", "TRADEFLOW_ORDERS_BROKER_URL"),
     ("dlq discard", "--broker", "TRADEFLOW_ORDERS_BROKER_URL"),
-    ("outbox status --service orders", "--database-url", ""),
-    ("outbox show orders", "--database-url", ""),
-    ("webhooks list", "--database-url", ""),
-    ("webhooks redrive", "--database-url", ""),
-    ("user reset-password ann@example.org", "--database-url", ""),
+    ("outbox status --service orders", "--database-url", "TRADEFLOW_ORDERS_DATABASE_URL"),
+    ("outbox show orders", "--database-url", "TRADEFLOW_ORDERS_DATABASE_URL"),
+    ("webhooks list", "--database-url", "TRADEFLOW_ORDERS_DATABASE_URL"),
+    ("webhooks redrive", "--database-url", "TRADEFLOW_ORDERS_DATABASE_URL"),
+    ("user reset-password ann@example.org", "--database-url", "TRADEFLOW_ORDERS_DATABASE_URL"),
 ]
 """Commands, the option by which they look elsewhere than at a data folder, and the variable that means the same."""
 
@@ -126,7 +126,7 @@ def test_a_data_folder_and_another_place_are_refused_together(folder: Path, comm
     assert f"--data and {option}: one of them" in told.stderr
 
 
-@pytest.mark.parametrize(("command", "variable"), [(one[0], one[2]) for one in INSTEAD_OF_A_FOLDER if one[2]])
+@pytest.mark.parametrize(("command", "variable"), [(one[0], one[2]) for one in INSTEAD_OF_A_FOLDER])
 def test_a_data_folder_that_is_named_goes_before_what_the_environment_says(
     folder: Path, command: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,3 +137,25 @@ def test_a_data_folder_that_is_named_goes_before_what_the_environment_says(
 
     assert "elsewhere" not in told.output
     assert not (folder / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "variable"),
+    [
+        *[(one[0], one[2]) for one in INSTEAD_OF_A_FOLDER if "import" not in one[0]],  # it reads its file first
+        ("outbox status", "TRADEFLOW_LEDGER_DATABASE_URL"),
+        ("outbox status", "TRADEFLOW_ORDERS_DATABASE_URL"),
+        ("dlq list", "TRADEFLOW_LEDGER_BROKER_URL"),
+    ],
+)
+def test_in_a_services_pod_what_its_environment_says_is_looked_at_and_no_data_folder(
+    folder: Path, command: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TRADEFLOW_DATA", str(folder))  # the image says where its data would be
+    monkeypatch.setenv(variable, f"sqlite:///{folder}/elsewhere/some.db")
+
+    told = call(*command.format(folder).split())
+
+    assert "elsewhere" in told.output
+    assert told.exit_code != 0

@@ -55,7 +55,7 @@ BrokerUrlOption = Annotated[
     str | None,
     typer.Option(
         "--broker",
-        envvar="TRADEFLOW_ORDERS_BROKER_URL",
+        envvar=["TRADEFLOW_ORDERS_BROKER_URL", "TRADEFLOW_LEDGER_BROKER_URL"],
         show_envvar=True,
         help="The broker, instead of a data folder's: kafka://…, or sqlite:////path/to/broker.db",
     ),

@@ -1,5 +1,6 @@
 """`tradeflow outbox`: what waits to be published, for how long, and who publishes it."""
 
+import os
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,25 +10,25 @@ import msgspec
 import typer
 from rich.table import Table
 
-from services.embedded.book_source import NUMBER_MAX, check_file_exists
+from services.embedded.book_source import NUMBER_MAX
 from services.embedded.commands.common_options import (
     DEFAULT_DATA,
     DataOption,
     JsonOption,
     log_to_stderr,
-    refuse_together,
+    place_beside,
 )
 from services.embedded.commands.database_work import on_database
 from services.embedded.commands.service_database import (
+    PACKAGES,
     DatabaseUrlFileOption,
     DatabaseUrlOption,
     ServiceDatabase,
     ServiceName,
-    existing_database,
+    database_or_data_folder,
     telling_what_is_in_the_way,
+    url_variable,
 )
-from services.embedded.data_folder import DataFolder
-from services.embedded.sqlite_url import sqlite_url
 from services.embedded.story.stage import new_console
 from services.runtime.clock import SystemClock
 from services.runtime.database.port import Database
@@ -39,7 +40,7 @@ app = typer.Typer(no_args_is_help=True, help="Events on their way from a service
 
 StatusServiceOption = Annotated[
     ServiceName | None,
-    typer.Option("--service", help="Whose outbox; without it, both of the data folder. A database's URL needs it."),
+    typer.Option("--service", help="Whose outbox; without it, both. A database's URL needs it."),
 ]
 
 ShowServiceOption = Annotated[
@@ -151,22 +152,20 @@ def show(
 def _databases(
     context: typer.Context, data: Path, service: ServiceName | None, url: str | None, url_file: Path | None
 ) -> dict[ServiceName, str]:
-    """Choose one service's database by its URL, or those of the data folder.
+    """Choose one service's database by its URL, those that the environment names, or those of the data folder.
 
     Raises:
         InvalidArgumentError: There is a URL and no service, or a data folder too, or no database.
     """
-    refuse_together(context, "--data", "--database-url", "--database-url-file")
-    if url is not None or url_file is not None:
-        if service is None:
-            raise InvalidArgumentError("whose database is it? Give --service too", reason="service_missing")
-        return {service: existing_database(service, url, url_file)}
-    folder = DataFolder(data)
-    files: dict[ServiceName, Path] = {"ledger": folder.ledger_database, "orders": folder.orders_database}
-    chosen = {name: sqlite_url(file) for name, file in files.items() if service in {None, name}}
-    for one in chosen.values():
-        check_file_exists(one)
-    return chosen
+    if service is None and (url is not None or url_file is not None):
+        raise InvalidArgumentError("whose database is it? Give --service too", reason="service_missing")
+    chosen: list[ServiceName] = [service] if service else _named_by_environment(context) or list(PACKAGES)
+    return {name: database_or_data_folder(context, name, data, url, url_file) for name in chosen}
+
+
+def _named_by_environment(context: typer.Context) -> list[ServiceName]:
+    """List the services whose variables are set, as in a service's pod, unless a data folder is typed."""
+    return [name for name in PACKAGES if place_beside(context, "--database-url", os.environ.get(url_variable(name)))]
 
 
 async def _events(

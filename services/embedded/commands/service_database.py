@@ -13,6 +13,7 @@ import typer
 from pymysql import MySQLError
 
 from services.embedded.book_source import check_file_exists, check_is_no_folder
+from services.embedded.commands.common_options import place_beside, refuse_together
 from services.embedded.commands.exit_codes import (
     INTERRUPTED,
     TOO_NEW,
@@ -23,6 +24,8 @@ from services.embedded.commands.exit_codes import (
     told_of_rights,
     told_of_tables,
 )
+from services.embedded.data_folder import DataFolder
+from services.embedded.sqlite_url import sqlite_url
 from services.ledger.wiring import MIGRATIONS as LEDGER_MIGRATIONS
 from services.orders.wiring import MIGRATIONS as ORDERS_MIGRATIONS
 from services.runtime.database.port import NotGrantedError, TableMissingError
@@ -91,7 +94,7 @@ def service_database(service: ServiceName, url: str | None, url_file: Path | Non
     Raises:
         InvalidArgumentError: There is none, or two; or the file can't be read, or is empty; or it names a folder.
     """
-    variable = f"TRADEFLOW_{service.upper()}_DATABASE_URL"
+    variable = url_variable(service)
     if url is not None and url_file is not None:
         raise InvalidArgumentError("--database-url and --database-url-file: one of them", reason="database_url_missing")
     chosen = url or (_content_of(url_file) if url_file is not None else os.environ.get(variable, ""))
@@ -104,13 +107,28 @@ def service_database(service: ServiceName, url: str | None, url_file: Path | Non
     return ServiceDatabase(service, chosen)
 
 
-def existing_database(service: ServiceName, url: str | None, url_file: Path | None) -> str:
-    """Choose the URL as `service_database` does, of a database that is there: a mistyped SQLite file isn't made.
+def url_variable(service: ServiceName) -> str:
+    """Name the variable that the service itself reads."""
+    return f"TRADEFLOW_{service.upper()}_DATABASE_URL"
+
+
+def database_or_data_folder(
+    context: typer.Context, service: ServiceName, data: Path, url: str | None, url_file: Path | None
+) -> str:
+    """Choose the URL as `service_database` does, or else a data folder's, of a database that is there.
+
+    A folder that is typed goes before the environment. A mistyped SQLite file isn't made.
 
     Raises:
-        InvalidArgumentError: There is none, or two; or the file isn't there.
+        InvalidArgumentError: Two of them are typed, or the file isn't there.
     """
-    chosen = service_database(service, url, url_file).url
+    refuse_together(context, "--data", "--database-url", "--database-url-file")
+    variable = place_beside(context, "--database-url", os.environ.get(url_variable(service)))
+    if url is not None or url_file is not None or variable:
+        chosen = service_database(service, url, url_file).url
+    else:
+        folder = DataFolder(data)
+        chosen = sqlite_url(folder.ledger_database if service == "ledger" else folder.orders_database)
     check_file_exists(chosen)
     return chosen
 

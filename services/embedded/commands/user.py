@@ -6,24 +6,15 @@ from typing import Annotated
 import msgspec
 import typer
 
-from services.embedded.book_source import check_file_exists
-from services.embedded.commands.common_options import (
-    DEFAULT_DATA,
-    DataOption,
-    JsonOption,
-    log_to_stderr,
-    refuse_together,
-)
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
 from services.embedded.commands.database_work import on_database
 from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
     DatabaseUrlOption,
     ServiceDatabase,
-    existing_database,
+    database_or_data_folder,
     telling_what_is_in_the_way,
 )
-from services.embedded.data_folder import DataFolder
-from services.embedded.sqlite_url import sqlite_url
 from services.orders.outbound.store import SqlIdentityStore
 from services.orders.use_cases.issue_password_reset import issue_password_reset
 from services.runtime.clock import SystemClock
@@ -60,12 +51,7 @@ def reset_password(
     """
     log_to_stderr("ERROR")
     with telling_what_is_in_the_way():
-        refuse_together(context, "--data", "--database-url", "--database-url-file")
-        if database_url is None and database_url_file is None:
-            url = sqlite_url(DataFolder(data).orders_database)
-            check_file_exists(url)
-        else:
-            url = existing_database("orders", database_url, database_url_file)
+        url = database_or_data_folder(context, "orders", data, database_url, database_url_file)
         issued = on_database(
             ServiceDatabase("orders", url),
             lambda database: issue_password_reset(email, store=SqlIdentityStore(database), clock=SystemClock()),

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -10,25 +9,16 @@ import msgspec
 import typer
 from rich.table import Table
 
-from services.embedded.book_source import check_file_exists
-from services.embedded.commands.common_options import (
-    DEFAULT_DATA,
-    DataOption,
-    JsonOption,
-    log_to_stderr,
-    refuse_together,
-)
+from services.embedded.commands.common_options import DEFAULT_DATA, DataOption, JsonOption, log_to_stderr
 from services.embedded.commands.database_work import on_database
 from services.embedded.commands.exit_codes import OK, VIOLATED
 from services.embedded.commands.service_database import (
     DatabaseUrlFileOption,
     DatabaseUrlOption,
     ServiceDatabase,
-    existing_database,
+    database_or_data_folder,
     telling_what_is_in_the_way,
 )
-from services.embedded.data_folder import DataFolder
-from services.embedded.sqlite_url import sqlite_url
 from services.embedded.story.stage import new_console
 from services.orders.domain.webhook import DeliveryState
 from services.orders.outbound.webhook_overview import Undelivered, endpoint_is_there, redrive_all, undelivered
@@ -70,7 +60,7 @@ def list_(
     log_to_stderr("ERROR")
     state = DeliveryState.PENDING if pending else DeliveryState.DEAD
     with telling_what_is_in_the_way():
-        url = _database(context, data, database_url, database_url_file)
+        url = database_or_data_folder(context, "orders", data, database_url, database_url_file)
         found = _run(url, endpoint, lambda database: undelivered(database, state, endpoint_id=endpoint, rows_max=limit))
     told = [_as_data(one) for one in found]
     if json:
@@ -108,22 +98,13 @@ def redrive_(
     """
     log_to_stderr("ERROR")
     with telling_what_is_in_the_way():
-        url = _database(context, data, database_url, database_url_file)
+        url = database_or_data_folder(context, "orders", data, database_url, database_url_file)
         now = SystemClock().now()
         redriven = _run(
             url, endpoint, lambda database: redrive_all(database, endpoint_id=endpoint, now=now, rows_max=limit)
         )
     told = msgspec.json.encode({"redriven": redriven}).decode() if json else f"redriven: {redriven}"
     sys.stdout.write(told + "\n")
-
-
-def _database(context: typer.Context, data: Path, url: str | None, url_file: Path | None) -> str:
-    refuse_together(context, "--data", "--database-url", "--database-url-file")
-    if url is not None or url_file is not None:
-        return existing_database("orders", url, url_file)
-    chosen = sqlite_url(DataFolder(data).orders_database)
-    check_file_exists(chosen)
-    return chosen
 
 
 def _run(url: str, endpoint: UUID | None, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
