@@ -345,9 +345,10 @@ def _parameters(route: PublicRoute) -> list[Parameter | Reference]:
         name=IDEMPOTENCY_KEY,
         param_in="header",
         required=True,
-        schema=_JsonSchema({"type": "string", "minLength": 1, "maxLength": 128}),
+        schema=_JsonSchema({"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"}),
         description=f"Repeating a call with its key has its effect once; the answer then has {REPLAYED_HEADER}: true. "
-        "So has a refusal with 422, which is the first one again: take another key to try anew.",
+        "So has a refusal with 422, which is the first one again: take another key to try anew. A key is its user's, "
+        "and known for 30 days.",
     )
     return [*in_path, *in_query, *([key] if route.idempotent_by_key else [])]
 
