@@ -259,12 +259,14 @@ async def test_a_balance_and_a_statement_are_read_at_an_instant_and_filtered(wor
     then = await read(world, "/api/v1/wallet/balance", currency="EUR", at=lines[1]["recorded_at"])
     newest = await read(world, "/api/v1/wallet/statement", currency="EUR", order="newest_first", limit="1")
     out = await read(world, "/api/v1/wallet/statement", currency="EUR", direction="out")
+    misspelled = await read(world, "/api/v1/wallet/statement", currency="EUR", kind="withdrawal")
     naive = await read(world, "/api/v1/wallet/balance", currency="EUR", at="2026-01-01T00:00:00")
 
     assert (then["posted"]["amount_minor"], then["account_sequence"]) == (3, 2)
     assert [line["amount"]["amount_minor"] for line in newest["items"]] == [3]
     assert newest["next_cursor"]
     assert out == {"items": [], "next_cursor": None}
+    assert (misspelled["reason"], misspelled["details"]) == ("filter_malformed", {"field": "kind"})
     assert naive["reason"] == "instant_malformed"
 
 

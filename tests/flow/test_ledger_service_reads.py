@@ -181,6 +181,8 @@ async def test_records_are_found_by_hold_kind_time_and_account(world: LedgerWorl
     assert await kinds(recorded_from=timestamp(instants[1])) == ["deposit", "reserve"]
     assert await kinds(account_code=code, recorded_until=timestamp(instants[1])) == ["deposit"]
     assert await kinds(metadata=world.orders(BUYER), account_code=code) == ["deposit", "deposit"]
+    misspelled = messages.ListRecordsRequest(kinds=["deposit", "withdrawal"])
+    assert await reason_of(world.stub.ListRecords(misspelled, metadata=world.orders())) == "filter_malformed"
 
 
 async def test_many_holds_are_told_at_once_as_each_by_itself(world: LedgerWorld) -> None:

@@ -64,7 +64,7 @@ ROUTES = (
             parameters.ORDER,
         ),
         answer=bodies.StatementPage,
-        problems=("400 cursor_malformed", "400 instant_malformed", "400 unknown_asset"),
+        problems=("400 cursor_malformed", "400 instant_malformed", "400 filter_malformed", "400 unknown_asset"),
     ),
     PublicRoute(
         method="post",

@@ -5,6 +5,7 @@ are values to make one of. What depends on state or on the ledger's clock is for
 repeated command gets its first answer.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from uuid import UUID
@@ -12,11 +13,16 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.ledger.commands.shape import require_positive
+from services.ledger.domain.journal import RecordKind
 from services.money import Money, exponent_of
 from services.runtime.errors import InvalidArgumentError
 
 IDS_REMEMBERED = 65_536
 """Ids that were read: wallets and holds come again and again, and reading one costs more than to look it up."""
+
+
+KINDS = frozenset(kind.value for kind in RecordKind)
+"""What records are called."""
 
 
 def id_of(text: str, field: str) -> UUID:
@@ -99,3 +105,17 @@ def sequence_of(sequence: int, field: str) -> int:
     if sequence < 0:
         raise InvalidArgumentError(f"{field} must be 0 or more.", reason="sequence_malformed", details={"field": field})
     return sequence
+
+
+def kinds_of(words: Iterable[str], field: str) -> frozenset[str]:
+    """Read which kinds of records are wanted: a misspelled one would look as if there were none.
+
+    Raises:
+        InvalidArgumentError: `filter_malformed`.
+    """
+    kinds = frozenset(words)
+    if not kinds <= KINDS:
+        raise InvalidArgumentError(
+            f"A kind is one of {', '.join(sorted(KINDS))}.", reason="filter_malformed", details={"field": field}
+        )
+    return kinds

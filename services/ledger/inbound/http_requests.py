@@ -68,12 +68,12 @@ def statement_filter(
     """Read which lines are wanted, and in which order.
 
     Raises:
-        InvalidArgumentError: `instant_malformed`.
+        InvalidArgumentError: `instant_malformed` or `filter_malformed`.
     """
     return StatementFilter(
         recorded_from=instant_in(recorded_from, "recorded_from"),
         recorded_until=instant_in(recorded_until, "recorded_until"),
-        kinds=frozenset(kinds or ()),
+        kinds=fields.kinds_of(kinds or (), "kind"),
         direction=Direction(direction or "any"),
         newest_first=order == "newest_first",
     )
@@ -85,11 +85,11 @@ def records_filter(
     """Read which records are wanted.
 
     Raises:
-        InvalidArgumentError: `id_malformed` or `instant_malformed`.
+        InvalidArgumentError: `id_malformed`, `instant_malformed` or `filter_malformed`.
     """
     return RecordsFilter(
         hold_id=fields.id_of(hold_id, "hold_id") if hold_id else None,
-        kinds=frozenset(kinds or ()),
+        kinds=fields.kinds_of(kinds or (), "kind"),
         recorded_from=instant_in(recorded_from, "recorded_from"),
         recorded_until=instant_in(recorded_until, "recorded_until"),
         account_code=account_code,

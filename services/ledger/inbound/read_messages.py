@@ -53,7 +53,7 @@ def statement_filter(request: messages_pb2.ListStatementRequest) -> StatementFil
     return StatementFilter(
         recorded_from=instant_in(request, "recorded_from"),
         recorded_until=instant_in(request, "recorded_until"),
-        kinds=frozenset(request.kinds),
+        kinds=fields.kinds_of(request.kinds, "kinds"),
         direction=_DIRECTIONS[request.direction],
         newest_first=request.newest_first,
     )
@@ -82,11 +82,11 @@ def records_filter(request: messages_pb2.ListRecordsRequest) -> RecordsFilter:
     """Read which records are wanted.
 
     Raises:
-        InvalidArgumentError: `id_malformed` or `instant_malformed`.
+        InvalidArgumentError: `id_malformed`, `instant_malformed` or `filter_malformed`.
     """
     return RecordsFilter(
         hold_id=fields.id_of(request.hold_id, "hold_id") if request.hold_id else None,
-        kinds=frozenset(request.kinds),
+        kinds=fields.kinds_of(request.kinds, "kinds"),
         recorded_from=instant_in(request, "recorded_from"),
         recorded_until=instant_in(request, "recorded_until"),
         account_code=request.account_code,

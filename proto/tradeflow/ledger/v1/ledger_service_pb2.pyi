@@ -967,7 +967,7 @@ class ListRecordsRequest(_message.Message):
     """The `next_page_token` of the page before; empty begins."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of these kinds; none means all."""
+        """Of these kinds; none means all. An unknown one is refused ("filter_malformed"), and the refusal names the known ones."""
 
     @_builtins.property
     def recorded_from(self) -> _timestamp_pb2.Timestamp:
@@ -1228,7 +1228,7 @@ class ListStatementRequest(_message.Message):
 
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of records of these kinds, such as "deposit"; none means all."""
+        """Of records of these kinds, such as "deposit"; none means all. As for ListRecords."""
 
     def __init__(
         self,
