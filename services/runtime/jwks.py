@@ -5,6 +5,7 @@ matter to who has its keys.
 """
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -33,7 +34,10 @@ STARTING_SECONDS_MAX = 10.0
 """How long an issuer may be away before anybody is warned: services start in any order, most of them before it."""
 
 DOCUMENT_BYTES_MAX = 256 * 1024
-"""A bound on the answer; a key takes about 450 bytes."""
+"""A bound on the answer, and no more of it is read; a key takes about 450 bytes."""
+
+JSON_HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
+"""How documents are asked for: uncompressed, since a kilobyte may unpack to a megabyte."""
 
 KEY_BITS_MIN = 2048
 """Shorter RSA keys aren't believed (RFC 7518, section 3.3)."""
@@ -53,7 +57,7 @@ _CURVES: Final = {
 _OF_RSA: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 """The algorithms of RSA keys."""
 
-_UNREADABLE: Final = (JoseError, ValueError, TypeError, KeyError)
+_UNREADABLE: Final = (JoseError, ValueError, TypeError, KeyError, RecursionError)
 """What is raised of a key or a document that is none."""
 
 Address = str | Callable[[httpx.AsyncClient], Awaitable[str]]
@@ -178,12 +182,26 @@ async def fetched_json(http: httpx.AsyncClient, url: str) -> Any:
     Raises:
         httpx.HTTPError: It can't be had.
         ValueError: It is no JSON, or too large.
+        RecursionError: It is nested too deeply.
     """
-    response = await http.get(url, headers={"Accept": "application/json"})
-    response.raise_for_status()
-    if len(response.content) > DOCUMENT_BYTES_MAX:
-        raise ValueError("the document is too large")
-    return response.json()
+    async with http.stream("GET", url, headers=JSON_HEADERS) as response:
+        response.raise_for_status()
+        return json.loads(await small_content(response))
+
+
+async def small_content(response: httpx.Response) -> bytes:
+    """Read an answer as it comes, up to the bound: whoever answers without an end would fill the memory.
+
+    Raises:
+        httpx.HTTPError: It breaks off.
+        ValueError: It is too large.
+    """
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > DOCUMENT_BYTES_MAX:
+            raise ValueError("the document is too large")
+    return bytes(content)
 
 
 def _key_set(document: Any) -> KeySet:

@@ -8,6 +8,7 @@ Sources: RFC 6749, sections 2.3.1 and 4.1; RFC 7636 (PKCE, S256); OpenID Connect
 import asyncio
 import base64
 import hashlib
+import json
 import math
 import time
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from services.gateway.external_issuers import ExternalIssuer
 from services.gateway.ports import SignInAttempt
 from services.runtime.discovery import Discovery, is_trustworthy
 from services.runtime.errors import UnauthenticatedError, UnavailableError
-from services.runtime.jwks import DOCUMENT_BYTES_MAX, KEYS_FRESH_SECONDS
+from services.runtime.jwks import JSON_HEADERS, KEYS_FRESH_SECONDS, small_content
 
 logger = structlog.get_logger(__name__)
 
@@ -86,11 +87,11 @@ class AuthorizationCodes:
             "client_id": self._issuer.audience,
         }
         try:
-            answer = await self._http.post(
-                endpoints.token_url, data=form, auth=self._credentials(), headers={"Accept": "application/json"}
-            )
-            told = _told(answer)
-        except (httpx.HTTPError, ValueError) as error:
+            async with self._http.stream(
+                "POST", endpoints.token_url, data=form, auth=self._credentials(), headers=JSON_HEADERS
+            ) as answer:
+                told = _told(await small_content(answer))
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
             raise self._unavailable("token_request_failed", error) from error
         if answer.status_code == httpx.codes.BAD_REQUEST and told.get("error") == "invalid_grant":
             raise UnauthenticatedError("The issuer doesn't know this sign-in.", reason="sign_in_refused")
@@ -122,7 +123,7 @@ class AuthorizationCodes:
             found = _Endpoints(
                 authorization_url=_url(document, "authorization_endpoint"), token_url=_url(document, "token_endpoint")
             )
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
             logger.warning("discovery_failed", issuer=self._issuer.name, error=repr(error))
         else:
             self._known, self._known_at_seconds = found, time.monotonic()
@@ -134,10 +135,8 @@ class AuthorizationCodes:
         return UnavailableError("The issuer can't be asked now.", reason="issuer_unavailable")
 
 
-def _told(answer: httpx.Response) -> dict[str, Any]:
-    if len(answer.content) > DOCUMENT_BYTES_MAX:
-        raise ValueError("the answer is too large")
-    told = answer.json()
+def _told(content: bytes) -> dict[str, Any]:
+    told = json.loads(content)
     if not isinstance(told, dict):
         raise ValueError("the answer is no object")  # noqa: TRY004 - as for every other bad answer
     return told

@@ -14,6 +14,8 @@ from tests.support.waiting import eventually
 
 URL = "https://issuer.test/jwks.json"
 
+PIECES_MAX = 20
+
 
 class IssuersEndpoint:
     """Answers as the issuer does, or as a test says."""
@@ -241,8 +243,9 @@ async def test_a_withdrawn_key_is_dropped_by_a_refresh_behind_the_callers_back(
         httpx.Response(200, json={"keys": "x"}),
         httpx.Response(200, json={"keys": [{"kty": "RSA"}]}),
         httpx.Response(200, json={"keys": [], "padding": "x" * DOCUMENT_BYTES_MAX}),
+        httpx.Response(200, content=b"[" * 100_000),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 async def test_an_answer_that_is_no_key_set_changes_nothing(
     endpoint: IssuersEndpoint, http: httpx.AsyncClient, answer: httpx.Response
@@ -254,6 +257,31 @@ async def test_an_answer_that_is_no_key_set_changes_nothing(
     with pytest.raises(UnavailableError):
         await client.find("unknown")
     assert await client.find("old") is not None
+
+
+class Pieces(httpx.AsyncByteStream):
+    """An answer that goes on for long, and counts what is read of it."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(PIECES_MAX):
+            self.read += 1
+            yield b" " * (DOCUMENT_BYTES_MAX // 2)
+
+
+async def test_of_an_answer_without_an_end_no_more_is_read_than_a_key_set_may_have(
+    endpoint: IssuersEndpoint, http: httpx.AsyncClient
+) -> None:
+    client = client_of(http)
+    pieces = Pieces()
+    endpoint.answer = lambda: httpx.Response(200, stream=pieces)
+
+    with pytest.raises(UnavailableError):
+        await client.check_ready()
+
+    assert pieces.read == 3
 
 
 def test_only_rsa_keys_for_signatures_are_usable() -> None:
