@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.charts.chart_values import NEEDED, SERVICES
+from tests.charts.chart_values import NEEDED
 from tests.support.helm import Manifest, one, render
 
 pytestmark = [pytest.mark.part("helm")]
@@ -27,10 +27,16 @@ def let_in(service: str, **values: Any) -> list[tuple[str, list[Manifest]]]:
     return [(port["port"], rule.get("from", [])) for rule in policy["spec"]["ingress"] for port in rule["ports"]]
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", ["ledger", "gateway"])
 def test_the_operator_is_let_in_whoever_else_reads_metrics(service: str) -> None:
     for readers in (TEAM, []):
         assert ("http", [OPERATOR]) in let_in(service, networkPolicy={"metricsFrom": readers})
+
+
+def test_orders_which_the_operator_never_asks_is_open_to_no_pod_that_calls_itself_one() -> None:
+    opened = let_in("orders", networkPolicy={"metricsFrom": []})
+
+    assert [peers for _, peers in opened if any("namespaceSelector" in peer for peer in peers)] == []
 
 
 def test_the_gateways_metrics_are_for_those_who_are_named_whoever_comes_to_the_public_port() -> None:

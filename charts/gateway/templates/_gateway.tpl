@@ -8,6 +8,7 @@ database: false
 publishes: false
 consumerGroup: false
 callsGrpc: true
+askedByOperator: true
 secrets: [broker, redis]
 callers:
   # The public keys, and service tokens.

@@ -5,6 +5,7 @@ database: true
 publishes: true
 consumerGroup: true
 callsGrpc: true
+askedByOperator: true
 secrets: [database, broker]
 callers:
   - {name: gateway, ports: [http, grpc]}

@@ -34,6 +34,7 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
     {{- end }}
+    {{- if $facts.askedByOperator }}
     # The operator, wherever it is, asks whether keys, limits and the ledger's invariants hold.
     - from:
         - namespaceSelector: {}
@@ -44,6 +45,7 @@ spec:
         {{- if $facts.metricsPort }}
         - {protocol: TCP, port: metrics}
         {{- end }}
+    {{- end }}
     {{- with .Values.networkPolicy.metricsFrom }}
     - from:
         {{- toYaml . | nindent 8 }}
