@@ -2,9 +2,10 @@
 
 Hand-written SQL has ONE text for all engines, in this dialect: placeholders `$1`, `$2`, …; `INSERT … ON CONFLICT (…) DO
 UPDATE SET x = EXCLUDED.x` or `DO NOTHING`; `SELECT … FOR UPDATE` (SQLite, whose write transactions exclude each other,
-drops the words); `IN ($in)` for a list. No RETURNING. Types in migrations: BIGINT, INTEGER, BOOLEAN, VARCHAR(n), TEXT,
-BINARY(n), VARBINARY(n), BLOB (up to 16 MiB), UUID. Rows come back as tuples in the order of the columns that the
-statement lists.
+drops the words); `IN ($in)` for a list; `INDEXED BY index` behind a table, and `CROSS JOIN … ON` for a join in the
+order in which it is written, where no engine's statistics may decide how rows are found. No RETURNING. Types in
+migrations: BIGINT, INTEGER, BOOLEAN, VARCHAR(n), TEXT, BINARY(n), VARBINARY(n), BLOB (up to 16 MiB), UUID. Rows come
+back as tuples in the order of the columns that the statement lists.
 
 Piccolo's queries join the transaction they are awaited in: inside `async with database.transaction():` they run on
 its connection, elsewhere on one of their own.

@@ -92,6 +92,13 @@ def _expressions(tokens: list[Token], sql: str, server: Server) -> list[Token]:
         limited[-1] = limited[-1] or token.word == "LIMIT"
         if token.word == "ILIKE":
             out += words("COLLATE utf8mb4_general_ci LIKE")
+        elif out and (out[-1].word, token.word) == ("CROSS", "JOIN"):
+            # MySQL's own CROSS JOIN leaves the order to the optimizer.
+            out[-1:] = words("STRAIGHT_JOIN")
+        elif out and (out[-1].word, token.word) == ("INDEXED", "BY"):
+            out[-1:] = words("FORCE INDEX")
+        elif _names_an_index(tokens, index):
+            out += [*words("("), Token(token.kind, token.text, spaced=False), Token(Kind.SYMBOL, ")", spaced=False)]
         elif token.word == "OFFSET" and not limited[-1]:
             out += [*words(f"LIMIT {_ALL_ROWS}"), token]
         elif token.word == "SHARE" and server is Server.MARIADB and tokens[index - 1].word == "FOR":
@@ -101,6 +108,11 @@ def _expressions(tokens: list[Token], sql: str, server: Server) -> list[Token]:
         else:
             out.append(token)
     return _casts(out, sql)
+
+
+def _names_an_index(tokens: Sequence[Token], index: int) -> bool:
+    """Tell whether a token is the name after INDEXED BY."""
+    return index > 1 and (tokens[index - 2].word, tokens[index - 1].word) == ("INDEXED", "BY")
 
 
 def _casts(tokens: list[Token], sql: str) -> list[Token]:

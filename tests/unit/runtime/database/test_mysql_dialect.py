@@ -110,6 +110,11 @@ def test_a_backslash_in_a_text_stays_a_character() -> None:
             "SELECT a FROM (SELECT a FROM t LIMIT 9) AS s LIMIT 18446744073709551615 OFFSET 2",
         ),
         (
+            "SELECT a FROM t AS s INDEXED BY t_by_a CROSS JOIN u ON u.a = s.a WHERE b = $1",
+            "SELECT a FROM t AS s FORCE INDEX (t_by_a) STRAIGHT_JOIN u ON u.a = s.a WHERE b = 7",
+            "SELECT a FROM t AS s FORCE INDEX (t_by_a) STRAIGHT_JOIN u ON u.a = s.a WHERE b = 7",
+        ),
+        (
             "SELECT CAST(a AS TEXT) || 'x' FROM t WHERE a ILIKE 'b%'",
             "SELECT CAST(a AS CHAR) || 'x' FROM t WHERE a COLLATE utf8mb4_general_ci LIKE 'b%'",
             "SELECT CAST(a AS CHAR) || 'x' FROM t WHERE a COLLATE utf8mb4_general_ci LIKE 'b%'",
