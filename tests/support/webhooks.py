@@ -55,7 +55,7 @@ async def send_to(world: OrdersWorld, endpoint: WebhookEndpoint, count: int, *, 
         await connection.execute_many(ADD_DELIVERY, rows)
         if state != "PENDING":
             await connection.execute(
-                "UPDATE webhook_deliveries SET state = $1, due_at = NULL WHERE endpoint_id = $2",
+                "UPDATE webhook_deliveries SET state = $1, due_at = NULL WHERE endpoint_id = $2 AND state = 'PENDING'",
                 state,
                 endpoint.endpoint_id,
             )

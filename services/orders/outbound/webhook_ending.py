@@ -27,7 +27,7 @@ READ_REMOVED: Final = """
     SELECT endpoint_id, removed_at
     FROM (
         SELECT e.endpoint_id, e.removed_at, (
-                SELECT d.due_at FROM webhook_deliveries d
+                SELECT d.due_at FROM webhook_deliveries AS d INDEXED BY webhook_deliveries_by_turn
                 WHERE d.endpoint_id = e.endpoint_id AND d.state = 'PENDING'
                 LIMIT 1
             ) AS due_at
@@ -36,14 +36,11 @@ READ_REMOVED: Final = """
     WHERE due_at IS NOT NULL
     ORDER BY removed_at LIMIT 1
 """
-"""The endpoint that was removed first of those for which something waits: one look for each, as for whose turn it is.
-
-`due_at`, which all that waits has, stands in the index that is looked at; else MySQL takes the primary key.
-"""
+"""The endpoint that was removed first of those for which something waits: one look for each."""
 
 READ_PENDING: Final = """
-    SELECT endpoint_id, message_id FROM webhook_deliveries WHERE endpoint_id = $1 AND state = 'PENDING'
-    ORDER BY due_at LIMIT $2
+    SELECT endpoint_id, message_id FROM webhook_deliveries INDEXED BY webhook_deliveries_by_turn
+    WHERE endpoint_id = $1 AND state = 'PENDING' ORDER BY due_at LIMIT $2
 """
 """What waits for it, by the same index, without the bodies. Locks nothing."""
 

@@ -15,13 +15,15 @@ COUNTED_MAX = 10_000
 
 # Those that could have been delivered by now, by the index on them.
 _READ_WAITING: Final = """
-    SELECT d.created_at FROM webhook_deliveries d JOIN webhook_endpoints e ON e.endpoint_id = d.endpoint_id
-    WHERE d.state = 'PENDING' AND e.removed_at IS NULL ORDER BY d.updated_at LIMIT $1
+    SELECT d.created_at FROM webhook_deliveries AS d INDEXED BY webhook_deliveries_by_end
+    CROSS JOIN webhook_endpoints AS e ON e.endpoint_id = d.endpoint_id
+    WHERE d.state = 'PENDING' AND COALESCE(e.removed_at, 0) = 0 ORDER BY d.updated_at LIMIT $1
 """
 
 _READ_DEAD: Final = """
-    SELECT d.message_id FROM webhook_deliveries d JOIN webhook_endpoints e ON e.endpoint_id = d.endpoint_id
-    WHERE d.state = 'DEAD' AND e.removed_at IS NULL AND d.updated_at > $1 LIMIT $2
+    SELECT d.message_id FROM webhook_deliveries AS d INDEXED BY webhook_deliveries_by_end
+    CROSS JOIN webhook_endpoints AS e ON e.endpoint_id = d.endpoint_id
+    WHERE d.state = 'DEAD' AND COALESCE(e.removed_at, 0) = 0 AND d.updated_at > $1 LIMIT $2
 """
 
 DEAD_COUNTED_FOR_SECONDS: Final = 7 * 24 * 3_600

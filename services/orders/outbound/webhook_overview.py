@@ -10,13 +10,25 @@ from services.orders.outbound.webhook_rows import SqlWebhookRows
 from services.runtime.clock import from_micros
 from services.runtime.database.port import Database
 
-# By the index on (state, updated_at).
-_UNDELIVERED: Final = """
-    SELECT d.endpoint_id, d.message_id, e.url, d.event_type, d.order_id, d.attempts, d.error, d.updated_at
-    FROM webhook_deliveries d JOIN webhook_endpoints e ON e.endpoint_id = d.endpoint_id
-    WHERE d.state = $1 AND e.removed_at IS NULL AND ($2 = '' OR d.endpoint_id = $3)
-    ORDER BY d.updated_at LIMIT $4
-"""
+_COLUMNS: Final = "d.endpoint_id, d.message_id, e.url, d.event_type, d.order_id, d.attempts, d.error, d.updated_at"
+
+# The oldest of all endpoints, each with its endpoint.
+_UNDELIVERED: Final = f"""
+    SELECT {_COLUMNS}
+    FROM webhook_deliveries AS d INDEXED BY webhook_deliveries_by_end
+    CROSS JOIN webhook_endpoints AS e ON e.endpoint_id = d.endpoint_id
+    WHERE d.state = $1 AND COALESCE(e.removed_at, 0) = 0
+    ORDER BY d.updated_at LIMIT $2
+"""  # noqa: S608 - a constant
+
+# Those of one endpoint.
+_UNDELIVERED_OF_ENDPOINT: Final = f"""
+    SELECT {_COLUMNS}
+    FROM webhook_deliveries AS d INDEXED BY webhook_deliveries_by_turn
+    CROSS JOIN webhook_endpoints AS e ON e.endpoint_id = d.endpoint_id
+    WHERE d.state = $1 AND COALESCE(e.removed_at, 0) = 0 AND d.endpoint_id = $3
+    ORDER BY d.updated_at LIMIT $2
+"""  # noqa: S608 - a constant
 
 # Whether an endpoint is there, and not removed.
 _COUNT_ENDPOINT: Final = "SELECT COUNT(*) FROM webhook_endpoints WHERE endpoint_id = $1 AND removed_at IS NULL"
@@ -41,9 +53,10 @@ async def undelivered(
 ) -> list[Undelivered]:
     """Read the messages in a state, the oldest first."""
     async with database.snapshot() as connection:
-        rows = await connection.fetch(
-            _UNDELIVERED, state.value, "one" if endpoint_id else "", endpoint_id or UUID(int=0), rows_max
-        )
+        if endpoint_id is None:
+            rows = await connection.fetch(_UNDELIVERED, state.value, rows_max)
+        else:
+            rows = await connection.fetch(_UNDELIVERED_OF_ENDPOINT, state.value, rows_max, endpoint_id)
     return [
         Undelivered(
             endpoint_id=row[0],

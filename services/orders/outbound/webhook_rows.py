@@ -60,7 +60,7 @@ READ_TURNS: Final = """
     FROM (
         SELECT e.endpoint_id, e.merchant_id, e.url, e.secret, e.old_secret, e.old_secret_ends_at, e.failures,
             e.created_at, (
-                SELECT d.due_at FROM webhook_deliveries d
+                SELECT d.due_at FROM webhook_deliveries AS d INDEXED BY webhook_deliveries_by_turn
                 WHERE d.endpoint_id = e.endpoint_id AND d.state = 'PENDING' AND d.due_at + 0 <= $1
                 LIMIT 1
             ) AS first_due_at
@@ -73,11 +73,12 @@ READ_TURNS: Final = """
 """Whose turn it is, who has waited longest first: one look for each endpoint that isn't left alone, however much waits
 for it, since `webhook_deliveries_by_turn` has its oldest first. Locks nothing.
 
-With `+ 0`, and without an order, MySQL doesn't walk over what is due at all endpoints, by the index on `due_at`.
+The index is named: where most endpoints have few messages and one has hundreds of thousands, servers take the primary
+key for as good, and walk over all of them. With `+ 0`, and without an order, MySQL takes the first entry that it meets.
 """
 
 READ_DUE: Final = """
-    SELECT message_id, body, attempts, created_at, due_at FROM webhook_deliveries
+    SELECT message_id, body, attempts, created_at, due_at FROM webhook_deliveries INDEXED BY webhook_deliveries_by_turn
     WHERE endpoint_id = $1 AND state = 'PENDING' AND due_at <= $2
     ORDER BY due_at LIMIT $3
 """
@@ -94,21 +95,53 @@ _FINISH: Final = """
     WHERE endpoint_id = $6 AND message_id = $7 AND due_at = $8
 """
 
-# Without the bodies.
-_LIST: Final = """
-    SELECT endpoint_id, message_id, event_type, order_id, state, attempts, status, error, due_at, created_at, updated_at
-    FROM webhook_deliveries
-    WHERE endpoint_id = $1 AND message_id < $2 AND ($3 = '' OR state = $3)
-    ORDER BY message_id DESC LIMIT $4
+_COLUMNS: Final = """
+    endpoint_id, message_id, event_type, order_id, state, attempts, status, error, due_at, created_at, updated_at
 """
 
-# Dead ones of endpoints that are still there, the oldest first; by the index on (state, updated_at).
+# Without the bodies.
+_LIST: Final = f"""
+    SELECT {_COLUMNS} FROM webhook_deliveries WHERE endpoint_id = $1 AND message_id < $2
+    ORDER BY message_id DESC LIMIT $3
+"""  # noqa: S608 - a constant
+
+# Those that ended so, which have no `due_at`: behind it, the index has them in the order of the messages.
+_LIST_ENDED: Final = f"""
+    SELECT {_COLUMNS} FROM webhook_deliveries INDEXED BY webhook_deliveries_by_turn
+    WHERE endpoint_id = $1 AND message_id < $2 AND state = $4 AND due_at IS NULL
+    ORDER BY message_id DESC LIMIT $3
+"""  # noqa: S608 - a constant
+
+# Those that wait: all of the endpoint's are sorted.
+_LIST_PENDING: Final = f"""
+    SELECT {_COLUMNS} FROM webhook_deliveries INDEXED BY webhook_deliveries_by_turn
+    WHERE endpoint_id = $1 AND message_id < $2 AND state = $4
+    ORDER BY message_id DESC LIMIT $3
+"""  # noqa: S608 - a constant
+
+# Dead ones of endpoints that are still there, the oldest first.
 _READ_DEAD: Final = """
     SELECT d.endpoint_id, d.message_id
-    FROM webhook_deliveries d JOIN webhook_endpoints e ON e.endpoint_id = d.endpoint_id
-    WHERE d.state = 'DEAD' AND e.removed_at IS NULL AND ($1 = '' OR d.endpoint_id = $2)
-        AND ($3 = '' OR d.message_id = $4)
-    ORDER BY d.updated_at LIMIT $5
+    FROM webhook_deliveries AS d INDEXED BY webhook_deliveries_by_end
+    CROSS JOIN webhook_endpoints AS e ON e.endpoint_id = d.endpoint_id
+    WHERE d.state = 'DEAD' AND COALESCE(e.removed_at, 0) = 0
+    ORDER BY d.updated_at LIMIT $1
+"""
+
+# Those of one endpoint, in the order of their messages, as for `_LIST_ENDED`.
+_READ_DEAD_OF_ENDPOINT: Final = """
+    SELECT d.endpoint_id, d.message_id
+    FROM webhook_deliveries AS d INDEXED BY webhook_deliveries_by_turn
+    CROSS JOIN webhook_endpoints AS e ON e.endpoint_id = d.endpoint_id
+    WHERE d.endpoint_id = $2 AND d.state = 'DEAD' AND d.due_at IS NULL AND COALESCE(e.removed_at, 0) = 0
+    ORDER BY d.message_id LIMIT $1
+"""
+
+# One of them, by the primary key.
+_READ_DEAD_MESSAGE: Final = """
+    SELECT d.endpoint_id, d.message_id
+    FROM webhook_deliveries AS d CROSS JOIN webhook_endpoints AS e ON e.endpoint_id = d.endpoint_id
+    WHERE d.state = 'DEAD' AND COALESCE(e.removed_at, 0) = 0 AND d.endpoint_id = $2 AND d.message_id = $3 LIMIT $1
 """
 
 _REDRIVE: Final = """
@@ -146,9 +179,6 @@ FAILING: Final = (1, 2**31 - 1)
 
 NEWER_THAN_ALL: Final = UUID(int=2**128 - 1)
 """Where a list that begins with the newest begins."""
-
-NOBODY: Final = UUID(int=0)
-"""Stands where a filter isn't used."""
 
 
 class SqlWebhookRows:
@@ -275,20 +305,25 @@ class SqlWebhookRows:
         self, endpoint_id: UUID, *, state: DeliveryState | None, before: UUID | None, rows_max: int
     ) -> list[Delivery]:
         """Read deliveries to an endpoint, the newest first."""
-        word = state.value if state else ""
-        rows = await self._connection.fetch(_LIST, endpoint_id, before or NEWER_THAN_ALL, word, rows_max)
+        page = (endpoint_id, before or NEWER_THAN_ALL, rows_max)
+        if state is None:
+            rows = await self._connection.fetch(_LIST, *page)
+        else:
+            listing = _LIST_PENDING if state is DeliveryState.PENDING else _LIST_ENDED
+            rows = await self._connection.fetch(listing, *page, state.value)
         return [_delivery_of(row) for row in rows]
 
     async def redrive(self, endpoint_id: UUID | None, *, message_id: UUID | None, now: datetime, rows_max: int) -> int:
-        """Make dead deliveries due again, with all their attempts; return how many."""
-        dead = await self._connection.fetch(
-            _READ_DEAD,
-            "one" if endpoint_id else "",
-            endpoint_id or NOBODY,
-            "one" if message_id else "",
-            message_id or NOBODY,
-            rows_max,
-        )
+        """Make dead deliveries due again, with all their attempts: of all endpoints, of one, or one of its own.
+
+        Returns how many.
+        """
+        if endpoint_id is None:
+            dead = await self._connection.fetch(_READ_DEAD, rows_max)
+        elif message_id is None:
+            dead = await self._connection.fetch(_READ_DEAD_OF_ENDPOINT, rows_max, endpoint_id)
+        else:
+            dead = await self._connection.fetch(_READ_DEAD_MESSAGE, rows_max, endpoint_id, message_id)
         micros = to_micros(now)
         return sum([await self._connection.execute(_REDRIVE, micros, micros, *row) for row in dead])
 
