@@ -96,8 +96,8 @@ class RevocationRows(Protocol):
         """Read those that have not expired, newest first."""
         ...
 
-    async def forget_expired(self, now: datetime) -> int:
-        """Delete those that have expired; return how many."""
+    async def forget_expired(self, now: datetime, *, rows_max: int) -> int:
+        """Delete the first of those that have expired; return how many."""
         ...
 
 
@@ -120,8 +120,8 @@ class ResetRows(Protocol):
         """Delete all of a user's."""
         ...
 
-    async def forget_expired(self, now: datetime) -> int:
-        """Delete those that have expired; return how many."""
+    async def forget_expired(self, now: datetime, *, rows_max: int) -> int:
+        """Delete the first of those that have expired; return how many."""
         ...
 
 

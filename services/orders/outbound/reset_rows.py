@@ -16,7 +16,10 @@ _TAKE: Final = "DELETE FROM password_resets WHERE token_hash = $1 AND expires_at
 
 _FORGET_OF_USER: Final = "DELETE FROM password_resets WHERE user_id = $1"
 
-_FORGET_EXPIRED: Final = "DELETE FROM password_resets WHERE expires_at <= $1"
+# The first that expired, by the index on it.
+_EXPIRED: Final = "SELECT token_hash FROM password_resets WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2"
+
+_FORGET: Final = "DELETE FROM password_resets WHERE token_hash = $1"
 
 
 class SqlResetRows:
@@ -43,6 +46,8 @@ class SqlResetRows:
         """Delete all of a user's."""
         await self._connection.execute(_FORGET_OF_USER, user_id)
 
-    async def forget_expired(self, now: datetime) -> int:
-        """Delete those that have expired; return how many."""
-        return await self._connection.execute(_FORGET_EXPIRED, to_micros(now))
+    async def forget_expired(self, now: datetime, *, rows_max: int) -> int:
+        """Delete the first of those that have expired; return how many."""
+        expired = await self._connection.fetch(_EXPIRED, to_micros(now), rows_max)
+        await self._connection.write_at_commit(_FORGET, expired)
+        return len(expired)

@@ -39,7 +39,12 @@ _NEWEST_REVOKED: Final = """
     SELECT token_id, expires_at FROM revoked_access_tokens WHERE expires_at > $1 ORDER BY revoked_at DESC LIMIT $2
 """
 
-_FORGET_REVOKED: Final = "DELETE FROM revoked_access_tokens WHERE expires_at <= $1"
+# The first that expired, by the index on it.
+_EXPIRED_REVOKED: Final = """
+    SELECT token_id FROM revoked_access_tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2
+"""
+
+_FORGET_REVOKED: Final = "DELETE FROM revoked_access_tokens WHERE token_id = $1"
 
 
 class SqlSessionRows:
@@ -142,6 +147,8 @@ class SqlRevocationRows:
             for token_id, expires_at in rows
         ]
 
-    async def forget_expired(self, now: datetime) -> int:
-        """Delete those that have expired; return how many."""
-        return await self._connection.execute(_FORGET_REVOKED, to_micros(now))
+    async def forget_expired(self, now: datetime, *, rows_max: int) -> int:
+        """Delete the first of those that have expired; return how many."""
+        expired = await self._connection.fetch(_EXPIRED_REVOKED, to_micros(now), rows_max)
+        await self._connection.write_at_commit(_FORGET_REVOKED, expired)
+        return len(expired)

@@ -523,6 +523,19 @@ async def test_a_session_of_many_tokens_is_forgotten_in_bounded_steps(people: Pe
     assert steps == [ROWS_A_PASS_MAX, 2 * 11 + 2]
 
 
+async def test_revocations_and_resets_are_forgotten_in_bounded_steps(people: People) -> None:
+    expires_at = people.clock.now() + timedelta(seconds=1)
+    async with people.store.transaction() as rows:
+        for number in range(ROWS_A_PASS_MAX + 1):
+            await rows.revocations.add(RevokedToken(token_id=str(number), expires_at=expires_at), people.clock.now())
+            await rows.resets.add(number.to_bytes(32), new_id(), expires_at)
+    await people.clock.advance(1)
+
+    steps = [await forget_expired(store=people.store, clock=people.clock) for _ in range(3)]
+
+    assert steps == [2 * ROWS_A_PASS_MAX, 2, 0]
+
+
 async def test_what_has_expired_is_forgotten_and_the_rest_is_not(people: People) -> None:
     user = await people.register()
     old = await people.start(user)
