@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from services.orders.domain.hold import Hold
@@ -17,12 +17,12 @@ from services.orders.domain.order_state import OrderState
 from services.orders.domain.product import Product
 from services.orders.domain.refund import Refund
 from services.orders.domain.request_key import KeyRecord, RequestKey
+from services.orders.list_part import Part
 from services.orders.recovery_ports import ComparisonRows
 from services.orders.selling_ports import FeeRows
 from services.orders.webhook_ports import WebhookRows
 
 MessageT = TypeVar("MessageT")
-Item = TypeVar("Item")
 
 
 class OrderRows(Protocol):
@@ -202,14 +202,6 @@ class RefundFilter:
     seller_id: UUID | None = None
     before: UUID | None = None
     refunds_max: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part(Generic[Item]):
-    """A part of a list, shorter than was asked for where its items are long; `goes_on`: more may follow."""
-
-    items: list[Item]
-    goes_on: bool
 
 
 class Reads(Protocol):

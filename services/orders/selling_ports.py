@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from services.orders.list_part import Part
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SellerFee:
@@ -58,6 +60,6 @@ class SaleFilter:
 class SellingReads(Protocol):
     """What sellers see of their sales. Without locks."""
 
-    async def sales(self, sale_filter: SaleFilter) -> list[Sale]:
+    async def sales(self, sale_filter: SaleFilter) -> Part[Sale]:
         """Read sales, newest first."""
         ...

@@ -139,9 +139,9 @@ async def pages_of(world: OrdersWorld, buyer: Actor, *, orders_max: int) -> list
     while True:
         part = await world.reads.orders(OrderFilter(buyer_id=buyer.user_id, before=before, orders_max=orders_max))
         pages.append(part.items)
-        if not part.goes_on:
+        if part.next_before is None:
             return pages
-        before = part.items[-1].order_id
+        before = part.next_before
 
 
 async def test_orders_are_listed_page_by_page(world: OrdersWorld) -> None:
@@ -186,7 +186,10 @@ async def test_a_page_of_long_refunds_ends_early_and_the_next_one_goes_on(world:
         RefundFilter(order_id=order_id, refunds_max=200, before=first.items[-1].refund_id)
     )
 
-    assert [(len(part.items), part.goes_on) for part in (first, second)] == [(3, True), (2, False)]
+    assert [(len(part.items), part.next_before) for part in (first, second)] == [
+        (3, first.items[-1].refund_id),
+        (2, None),
+    ]
 
 
 async def test_a_sku_belongs_to_one_product(world: OrdersWorld) -> None:

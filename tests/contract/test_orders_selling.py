@@ -49,7 +49,8 @@ async def settled(world: OrdersWorld, key: str = "place") -> UUID:
 async def sales(world: OrdersWorld, **which: object) -> list[Earned]:
     asked = {"state": None, "currency": "", "placed_from": None, "placed_until": None, "before": None, "sales_max": 50}
     reads = SqlSaleReads(world.database)
-    return await show_sales(seller_id=world.seller.user_id, reads=reads, **{**asked, **which})  # type: ignore[arg-type] # the same
+    part = await show_sales(seller_id=world.seller.user_id, reads=reads, **{**asked, **which})  # type: ignore[arg-type] # the same
+    return part.items
 
 
 async def summary(world: OrdersWorld, currency: str = "EUR") -> Summary:

@@ -34,7 +34,9 @@ class QueryParameter:
     required: bool = False
 
 
-CURSOR = QueryParameter(name="cursor", description="From the page before: its next_cursor.")
+CURSOR = QueryParameter(
+    name="cursor", description="From the page before: its next_cursor. A page with few items, or none, may have one."
+)
 LIMIT = QueryParameter(
     name="limit", description="1 to 200 items; 50 by default.", type=Annotated[int, Meta(ge=1, le=200)]
 )

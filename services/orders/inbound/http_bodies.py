@@ -1,7 +1,7 @@
 """The JSON that the HTTP doors speak."""
 
 from datetime import datetime
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
@@ -11,6 +11,7 @@ from services.orders.domain.actor import Actor
 from services.orders.domain.order import Order, OrderLine, Rejection
 from services.orders.domain.product import Product
 from services.orders.domain.shares import refundable_minor, sums_of
+from services.orders.list_part import Part
 
 Item = TypeVar("Item")
 
@@ -113,10 +114,15 @@ class OrderBody(Struct, frozen=True, kw_only=True):
 
 
 class PageBody(Struct, Generic[Item], frozen=True, kw_only=True):
-    """A part of a list; `next_cursor` leads to the next one, null ends it."""
+    """A part of a list; `next_cursor` leads to the next one, null ends it. One that has few items may have a next."""
 
     items: list[Item]
     next_cursor: str | None
+
+
+def cursor_of(part: Part[Any]) -> str | None:
+    """Tell where the part after this one begins."""
+    return None if part.next_before is None else str(part.next_before)
 
 
 def order_body(order: Order, actor: Actor) -> OrderBody:

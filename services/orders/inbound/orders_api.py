@@ -15,6 +15,7 @@ from services.orders.inbound.http_bodies import (
     PageBody,
     PlaceOrderBody,
     RefundBody,
+    cursor_of,
     order_body,
 )
 from services.orders.inbound.requests import (
@@ -72,8 +73,7 @@ def _reading_routes(commerce: Commerce) -> list[BaseRouteHandler]:
             orders_max=limit,
             reads=commerce.reads,
         )
-        next_cursor = str(part.items[-1].order_id) if part.goes_on else None
-        return PageBody(items=[order_body(order, actor) for order in part.items], next_cursor=next_cursor)
+        return PageBody(items=[order_body(order, actor) for order in part.items], next_cursor=cursor_of(part))
 
     @get("/api/v1/orders/{order_id:str}", operation_id="getOrder", tags=TAGS)
     async def get_order(principal: Caller, order_id: FromPath[str]) -> OrderBody:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from services.money_json import MoneyBody
 from services.orders.domain.refund import Refund, RefundLine
 from services.orders.inbound.commerce import Commerce
-from services.orders.inbound.http_bodies import PageBody, RejectionBody, rejection_body
+from services.orders.inbound.http_bodies import PageBody, RejectionBody, cursor_of, rejection_body
 from services.orders.inbound.requests import ITEMS_A_PAGE, Cursor, Limit, actor_of, order_cursor_of, order_id_of
 from services.orders.use_cases.show_refunds import show_refunds
 from services.runtime.http_auth import Caller
@@ -60,8 +60,7 @@ def refund_routes(commerce: Commerce) -> list[BaseRouteHandler]:
             refunds_max=limit,
             reads=commerce.reads,
         )
-        next_cursor = str(part.items[-1].refund_id) if part.goes_on else None
-        return PageBody(items=[_refund_body(refund) for refund in part.items], next_cursor=next_cursor)
+        return PageBody(items=[_refund_body(refund) for refund in part.items], next_cursor=cursor_of(part))
 
     return [list_refunds]
 

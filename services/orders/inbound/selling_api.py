@@ -12,7 +12,7 @@ from msgspec import Struct
 from services.money_json import MoneyBody
 from services.orders.domain.earnings import Earnings
 from services.orders.inbound.commerce import Commerce
-from services.orders.inbound.http_bodies import PageBody
+from services.orders.inbound.http_bodies import PageBody, cursor_of
 from services.orders.inbound.requests import (
     ITEMS_A_PAGE,
     Cursor,
@@ -105,7 +105,7 @@ def _sale_routes(commerce: Commerce) -> list[BaseRouteHandler]:
         placed_until: Until = "",
     ) -> PageBody[SaleBody]:
         """List what you sold, newest first: by default what is paid or due, and not what came to nothing."""
-        sales = await show_sales(
+        part = await show_sales(
             seller_id=actor_of(principal).user_id,
             state=state_of(wanted_state),
             currency=currency_of(currency) if currency else "",
@@ -115,8 +115,7 @@ def _sale_routes(commerce: Commerce) -> list[BaseRouteHandler]:
             sales_max=limit,
             reads=commerce.selling,
         )
-        next_cursor = str(sales[-1].sale.order_id) if len(sales) == limit else None
-        return PageBody(items=[_sale_body(sale) for sale in sales], next_cursor=next_cursor)
+        return PageBody(items=[_sale_body(sale) for sale in part.items], next_cursor=cursor_of(part))
 
     @get("/api/v1/sales/summary", operation_id="sumSales", tags=TAGS, guards=MERCHANTS)
     async def summary(

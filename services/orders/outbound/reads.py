@@ -9,19 +9,31 @@ from uuid import UUID
 from services.orders.domain.order import Order
 from services.orders.domain.product import Product
 from services.orders.domain.refund import Refund
+from services.orders.list_part import Part
 from services.orders.outbound.order_mapping import Record, order_of, product_of, refund_of
 from services.orders.outbound.tables import bind
-from services.orders.ports import OrderFilter, Part, RefundFilter
-from services.runtime.database.port import Connection, Database
+from services.orders.outbound.walk import walk
+from services.orders.ports import OrderFilter, RefundFilter
+from services.runtime.database.port import Connection, Database, Row
 
 NEWER_THAN_ALL: Final = UUID(int=2**128 - 1)
 """Where a list that begins with the newest begins."""
 
-# Which orders have a line of this seller: an index look-up, then the state of each.
+# Which orders have a line of this seller: a walk along the index, then the state of each.
 _ORDERS_OF_SELLER: Final = """
-    SELECT DISTINCT l.order_id FROM order_lines l JOIN orders o ON o.order_id = l.order_id
-    WHERE l.seller_id = $1 AND l.order_id < $2 AND ($3 = '' OR o.state = $3)
-    ORDER BY l.order_id DESC LIMIT $4
+    SELECT l.order_id, o.state
+    FROM (
+        SELECT order_id FROM order_lines INDEXED BY order_lines_by_seller
+        WHERE seller_id = $1 AND order_id < $2
+        GROUP BY order_id ORDER BY order_id DESC LIMIT $3
+    ) AS l CROSS JOIN orders AS o ON o.order_id = l.order_id
+    ORDER BY l.order_id DESC
+"""
+
+# Which orders somebody bought.
+_ORDERS_OF_BUYER: Final = """
+    SELECT order_id, state FROM orders INDEXED BY orders_by_buyer WHERE buyer_id = $1 AND order_id < $2
+    ORDER BY order_id DESC LIMIT $3
 """
 
 LINES_A_PAGE_MAX: Final = 2_000
@@ -62,13 +74,10 @@ class SqlReads:
     async def orders(self, order_filter: OrderFilter) -> Part[Order]:
         """Read orders, newest first."""
         async with self._database.snapshot() as connection:
-            if order_filter.seller_id is not None:
-                order_ids = await self._ids_of_seller(connection, order_filter)
-            else:
-                order_ids = await self._ids_of_buyer(order_filter)
-            kept = await _within_a_page(connection, _LINES_OF_ORDERS, order_ids)
-            goes_on = len(kept) < len(order_ids) or len(kept) == order_filter.orders_max
-            return Part(items=await self._orders_by_id(kept), goes_on=goes_on)
+            found = await _found(connection, order_filter)
+            kept = await _within_a_page(connection, _LINES_OF_ORDERS, [row[0] for row in found.items])
+            next_before = found.next_before if len(kept) == len(found.items) else kept[-1]
+            return Part(items=await self._orders_by_id(kept), next_before=next_before)
 
     async def product(self, sku: str) -> Product | None:
         """Read a product."""
@@ -93,27 +102,7 @@ class SqlReads:
                 rows = await connection.fetch(_REFUNDS_OF_SELLER, *arguments, seller_id)
             kept = await _within_a_page(connection, _LINES_OF_REFUNDS, [row[0] for row in rows])
             goes_on = len(kept) < len(rows) or len(kept) == refund_filter.refunds_max
-            return Part(items=await self._refunds_by_id(kept), goes_on=goes_on)
-
-    async def _ids_of_buyer(self, order_filter: OrderFilter) -> list[UUID]:
-        orders = self._tables.orders
-        query = orders.select(orders.order_id).where(
-            orders.buyer_id == order_filter.buyer_id, orders.order_id < (order_filter.before or NEWER_THAN_ALL)
-        )
-        if order_filter.state is not None:
-            query = query.where(orders.state == order_filter.state.value)
-        rows = await query.order_by(orders.order_id, ascending=False).limit(order_filter.orders_max)
-        return [row["order_id"] for row in rows]
-
-    async def _ids_of_seller(self, connection: Connection, order_filter: OrderFilter) -> list[UUID]:
-        rows = await connection.fetch(
-            _ORDERS_OF_SELLER,
-            order_filter.seller_id,
-            order_filter.before or NEWER_THAN_ALL,
-            order_filter.state.value if order_filter.state else "",
-            order_filter.orders_max,
-        )
-        return [row[0] for row in rows]
+            return Part(items=await self._refunds_by_id(kept), next_before=kept[-1] if goes_on else None)
 
     async def _orders_by_id(self, order_ids: Sequence[UUID]) -> list[Order]:
         """Read orders with their lines, in the order of the ids."""
@@ -144,6 +133,23 @@ class SqlReads:
         lines_of = _grouped(line_rows, "refund_id")
         found = {row["refund_id"]: refund_of(row, lines_of[row["refund_id"]]) for row in rows}
         return [found[refund_id] for refund_id in refund_ids]
+
+
+async def _found(connection: Connection, order_filter: OrderFilter) -> Part[Row]:
+    """Find the orders of a page: ids and states."""
+    whose = order_filter.buyer_id if order_filter.seller_id is None else order_filter.seller_id
+    sql = _ORDERS_OF_BUYER if order_filter.seller_id is None else _ORDERS_OF_SELLER
+    state = order_filter.state and order_filter.state.value
+
+    async def read_chunk(before: UUID, rows_max: int) -> Sequence[Row]:
+        return await connection.fetch(sql, whose, before, rows_max)
+
+    return await walk(
+        read_chunk,
+        lambda row: state in {None, row[1]},
+        before=order_filter.before or NEWER_THAN_ALL,
+        rows_max=order_filter.orders_max,
+    )
 
 
 async def _within_a_page(connection: Connection, counting_sql: str, ids: Sequence[UUID]) -> list[UUID]:

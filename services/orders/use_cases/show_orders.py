@@ -5,7 +5,8 @@ from uuid import UUID
 from services.orders.domain.actor import Actor
 from services.orders.domain.order import Order
 from services.orders.domain.order_state import OrderState
-from services.orders.ports import OrderFilter, Part, Reads
+from services.orders.list_part import Part
+from services.orders.ports import OrderFilter, Reads
 
 
 async def show_order(order_id: UUID, *, actor: Actor, reads: Reads) -> Order:

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from services.orders.domain.actor import Actor
 from services.orders.domain.refund import Refund
-from services.orders.ports import Part, Reads, RefundFilter
+from services.orders.list_part import Part
+from services.orders.ports import Reads, RefundFilter
 
 
 async def show_refunds(
@@ -22,7 +23,7 @@ async def show_refunds(
     own = None if actor.sees_all(order) else actor.user_id
     wanted = RefundFilter(order_id=order_id, seller_id=own, before=before, refunds_max=refunds_max)
     part = await reads.refunds(wanted)
-    return Part(items=[_as_seen(refund, seen, actor) for refund in part.items], goes_on=part.goes_on)
+    return Part(items=[_as_seen(refund, seen, actor) for refund in part.items], next_before=part.next_before)
 
 
 def _as_seen(refund: Refund, seen: AbstractSet[int], actor: Actor) -> Refund:

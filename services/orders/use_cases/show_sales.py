@@ -1,6 +1,5 @@
 """Show merchants what they sold, what they earned, and what is due to them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -8,6 +7,7 @@ from uuid import UUID
 
 from services.orders.domain.earnings import DUE, PAID, Earnings, earnings_of
 from services.orders.domain.order_state import OrderState
+from services.orders.list_part import Part
 from services.orders.selling_ports import Sale, SaleFilter, SellingReads
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.ids import first_id_of
@@ -53,11 +53,11 @@ async def show_sales(
     before: UUID | None,
     sales_max: int,
     reads: SellingReads,
-) -> list[Earned]:
+) -> Part[Earned]:
     """List a seller's sales, newest first: placed at `placed_from` or later and before `placed_until`."""
     states = EARNING if state is None else (state,)
     after, end = _bounds(placed_from, placed_until)
-    sales = await reads.sales(
+    part = await reads.sales(
         SaleFilter(
             seller_id=seller_id,
             states=[one.value for one in states],
@@ -67,7 +67,7 @@ async def show_sales(
             sales_max=sales_max,
         )
     )
-    return [_earned(sale) for sale in sales]
+    return Part(items=[_earned(sale) for sale in part.items], next_before=part.next_before)
 
 
 async def sum_sales(
@@ -86,7 +86,7 @@ async def sum_sales(
     paid, due, summed = Earnings(), Earnings(), 0
     before: UUID | None = None
     while True:
-        sales: Sequence[Earned] = await show_sales(
+        part = await show_sales(
             seller_id=seller_id,
             state=None,
             currency=currency,
@@ -96,14 +96,14 @@ async def sum_sales(
             sales_max=A_STEP_MAX,
             reads=reads,
         )
-        for one in sales:
+        for one in part.items:
             paid, due = (paid.plus(one.earnings), due) if one.is_paid else (paid, due.plus(one.earnings))
-        summed += len(sales)
-        if len(sales) < A_STEP_MAX:
+        summed += len(part.items)
+        if part.next_before is None:
             return Summary(paid=paid, due=due)
         if summed >= SUMMED_MAX:
             raise InvalidArgumentError(f"More than {SUMMED_MAX} sales.", reason="too_many_sales")
-        before = sales[-1].sale.order_id
+        before = part.next_before
 
 
 def _earned(sale: Sale) -> Earned:

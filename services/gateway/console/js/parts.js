@@ -78,7 +78,7 @@ export function pagedList({ load, item, none, signal, name, listClass = "list", 
     if (hadFocus) added[0]?.querySelector("a, summary, button")?.focus();
     return page;
   };
-  loading(place, () => next(null), (page) => (page.items.length === 0 ? none() : [list, more]), { signal, waiting });
+  loading(place, () => next(null), (page) => (page.items.length === 0 && page.next_cursor === null ? none() : [list, more]), { signal, waiting });
   return place;
 }
 
