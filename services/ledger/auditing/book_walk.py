@@ -10,14 +10,8 @@ from typing import Self
 from services.ledger.auditing.audited_invariant import AuditedInvariant
 from services.ledger.auditing.running_sums import RunningSums
 from services.ledger.queries.book import Book, read_head
-from services.ledger.queries.verification.accounts import (
-    LAST_POSTINGS,
-    AccountRow,
-    AccountsWalk,
-    check_account,
-    check_last_postings,
-    read_accounts,
-)
+from services.ledger.queries.verification.account_rows import LAST_POSTINGS, AccountRow, read_accounts
+from services.ledger.queries.verification.accounts import AccountsWalk, check_account, check_last_postings
 from services.ledger.queries.verification.findings import Findings
 from services.ledger.queries.verification.holds import HOLDS_PAGE, LAST_HOLD_ID, HoldsWalk, check_hold, legs_of
 from services.ledger.queries.verification.journal import RECORD_BEFORE, JournalWalk, begin_journal, check_records
