@@ -34,12 +34,16 @@ def common_words(place: Place, root: Path) -> list[str]:
     """Return the words that both servers are started with; the socket's path is short, being relative to the data.
 
     What a killed server left of its socket goes: it names a process, and another one may have its number by now.
+    Temporary tables have a folder of their own: a server that starts removes those that it finds, also another's.
     """
+    temporary = place.folder / "tmp"
+    temporary.mkdir(exist_ok=True)
     (place.data / "server.sock.lock").unlink(missing_ok=True)
     return [
         "--no-defaults",
         f"--user={getpass.getuser()}",
         f"--datadir={place.data}",
+        f"--tmpdir={temporary}",
         f"--bind-address={place.host}",
         f"--port={place.port}",
         "--socket=server.sock",

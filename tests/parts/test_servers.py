@@ -96,7 +96,8 @@ def test_two_servers_of_a_kind_share_nothing(server: Server, part: str, private_
 
     assert ask(server.url, "SHOW DATABASES LIKE 'd'") == []
     identity = {"mysql": "SELECT @@server_uuid", "mariadb": "SELECT @@server_uid"}[part]
-    assert ask(server.url, identity) != ask(other.url, identity)
+    for own in (identity, "SELECT @@tmpdir"):
+        assert ask(server.url, own) != ask(other.url, own)
 
 
 def test_whoever_opens_the_folder_commands_the_same_server(server: Server, part: str) -> None:
