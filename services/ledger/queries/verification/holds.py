@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from services.ledger.domain.capture import CaptureLeg
@@ -51,6 +52,28 @@ WHERE l.book_id = $1 AND l.hold_id IN ($in)
 ORDER BY l.hold_id, l.capture_number, l.seller_id
 """
 """The capture legs of a page of holds, with the record that they say left them so."""
+
+
+class LegRow(NamedTuple):
+    """A row of `LEGS_PAGE`; without its record, `state_after` is None."""
+
+    hold_id: bytes
+    capture_number: int
+    seller_id: bytes
+    account_id: int
+    fee_basis_points: int
+    gross: int
+    fee: int
+    gross_refunded: int
+    fee_returned: int
+    reversed_by: int
+    last_sequence: int
+    state_after: bytes | None
+
+    def to_leg(self) -> CaptureLeg:
+        """Make the leg; a value that no writer wrote is a ValueError."""
+        return leg_of_row(self[:-1])
+
 
 LEGS_WITHOUT_HOLD = """
 SELECT l.hold_id FROM capture_legs l LEFT JOIN holds h ON h.book_id = l.book_id AND h.hold_id = l.hold_id
@@ -116,29 +139,30 @@ async def walk_holds(connection: Connection, findings: Findings, told: Told, *, 
     return walk
 
 
-async def legs_of(connection: Connection, page: list[Row], *, book_id: int) -> dict[bytes, list[Row]]:
+async def legs_of(connection: Connection, page: list[Row], *, book_id: int) -> dict[bytes, list[LegRow]]:
     """Read the capture legs of a page of holds, by hold."""
-    legs: dict[bytes, list[Row]] = {}
-    for leg in await connection.fetch_in(LEGS_PAGE, [row[0] for row in page], book_id):
-        legs.setdefault(leg[0], []).append(leg)
+    legs: dict[bytes, list[LegRow]] = {}
+    for columns in await connection.fetch_in(LEGS_PAGE, [row[0] for row in page], book_id):
+        leg = LegRow(*columns)
+        legs.setdefault(leg.hold_id, []).append(leg)
     return legs
 
 
-def check_hold(findings: Findings, walk: HoldsWalk, columns: Row, legs: list[Row]) -> Hold | None:
+def check_hold(findings: Findings, walk: HoldsWalk, columns: Row, legs: list[LegRow]) -> Hold | None:
     """Check one hold and its legs, and return it, where it can be read.
 
     Args:
         findings: Is told what is wrong.
         walk: Counts.
         columns: A row of `HOLDS_PAGE`.
-        legs: The rows of `LEGS_PAGE` of this hold.
+        legs: Its captures.
     """
     *hold_columns, state_after = columns
     row = f"hold {columns[0].hex()}"
     walk.holds += 1
     walk.legs += len(legs)
     for leg in legs:
-        _check_leg(findings, f"{row} capture {leg[1]} seller {leg[2].hex()}", leg)
+        _check_leg(findings, f"{row} capture {leg.capture_number} seller {leg.seller_id.hex()}", leg)
     hold: Hold | None = None
     with findings.unreadable("holds", row, "state"):
         hold = hold_of_row(tuple(hold_columns))
@@ -152,25 +176,25 @@ def check_hold(findings: Findings, walk: HoldsWalk, columns: Row, legs: list[Row
     return hold
 
 
-def _check_sums(findings: Findings, row: str, hold: Hold, legs: list[Row]) -> None:
+def _check_sums(findings: Findings, row: str, hold: Hold, legs: list[LegRow]) -> None:
     if min(hold.captured_minor, hold.voided_minor, hold.remaining_minor) < 0:
         findings.add("holds", row, "held", "is not captured + voided + remaining.")
     if not hold.is_active and hold.remaining_minor:
         findings.add("holds", row, "state", f"is {hold.state.value} and {hold.remaining_minor} remain.")
     if hold.refunded_minor > hold.captured_minor:
         findings.add("holds", row, "refunded", "is more than was captured.")
-    if sum(leg[5] for leg in legs) != hold.captured_minor:
+    if sum(leg.gross for leg in legs) != hold.captured_minor:
         findings.add("capture_legs", row, "gross", f"doesn't sum to the {hold.captured_minor} that the hold captured.")
-    if sum(leg[7] for leg in legs) != hold.refunded_minor:
+    if sum(leg.gross_refunded for leg in legs) != hold.refunded_minor:
         findings.add("capture_legs", row, "gross_refunded", f"doesn't sum to the {hold.refunded_minor} refunded.")
 
 
-def _check_leg(findings: Findings, row: str, columns: Row) -> None:
+def _check_leg(findings: Findings, row: str, columns: LegRow) -> None:
     with findings.unreadable("capture_legs", row, "seller_id"):
-        leg = leg_of_row(columns[:11])
+        leg = columns.to_leg()
         if not 0 <= leg.gross_refunded_minor <= leg.gross_minor:
             findings.add("capture_legs", row, "gross_refunded", "is more than was captured.")
-        left = _state_left(findings, "capture_legs", row, columns[11])
+        left = _state_left(findings, "capture_legs", row, columns.state_after)
         if left is None:
             return
         same = [each for each in left.capture_legs if _leg_key(each) == _leg_key(leg)]
