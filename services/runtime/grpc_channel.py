@@ -17,7 +17,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.http2.ping_timeout_ms", 10_000),  # of gRPC's own pings, behind which a keepalive would wait for a minute
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),  # idle connections are looked after too
-    ("grpc.max_reconnect_backoff_ms", 5_000),  # a server that comes back is found within 5 s
+    # A server that comes back at its address is found within 5 s. A name that lost all addresses is looked up ever more
+    # seldom, every two and a half minutes in the end, which gRPC lets nobody change.
+    ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.enable_http_proxy", 0),  # services talk to each other directly
     ("grpc.lb_policy_name", "round_robin"),  # spreads calls over the replicas behind a headless name
 )
