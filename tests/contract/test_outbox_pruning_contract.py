@@ -17,10 +17,8 @@ from services.runtime.outbox import OutboxRelay, RelayMetrics, RelaySettings, ap
 from tests.support.clock import START, VirtualClock
 from tests.support.fake_producer import FakeProducer
 from tests.support.faulty_database import FaultyDatabase
-from tests.support.outbox import STREAM, an_event, cursor_of, events_of, publish_all, write, write_one_by_one
+from tests.support.outbox import SETTINGS, STREAM, an_event, cursor_of, events_of, publish_all, write, write_one_by_one
 from tests.support.plumbing_tables import create_plumbing_tables
-
-SETTINGS = RelaySettings(batch_events_max=4, lease_seconds=10, cursor_every_seconds=0, retention=None)
 
 
 @pytest.fixture
